@@ -1,0 +1,49 @@
+# Two commands: `make demo` and `make test`. Both make .venv first and are quick the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+JOBS ?= 2
+
+.PHONY: demo test test-long lint docs peers bench constraints clean
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) -e '.[dev]'
+	@touch $(VENV)/.base $@
+
+demo: $(VENV)/.base  ## set up, then run the main job on the simulated microscope
+	$(BIN)/parfocal demo --data demo-data
+
+lint: $(VENV)/.dev  ## style, types, and the arrows of the house
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: lint  ## set up, then everything that must hold before a change lands
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
+	$(BIN)/mkdocs build --strict --quiet
+
+test-long: $(VENV)/.dev  ## what takes minutes
+	$(BIN)/python -m pytest -m long
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
+
+peers: .venv-peers/.made  ## the peers that `parfocal bench` measures beside us, in their own environment
+
+.venv-peers/.made: src/parfocal/bench/peers.txt
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r src/parfocal/bench/peers.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-peers demo-data site build dist

@@ -1,0 +1,1 @@
+"""Documents in, documents out: one Analysis per science room, and replay."""

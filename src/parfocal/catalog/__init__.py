@@ -1,0 +1,1 @@
+"""The Tiled catalog: serve, open, write, query, recover."""

@@ -1,0 +1,1 @@
+"""The microscope as ophyd devices."""

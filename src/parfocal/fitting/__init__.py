@@ -1,0 +1,1 @@
+"""PSF fits, bounds and the defocus model."""

@@ -1,0 +1,1 @@
+"""Focus scores of a stack and its best plane."""

@@ -1,0 +1,1 @@
+"""Where pixels are: the FrameSource protocol, the memory ring, the OME-Zarr store."""

@@ -1,0 +1,1 @@
+"""Sharpness, correlation, registration and projection: numba over arrays."""

@@ -1,0 +1,1 @@
+"""Training loop, weights and cards, adapters."""

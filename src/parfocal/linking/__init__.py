@@ -1,0 +1,1 @@
+"""Sparse assignment, graph linking and interval runs."""

@@ -1,0 +1,1 @@
+"""Plans that open runs; `plans.stubs` for what does not."""

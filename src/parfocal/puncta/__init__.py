@@ -1,0 +1,1 @@
+"""Puncta: detection, localization, tracks and calcium."""

@@ -1,0 +1,1 @@
+"""Selection, quality and repair of slices."""
