@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 
-Map = float | NDArray[np.floating]
+Map = float | NDArray[np.float64] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
