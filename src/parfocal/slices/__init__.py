@@ -1,1 +1,5 @@
 """Selection, quality and repair of slices."""
+
+from parfocal.slices._verdict import Verdict
+
+__all__ = ["Verdict"]

@@ -1,0 +1,194 @@
+"""Many frames at the camera's own rate: a flyer beside the step-by-step camera."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from ophyd.status import DeviceStatus, Status
+
+from parfocal.devices._frame_documents import ArrayDocuments
+from parfocal.errors import BadInputError, HardwareError
+from parfocal.frames import FrameWriter
+
+if TYPE_CHECKING:
+    from parfocal.devices._camera import Camera
+
+COMPANIONS = ("z_um", "t_s")
+_FLUSH_EVERY = 32
+
+
+@dataclass(frozen=True)
+class BurstSettings:
+    """A burst: how many frames, and at which planes (um, one a frame).
+
+    A driver that can moves z itself, in hardware; with others `z_um` is only recorded.
+    """
+
+    n_frames: int
+    z_um: Sequence[float] | None = None
+
+
+class Burst:
+    """Take many frames back to back: `prepare`, `kickoff`, `complete`, `collect`.
+
+    One StreamDatum holds many frames; there are no events. Beside the pixels (`<camera>`) lie two 1-D arrays, `<camera>_z_um` (NaN where the
+    driver does not move z itself and nobody told) and `<camera>_t_s` (middle of each exposure).
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.camera = camera
+        self.name = f"{camera.name}_burst"
+        self.parent = None
+        self.hints: dict[str, Any] = {}
+        self._settings = BurstSettings(1)
+        self._stop = threading.Event()
+        self._writer: FrameWriter | None = None
+        self._documents: list[ArrayDocuments] = []
+        self._written = 0
+        self._status: DeviceStatus | None = None
+
+    def prepare(self, value: BurstSettings) -> Status:
+        """Say what the next burst shall be: `bps.prepare(camera.burst, BurstSettings(...), wait=True)`."""
+        status = Status(obj=self)
+        if value.n_frames < 1 or (value.z_um is not None and len(value.z_um) != value.n_frames):
+            planes = "no" if value.z_um is None else len(value.z_um)
+            status.set_exception(
+                BadInputError(
+                    f"{self.name}: {value.n_frames} frames with {planes} planes: "
+                    "at least one frame was expected, and one plane a frame"
+                )
+            )
+            return status
+        self._settings = value
+        status.set_finished()
+        return status
+
+    def kickoff(self) -> Status:
+        """Start the burst; the status is done when the camera is running."""
+        n_frames, z_um = self._settings.n_frames, self._settings.z_um
+        started = Status(obj=self)
+        self._stop.clear()
+        self._status = DeviceStatus(self.camera)
+        # A burst that is repeated after a pause starts again at the first frame no document refers to.
+        self._written = self._documents[0].emitted if self._documents else 0
+        self.camera.owner.submit(lambda: self._run(n_frames, z_um, started, self._status))
+        return started
+
+    def complete(self) -> DeviceStatus:
+        """Return the status that is done when all frames are on disk."""
+        if self._status is None:
+            raise HardwareError(f"{self.name}: complete was asked before kickoff")
+        return self._status
+
+    def describe_collect(self) -> dict[str, dict[str, Any]]:
+        """Describe pixels, z and time: all external."""
+        described = {self.camera.name: self.camera.describe_frames()}
+        for name, unit in zip(COMPANIONS, ("um", "s"), strict=True):
+            described[f"{self.camera.name}_{name}"] = {
+                "source": f"parfocal:{self.camera.name}",
+                "dtype": "number",
+                "dtype_numpy": "<f8",
+                "shape": [1],
+                "external": "STREAM:",
+                "units": unit,
+            }
+        return described
+
+    def read_configuration(self) -> dict[str, Any]:
+        """Return the camera's configuration: a burst has none of its own."""
+        return dict(cast(Any, self.camera.read_configuration()))
+
+    def describe_configuration(self) -> dict[str, Any]:
+        """Describe the camera's configuration."""
+        return dict(cast(Any, self.camera.describe_configuration()))
+
+    def get_index(self) -> int:
+        """Return the number of frames on disk."""
+        return self._written
+
+    def collect_asset_docs(self, index: int | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the documents of the frames that came since the last call."""
+        stop = self._written if index is None else min(index, self._written)
+        for documents in self._documents:
+            yield from documents.collect(stop)
+
+    def stop(self, *, success: bool = False) -> None:
+        """End the burst with the frames it has; they can still be collected."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """End the burst and trim its arrays to the frames that documents refer to."""
+        self._stop.set()
+        self.camera.owner.call(self._close)
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close(self._documents[0].emitted)
+        self._writer, self._documents, self._written = None, [], 0
+
+    def _run(
+        self, n_frames: int, z_um: Sequence[float] | None, started: Status, status: DeviceStatus | None
+    ) -> None:
+        if status is None:
+            return
+        source = self.camera.source
+        try:
+            if self._writer is None:
+                self._writer = self.camera.new_writer(COMPANIONS)
+                self._documents = [
+                    ArrayDocuments(self.camera.name, self._writer.location),
+                    *(
+                        ArrayDocuments(f"{self.camera.name}_{name}", self._writer.companion_location(name))
+                        for name in COMPANIONS
+                    ),
+                ]
+            moves_z = z_um is not None and self.camera.facts.can_sequence_z
+            source.start_sequence(n_frames, z_um if moves_z else None)
+            started.set_finished()
+            self._fetch(self._writer, n_frames, z_um)
+            status.set_finished()
+        except Exception as error:
+            if not started.done:
+                started.set_exception(error)
+            status.set_exception(error)
+        finally:
+            source.stop_sequence()
+
+    def _fetch(self, writer: FrameWriter, n_frames: int, z_um: Sequence[float] | None) -> None:
+        camera = self.camera
+        timeout_s = camera.facts.settings.exposure_s + camera.timeout_s
+        companions: list[tuple[float, float]] = []
+        first = self._written
+
+        def flush() -> None:
+            values = np.array(companions, dtype=np.float64)
+            for column, name in enumerate(COMPANIONS):
+                writer.companions[name].write_many(index + 1 - len(companions), values[:, column])
+            self._written = index + 1
+            companions.clear()
+
+        flushed_s = time.monotonic()
+        index = first - 1
+        try:
+            for k in range(n_frames):
+                if self._stop.is_set():
+                    raise HardwareError(f"{self.name} was stopped after {k} of {n_frames} frames")
+                frame = camera.source.next_frame(timeout_s)
+                camera.check_frame(frame)
+                writer.write(first + k, frame.pixels)
+                camera.ring.put(self._documents[0].location.uri, first + k, frame.pixels)
+                index = first + k
+                told = z_um[k] if z_um is not None else float("nan")
+                companions.append((frame.z_um if frame.z_um is not None else told, frame.t_s))
+                # Companions lag the pixels by a few frames: one small write for many.
+                if len(companions) >= _FLUSH_EVERY or time.monotonic() - flushed_s > 0.2:
+                    flush()
+                    flushed_s = time.monotonic()
+        finally:
+            if companions:
+                flush()

@@ -1,0 +1,97 @@
+"""One device for the whole microscope, so that a plan takes one argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ophyd import Component, Device, Kind
+
+from parfocal.devices._camera import Camera
+from parfocal.devices._light import Light, LightDriver, NoLight
+from parfocal.devices._stage import Stage
+from parfocal.devices._stage_driver import StageDriver
+from parfocal.frames import FrameSource
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The drivers behind a microscope: simulated, recorded, Micro-Manager, or a bench of your own.
+
+    `name` goes into every start document as `instrument`. `close` lets go of what the drivers share.
+    """
+
+    name: str
+    camera: FrameSource
+    stage: StageDriver
+    light: LightDriver = field(default_factory=NoLight)
+    close: Callable[[], None] = lambda: None
+
+
+class Microscope(Device):
+    """Camera, stage and light of one backend.
+
+    The stage is `microscope.xyz` (`stage` is a verb in Bluesky). In documents the parts are called `camera`,
+    `stage` and `light`, whatever the microscope is called, unless `part_prefix` tells several microscopes of
+    one session apart.
+
+    Parameters
+    ----------
+    backend : Backend
+        The drivers.
+    frames_root : Path, optional
+        Where frames go; see `Camera`.
+    limits_um : dict, optional
+        Soft limits by axis, such as `{"z": (-50, 50)}`.
+    part_prefix : str
+        Put before the names of the parts.
+    """
+
+    camera = Component(Camera, name="camera", kind=Kind.normal)
+    # Not `stage`: that is what the RunEngine calls to make a device ready.
+    xyz = Component(Stage, name="stage", kind=Kind.normal)
+    light = Component(Light, name="light", kind=Kind.normal)
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        name: str,
+        backend: Backend,
+        frames_root: Path | str | None = None,
+        limits_um: dict[str, tuple[float, float]] | None = None,
+        part_prefix: str = "",
+        **kwargs: Any,
+    ) -> None:
+        self.backend = backend
+        super().__init__(prefix, name=name, **kwargs)
+        if part_prefix:
+            for part in (self.camera, self.xyz, self.light):
+                _rename(part, f"{part_prefix}{part.name}")
+        if frames_root is not None:
+            self.camera.frames_root = frames_root
+        for axis, limits in (limits_um or {}).items():
+            getattr(self.xyz, axis).limits_um = (float(limits[0]), float(limits[1]))
+
+    def make_safe(self) -> None:
+        """Stop all motion and put the light out, whatever state the plan left behind."""
+        for axis in (self.xyz.x, self.xyz.y, self.xyz.z):
+            self.backend.stage.stop(axis.axis)
+        self.backend.light.set_on(False)
+
+    def destroy(self) -> None:
+        """Let go of the hardware."""
+        self.make_safe()
+        super().destroy()
+        self.backend.close()
+
+
+def _rename(device: Device, name: str) -> None:
+    old = device.name
+    device.name = name
+    for attribute in device.component_names:
+        part = getattr(device, attribute)
+        if part.name.startswith(old):
+            part.name = name + part.name[len(old) :]

@@ -1,0 +1,255 @@
+"""The stage: axes as positioners in um, with limits, settling, time-outs and stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+from ophyd import Component, Device, Kind
+from ophyd.positioner import PositionerBase
+from ophyd.status import MoveStatus
+from ophyd.utils import LimitError
+
+from parfocal.devices._stage_driver import StageDriver
+from parfocal.errors import BadInputError, HardwareError
+
+_POLL_S = 0.002
+
+
+class OutOfLimitsError(BadInputError, LimitError):
+    """A move beyond the soft limits of an axis; nothing was moved."""
+
+
+class StageAxis(Device, PositionerBase):
+    """One axis of a stage.
+
+    `read` gives the readback under the axis's own name and `<name>_setpoint` beside it, both in um. `set`
+    checks the soft limits before anything moves. A move that does not end within `timeout_s`, or that ends
+    farther than `tolerance_um` from where it was sent, fails its status and says so.
+
+    Parameters
+    ----------
+    axis : str
+        The driver's name of the axis.
+    driver : StageDriver, optional
+        May be left out where the parent has one.
+    limits_um : (float, float), optional
+        Soft limits; None means none.
+    settle_s : float
+        Wait after arrival.
+    timeout_s : float
+        Longest time of a move beyond what its length and velocity need.
+    """
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        name: str,
+        axis: str,
+        driver: StageDriver | None = None,
+        limits_um: tuple[float, float] | None = None,
+        settle_s: float = 0.0,
+        timeout_s: float = 5.0,
+        tolerance_um: float = 0.5,
+        parent: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.axis = axis
+        self.driver: StageDriver = driver if driver is not None else parent.driver
+        self.limits_um = limits_um
+        self.settle_s = settle_s
+        self.timeout_s = timeout_s
+        self.tolerance_um = tolerance_um
+        self._setpoint_um: float | None = None
+        self._cancel = threading.Event()
+        super().__init__(prefix, name=name, parent=parent, egu="um", **kwargs)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Soft limits (low, high), um; (0, 0) where there are none, as ophyd has it."""
+        return self.limits_um if self.limits_um is not None else (0.0, 0.0)
+
+    @property
+    def position(self) -> float:
+        """Where the axis is, um."""
+        return self.driver.position_um(self.axis)
+
+    @property
+    def setpoint_um(self) -> float:
+        """Where the axis was last sent, um; where it is, if it never was."""
+        return self._setpoint_um if self._setpoint_um is not None else self.position
+
+    def check_value(self, pos: float) -> None:
+        """Raise `OutOfLimitsError` if a position lies outside the soft limits, or is not a number."""
+        if not pos == pos or pos in (float("inf"), float("-inf")):
+            raise OutOfLimitsError(f"{self.name}: cannot move to {pos}, a finite position in um was expected")
+        if self.limits_um is not None and not self.limits_um[0] <= pos <= self.limits_um[1]:
+            low, high = self.limits_um
+            raise OutOfLimitsError(
+                f"{self.name}: cannot move to {pos:g} um, soft limits are {low:g} to {high:g} um"
+            )
+
+    def set(self, new_position: float, **kwargs: Any) -> MoveStatus:
+        """Move to an absolute position, um; the status is done when the axis has arrived and settled.
+
+        Raises
+        ------
+        OutOfLimitsError
+            At once, before anything moves.
+        """
+        return self.move(float(new_position), wait=False, **kwargs)
+
+    def move(
+        self,
+        position: float,
+        wait: bool = True,
+        timeout: float | None = None,
+        moved_cb: Any = None,
+    ) -> MoveStatus:
+        """Move to an absolute position, um. See `set`."""
+        self.check_value(position)
+        self._cancel.set()
+        cancel = self._cancel = threading.Event()
+        status = MoveStatus(self, position, settle_time=self.settle_s)
+        if moved_cb is not None:
+            status.add_callback(lambda _: moved_cb(obj=self))
+        velocity = max(self.driver.velocity_um_per_s(self.axis), 1e-6)
+        patience_s = timeout if timeout is not None else self.timeout_s
+        deadline = time.monotonic() + patience_s + abs(position - self.position) / velocity
+        try:
+            self.driver.move(self.axis, position)
+        except Exception as error:
+            status.set_exception(error)
+            return status
+        self._setpoint_um = position
+        self._started_moving = True
+        if self._arrived(position):
+            self._finish(status, position)
+        else:
+            args = (status, position, deadline, cancel)
+            threading.Thread(target=self._watch, args=args, name=f"{self.name}-move", daemon=True).start()
+        if wait:
+            status.wait()
+        return status
+
+    def stop(self, *, success: bool = False) -> None:
+        """Stop where it is; a move under way fails its status."""
+        self._cancel.set()
+        self.driver.stop(self.axis)
+        self._setpoint_um = self.position
+        super().stop(success=success)
+
+    def read(self) -> OrderedDict[str, dict[str, Any]]:
+        """Return readback and setpoint, um."""
+        now = time.time()
+        reading: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        reading[self.name] = {"value": self.position, "timestamp": now}
+        reading[f"{self.name}_setpoint"] = {"value": self.setpoint_um, "timestamp": now}
+        return reading
+
+    def describe(self) -> OrderedDict[str, dict[str, Any]]:
+        """Describe readback and setpoint."""
+        described: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        for key in (self.name, f"{self.name}_setpoint"):
+            described[key] = {
+                "source": f"parfocal:{self.axis}",
+                "dtype": "number",
+                "dtype_numpy": "<f8",
+                "shape": [],
+                "units": "um",
+            }
+        return described
+
+    def read_configuration(self) -> OrderedDict[str, dict[str, Any]]:
+        """Return velocity, settling and limits."""
+        now = time.time()
+        low, high = self.limits_um if self.limits_um is not None else (float("-inf"), float("inf"))
+        values = {
+            "velocity_um_per_s": self.driver.velocity_um_per_s(self.axis),
+            "settle_s": self.settle_s,
+            "low_limit_um": low,
+            "high_limit_um": high,
+        }
+        return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
+
+    def describe_configuration(self) -> OrderedDict[str, dict[str, Any]]:
+        """Describe velocity, settling and limits."""
+        units = {
+            "velocity_um_per_s": "um/s",
+            "settle_s": "s",
+            "low_limit_um": "um",
+            "high_limit_um": "um",
+        }
+        return OrderedDict(
+            (
+                f"{self.name}_{key}",
+                {"source": f"parfocal:{self.axis}", "dtype": "number", "shape": [], "units": unit},
+            )
+            for key, unit in units.items()
+        )
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """The readback is what a plot shows."""
+        return {"fields": [self.name]}
+
+    def _arrived(self, position: float) -> bool:
+        return not self.driver.is_moving(self.axis) and abs(self.position - position) <= self.tolerance_um
+
+    def _watch(self, status: MoveStatus, position: float, deadline: float, cancel: threading.Event) -> None:
+        """Wait for the end of a move. A thread of its own: hardware is polled, plans are not kept."""
+        try:
+            while self.driver.is_moving(self.axis):
+                if cancel.wait(_POLL_S):
+                    if not status.done:
+                        status.set_exception(HardwareError(f"{self.name} was stopped on its way"))
+                    return
+                if time.monotonic() > deadline:
+                    self.driver.stop(self.axis)
+                    status.set_exception(
+                        HardwareError(
+                            f"{self.name} stalled at {self.position:.3f} um on its way to {position:g} um; "
+                            "check the stage, then run again"
+                        )
+                    )
+                    return
+            if abs(self.position - position) > self.tolerance_um:
+                status.set_exception(
+                    HardwareError(
+                        f"{self.name} ended at {self.position:.3f} um, sent to {position:g} um "
+                        f"(tolerance {self.tolerance_um:g} um)"
+                    )
+                )
+                return
+            self._finish(status, position)
+        except Exception as error:
+            if not status.done:
+                status.set_exception(error)
+
+    def _finish(self, status: MoveStatus, position: float) -> None:
+        self._set_position(self.position)
+        status.set_finished()
+        self._run_subs(sub_type=self.SUB_DONE, timestamp=time.time(), value=position)
+
+
+class Stage(Device):
+    """Axes `x`, `y` and `z` of one driver."""
+
+    x = Component(StageAxis, axis="x", kind=Kind.normal)
+    y = Component(StageAxis, axis="y", kind=Kind.normal)
+    z = Component(StageAxis, axis="z", kind=Kind.normal)
+
+    def __init__(
+        self,
+        prefix: str = "",
+        *,
+        name: str,
+        driver: StageDriver | None = None,
+        parent: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.driver: StageDriver = driver if driver is not None else parent.backend.stage
+        super().__init__(prefix, name=name, parent=parent, **kwargs)
