@@ -118,9 +118,7 @@ class Auditor:
     def read(self) -> OrderedDict[str, dict[str, Any]]:
         """Return the last verdict."""
         now = time.time()
-        return OrderedDict(
-            (f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in self._result.items()
-        )
+        return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in self._result.items())
 
     def describe(self) -> OrderedDict[str, dict[str, Any]]:
         """Describe the verdict."""

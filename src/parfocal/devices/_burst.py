@@ -36,13 +36,13 @@ class BurstSettings:
 class Burst:
     """Take many frames back to back: `prepare`, `kickoff`, `complete`, `collect`.
 
-    One StreamDatum holds many frames; there are no events. Beside the pixels (`<camera>`) lie two 1-D arrays, `<camera>_z_um` (NaN where the
-    driver does not move z itself and nobody told) and `<camera>_t_s` (middle of each exposure).
+    One StreamDatum holds many frames; there are no events. Beside the pixels (`<camera>`) lie two 1-D arrays,
+    `<camera>_z_um` (NaN where the driver does not move z itself and nobody told) and `<camera>_t_s` (middle
+    of each exposure).
     """
 
     def __init__(self, camera: Camera) -> None:
         self.camera = camera
-        self.name = f"{camera.name}_burst"
         self.parent = None
         self.hints: dict[str, Any] = {}
         self._settings = BurstSettings(1)
@@ -51,6 +51,11 @@ class Burst:
         self._documents: list[ArrayDocuments] = []
         self._written = 0
         self._status: DeviceStatus | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the flyer: the camera's, and `_burst`."""
+        return f"{self.camera.name}_burst"
 
     def prepare(self, value: BurstSettings) -> Status:
         """Say what the next burst shall be: `bps.prepare(camera.burst, BurstSettings(...), wait=True)`."""

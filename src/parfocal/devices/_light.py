@@ -60,9 +60,7 @@ class _LightSignal(Signal):
         old = self.get()
         if self._what == "channel":
             if value not in driver.channels:
-                raise BadInputError(
-                    f"{self.name}: no channel {value!r}, there are {', '.join(driver.channels)}"
-                )
+                raise BadInputError(f"{self.name}: no channel {value!r}, there are {', '.join(driver.channels)}")
             driver.set_channel(str(value))
         else:
             driver.set_on(bool(value))

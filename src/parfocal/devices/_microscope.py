@@ -49,10 +49,10 @@ class Microscope(Device):
         Put before the names of the parts.
     """
 
-    camera = Component(Camera, name="camera", kind=Kind.normal)
+    camera = Component(Camera, kind=Kind.normal)
     # Not `stage`: that is what the RunEngine calls to make a device ready.
-    xyz = Component(Stage, name="stage", kind=Kind.normal)
-    light = Component(Light, name="light", kind=Kind.normal)
+    xyz = Component(Stage, kind=Kind.normal)
+    light = Component(Light, kind=Kind.normal)
 
     def __init__(
         self,
@@ -67,9 +67,8 @@ class Microscope(Device):
     ) -> None:
         self.backend = backend
         super().__init__(prefix, name=name, **kwargs)
-        if part_prefix:
-            for part in (self.camera, self.xyz, self.light):
-                _rename(part, f"{part_prefix}{part.name}")
+        for part, short in ((self.camera, "camera"), (self.xyz, "stage"), (self.light, "light")):
+            _rename(part, f"{part_prefix}{short}")
         if frames_root is not None:
             self.camera.frames_root = frames_root
         for axis, limits in (limits_um or {}).items():

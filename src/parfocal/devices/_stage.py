@@ -65,12 +65,17 @@ class StageAxis(Device, PositionerBase):
         self.tolerance_um = tolerance_um
         self._setpoint_um: float | None = None
         self._cancel = threading.Event()
-        super().__init__(prefix, name=name, parent=parent, egu="um", **kwargs)
+        super().__init__(prefix, name=name, parent=parent, **kwargs)
 
     @property
     def limits(self) -> tuple[float, float]:
         """Soft limits (low, high), um; (0, 0) where there are none, as ophyd has it."""
         return self.limits_um if self.limits_um is not None else (0.0, 0.0)
+
+    @property
+    def egu(self) -> str:
+        """The unit of all positions."""
+        return "um"
 
     @property
     def position(self) -> float:

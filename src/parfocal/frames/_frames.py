@@ -47,9 +47,7 @@ class Frames:
         (about 200 ms a frame at 2048x2048: the last resort).
     """
 
-    def __init__(
-        self, ring: FrameRing | None = None, remote: Remote | None = None, max_open: int = 32
-    ) -> None:
+    def __init__(self, ring: FrameRing | None = None, remote: Remote | None = None, max_open: int = 32) -> None:
         self.ring = ring if ring is not None else shared_ring()
         self._remote = remote
         self._max_open = max_open

@@ -149,9 +149,7 @@ class GrowingArray:
                 ).result()
             self._store[start:stop].write(items).result()
         except (ValueError, OSError) as error:
-            raise HardwareError(
-                f"frame {start} could not be written to {self.path}: {_reason(error)}"
-            ) from error
+            raise HardwareError(f"frame {start} could not be written to {self.path}: {_reason(error)}") from error
         self._length = max(self._length, stop)
 
     def trim(self, length: int | None = None) -> None:

@@ -16,16 +16,12 @@ def burst(camera, n, z_um=None):
     yield from bps.declare_stream(camera.burst, name="burst", collect=True)
     yield from bps.prepare(camera.burst, BurstSettings(n, z_um), wait=True)
     yield from bps.kickoff(camera.burst, wait=True)
-    yield from bps.collect_while_completing(
-        [camera.burst], [camera.burst], flush_period=0.05, stream_name="burst"
-    )
+    yield from bps.collect_while_completing([camera.burst], [camera.burst], flush_period=0.05, stream_name="burst")
     yield from bps.close_run()
 
 
 def arrays(documents):
-    return {
-        r["data_key"]: zarr.open_array(path_of(r["uri"]), mode="r") for r in documents.of("stream_resource")
-    }
+    return {r["data_key"]: zarr.open_array(path_of(r["uri"]), mode="r") for r in documents.of("stream_resource")}
 
 
 def test_a_burst_keeps_every_frame_in_order_with_plane_and_time(RE, camera, documents):

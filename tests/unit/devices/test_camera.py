@@ -158,9 +158,7 @@ def test_a_change_of_exposure_in_a_run_goes_on_in_the_same_array(RE, camera, doc
     RE(bpp.stage_wrapper(plan(), [camera]))
     assert len(documents.of("stream_resource")) == 1
     assert [e["data"]["camera_frame"] for e in documents.of("event")] == [0, 1]
-    exposures = [
-        d["configuration"]["camera"]["data"]["camera_exposure_s"] for d in documents.of("descriptor")
-    ]
+    exposures = [d["configuration"]["camera"]["data"]["camera_exposure_s"] for d in documents.of("descriptor")]
     assert exposures == [0.001, 0.002]
 
 
@@ -171,11 +169,7 @@ def test_a_change_of_shape_in_a_run_is_refused_and_undone(RE, camera, source):
         yield from bps.mv(camera.binning, 2)
 
     with pytest.raises(FailedStatus) as error:
-        RE(
-            bpp.run_wrapper(bpp.stage_wrapper(plan(), [camera]))
-            if False
-            else bpp.stage_wrapper(plan(), [camera])
-        )
+        RE(bpp.run_wrapper(bpp.stage_wrapper(plan(), [camera])) if False else bpp.stage_wrapper(plan(), [camera]))
     assert "change ROI or binning between runs" in str(error.value.__cause__ or error.value)
     assert source.settings.binning == 1
 

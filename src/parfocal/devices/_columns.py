@@ -1,4 +1,4 @@
-"""Where in an acquisition an event was taken: position, time point, channel, plane, attempt."""
+"""What a plan knows and no instrument measures, as a Readable: columns of an event."""
 
 from __future__ import annotations
 
@@ -8,34 +8,53 @@ from typing import Any
 
 from ophyd.status import Status
 
-COLUMNS: dict[str, Any] = {
+_KINDS = {str: ("string", None), int: ("integer", "<i8"), float: ("number", "<f8")}
+
+POINT: dict[str, Any] = {
     "position": 0,
     "position_name": "",
     "time_point": 0,
     "plane": 0,
+    "tile": 0,
     "channel": "",
     "exposure_s": float("nan"),
     "attempt": 1,
 }
+"""Which position, time point, plane ... a frame is: the raw array has one axis, `frame`, and no other."""
+
+FAILURE: dict[str, Any] = {
+    "position": 0,
+    "position_name": "",
+    "time_point": 0,
+    "attempt": 1,
+    "action": "",
+    "reason": "",
+}
+"""What went wrong at a position, and what was done about it."""
 
 
-class Point:
-    """A Readable without hardware: the plan sets it, each event carries it.
+class Columns:
+    """A Readable without hardware: the plan sets it, each event carries it as `<name>_<column>`.
 
-    The raw array of frames has one axis, `frame`. What each frame is (which position, time point, channel,
-    plane, attempt) stands in these columns, as `point_<column>`.
+    Parameters
+    ----------
+    name : str
+        Prefix of the keys.
+    columns : dict
+        Default values (str, int or float); their types are those of the columns.
     """
 
-    def __init__(self, name: str = "point") -> None:
+    def __init__(self, name: str, columns: dict[str, Any]) -> None:
         self.name = name
         self.parent = None
         self.hints: dict[str, Any] = {"fields": []}
-        self._values = dict(COLUMNS)
+        self._columns = columns
+        self._values = dict(columns)
 
     def set(self, values: dict[str, Any]) -> Status:
         """Replace columns; those not named keep their values."""
-        unknown = set(values) - set(COLUMNS)
         status = Status(obj=self)
+        unknown = set(values) - set(self._columns)
         if unknown:
             status.set_exception(KeyError(f"{self.name}: no column {sorted(unknown)}"))
             return status
@@ -52,15 +71,15 @@ class Point:
 
     def describe(self) -> OrderedDict[str, dict[str, Any]]:
         """Describe the columns."""
-        kinds = {str: ("string", None), int: ("integer", "<i8"), float: ("number", "<f8")}
         described: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        for key, default in COLUMNS.items():
-            dtype, dtype_numpy = kinds[type(default)]
+        for key, default in self._columns.items():
+            dtype, dtype_numpy = _KINDS[type(default)]
             described[f"{self.name}_{key}"] = {"source": "plan", "dtype": dtype, "shape": []}
             if dtype_numpy is not None:
                 described[f"{self.name}_{key}"]["dtype_numpy"] = dtype_numpy
-            if key == "exposure_s":
-                described[f"{self.name}_{key}"]["units"] = "s"
+            unit = key.rpartition("_")[2]
+            if unit in ("s", "um"):
+                described[f"{self.name}_{key}"]["units"] = unit
         return described
 
     def read_configuration(self) -> OrderedDict[str, Any]:

@@ -1,15 +1,11 @@
-"""A camera driver of a few lines, which does what each test tells it; the RunEngine is the real one."""
+"""Drivers of a few lines, which do what each test tells them, for the tests of what stands above drivers."""
 
-import asyncio
 import threading
 
 import numpy as np
-import pytest
-from bluesky import RunEngine
 
-from parfocal.devices import Camera
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.frames import CameraSettings, CapturedFrame, FrameRing, SourceDescription, clock_s
+from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, clock_s
 
 
 class CountingSource:
@@ -24,6 +20,9 @@ class CountingSource:
         self.gate.set()
         self.running = False
         self._left = 0
+        self.fail_at = set()
+        self.at_frame = {}
+        self.asked = 0
 
     def describe(self):
         height, width = self.shape
@@ -41,6 +40,10 @@ class CountingSource:
         if not self.gate.wait(timeout_s):
             raise HardwareError(f"counting: no frame within {timeout_s:g} s")
         fault, self.fault = self.fault, None
+        asked, self.asked = self.asked, self.asked + 1
+        self.at_frame.get(asked, lambda: None)()
+        if asked in self.fail_at:
+            fault = "timeout"
         if fault == "timeout":
             raise HardwareError("counting: no frame within 5 s")
         self.taken += 1
@@ -49,9 +52,7 @@ class CountingSource:
             shape = (shape[0], shape[1] + 1)
         if fault == "dtype":
             dtype = np.float32
-        return CapturedFrame(
-            np.full(shape, self.taken - 1, dtype), clock_s(), dropped_before=int(fault == "drop")
-        )
+        return CapturedFrame(np.full(shape, self.taken - 1, dtype), clock_s(), dropped_before=int(fault == "drop"))
 
     def start_sequence(self, n_frames, z_um=None):
         self.running, self._left = True, n_frames
@@ -80,31 +81,41 @@ class Documents:
         return [doc for n, doc in self.all if n == name]
 
 
-@pytest.fixture
-def source():
-    return CountingSource()
+class InstantStage:
+    """A stage that arrives at once, and remembers every move."""
+
+    def __init__(self):
+        self.axes = ("x", "y", "z")
+        self.at = {"x": 0.0, "y": 0.0, "z": 0.0}
+        self.moves = []
+
+    def move(self, axis, position_um):
+        self.moves.append((axis, position_um))
+        self.at[axis] = position_um
+
+    def position_um(self, axis):
+        return self.at[axis]
+
+    def is_moving(self, axis):
+        return False
+
+    def stop(self, axis):
+        pass
+
+    def velocity_um_per_s(self, axis):
+        return 1e4
 
 
-@pytest.fixture
-def camera(source, tmp_path):
-    camera = Camera(name="camera", source=source, frames_root=tmp_path, timeout_s=1, ring=FrameRing())
-    yield camera
-    camera.destroy()
+class Lamp:
+    """Two channels and a shutter."""
 
+    def __init__(self):
+        self.channels = ("green", "red")
+        self.channel = "green"
+        self.is_on = False
 
-@pytest.fixture
-def documents():
-    return Documents()
+    def set_channel(self, channel):
+        self.channel = channel
 
-
-@pytest.fixture
-def RE(documents):
-    loop = asyncio.new_event_loop()
-    engine = RunEngine({}, call_returns_result=True, loop=loop)
-    engine.subscribe(documents)
-    yield engine
-    if engine.state != "idle":
-        engine.halt()
-    loop.call_soon_threadsafe(loop.stop)
-    engine._th.join(5)
-    loop.close()
+    def set_on(self, on):
+        self.is_on = on

@@ -1,0 +1,295 @@
+"""Documents in, documents out: what every analysis shares.
+
+An `Analysis` is a callable for `RE.subscribe` (and for `replay`). Documents go into a bounded queue; a worker
+thread turns them into frames, hands these to the science of one raw run (`RunAnalysis`), and emits its rows as
+a derived run. Nothing that happens here can stop or slow a plan::
+
+    raw documents --> queue --> worker --> RunAnalysis.frame(Frame) -> row
+                                  |                 .finish()       -> summary rows, verdict
+                                  +--> emit(start, descriptor, event ..., stop) of the derived run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from parfocal.callbacks._derived_run import DerivedRun
+from parfocal.callbacks._run_view import RunView
+from parfocal.frames import Frame, Frames
+
+Emit = Callable[[str, dict[str, Any]], Any]
+Overflow = Literal["skip", "wait"]
+Mode = Literal["live", "replay"]
+
+
+@dataclass(frozen=True)
+class NoParameters:
+    """For analyses that have none."""
+
+
+class RunAnalysis(Protocol):
+    """The science of one raw run. Holds what it needs between frames; knows no documents."""
+
+    columns: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Data keys by stream, then key: `{"scores": {"tenengrad": {"dtype": "number", ...}}}`."""
+
+    def frame(self, frame: Frame) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        """Look at one frame; yield (stream, row)."""
+        ...
+
+    def finish(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        """Yield summary rows when the raw run has ended."""
+        ...
+
+    @property
+    def verdict(self) -> str:
+        """One word for the whole run, kept in the derived run's stop document; empty for none."""
+        ...
+
+
+class Analysis(ABC):
+    """Base of all analyses.
+
+    Parameters
+    ----------
+    parameters : frozen dataclass
+        What the result depends on; hashed into the derived run, so that the same analysis of the same run is
+        known to exist.
+    frames : Frames
+        Where pixels come from.
+    emit : callable
+        `(name, doc)`, such as a `CatalogWriter`. Without it, derived documents go nowhere.
+    queue_size : int
+        Events that may wait (references, not pixels).
+    overflow : {"skip", "wait"}
+        What happens to an event when the queue is full. `skip` leaves it out, and the derived run says how
+        many and ends as `fail`, to be replayed; `wait` holds the sender up, which is right for replay only.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    stream: ClassVar[str] = "primary"
+
+    def __init__(
+        self,
+        parameters: Any = None,
+        *,
+        frames: Frames | None = None,
+        emit: Emit | None = None,
+        mode: Mode = "live",
+        queue_size: int = 10_000,
+        overflow: Overflow = "skip",
+        calibration: str = "",
+        supersedes: str = "",
+    ) -> None:
+        self.parameters = parameters if parameters is not None else NoParameters()
+        self.frames = frames if frames is not None else Frames()
+        self.mode: Mode = mode
+        self.calibration = calibration
+        self.supersedes = supersedes
+        self._emit = emit
+        self._listeners: list[Emit] = []
+        self._queue_size = queue_size
+        self._overflow: Overflow = overflow
+        self._queue: deque[tuple[str, dict[str, Any]]] = deque()
+        self._changed = threading.Condition()
+        self._busy = False
+        self._closed = False
+        self._runs: dict[str, _Run] = {}
+        self._run_of_descriptor: dict[str, str] = {}
+        self._run_of_resource: dict[str, str] = {}
+        self._skipped: dict[str, int] = {}
+        self._thread = threading.Thread(target=self._work, name=f"analysis-{self.name}", daemon=True)
+        self._thread.start()
+
+    @abstractmethod
+    def open(self, run: RunView) -> RunAnalysis:
+        """Return the science of one raw run; its first frame is about to come."""
+
+    # -- for whoever sends documents ---------------------------------------------------------------
+
+    def __call__(self, name: str, doc: Any) -> None:
+        """Take a document and return at once (see `overflow`)."""
+        with self._changed:
+            if name in ("event", "event_page", "stream_datum") and len(self._queue) >= self._queue_size:
+                if self._overflow == "skip":
+                    run = self._run_of_descriptor.get(doc["descriptor"], "")
+                    self._skipped[run] = self._skipped.get(run, 0) + (name != "stream_datum")
+                    return
+                self._changed.wait_for(lambda: len(self._queue) < self._queue_size or self._closed)
+            if name == "descriptor":
+                self._run_of_descriptor[doc["uid"]] = doc["run_start"]
+            self._queue.append((name, doc))
+            self._changed.notify_all()
+
+    def subscribe(self, listener: Emit) -> None:
+        """Send the derived documents to a listener too, such as a progress display."""
+        self._listeners.append(listener)
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything taken so far is done; False if that took longer than `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue and not self._busy, timeout_s)
+
+    def close(self, timeout_s: float = 30.0) -> bool:
+        """Finish what is queued and end the worker."""
+        done = self.drain(timeout_s)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(5)
+        return done
+
+    def hash_for(self, run_uid: str, stream: str, data_key: str) -> str:
+        """Return the hash by which the result of this analysis on a run is known."""
+        content = {
+            "analysis": self.name,
+            "version": self.version,
+            "parameters": asdict(self.parameters),
+            "raw": [run_uid, stream, data_key],
+            "calibration": self.calibration,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+    # -- in the worker -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._queue) or self._closed)
+                if not self._queue:
+                    return
+                name, doc = self._queue.popleft()
+                self._busy = True
+                self._changed.notify_all()
+            try:
+                self._handle(name, doc)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _handle(self, name: str, doc: dict[str, Any]) -> None:
+        if name == "start":
+            # A derived run is nobody's raw run.
+            if "raw" not in doc.get("parfocal", {}):
+                self._runs[doc["uid"]] = _Run(self, RunView(doc, self.stream))
+            return
+        run = self._runs.get(self._run_uid(name, doc))
+        if run is None:
+            return
+        run.take(name, doc)
+        if name == "stop":
+            del self._runs[doc["run_start"]]
+            for table in (self._run_of_descriptor, self._run_of_resource):
+                for key in [k for k, v in table.items() if v == doc["run_start"]]:
+                    del table[key]
+
+    def _run_uid(self, name: str, doc: dict[str, Any]) -> str:
+        if name == "descriptor":
+            self._run_of_descriptor[doc["uid"]] = doc["run_start"]
+            return doc["run_start"]
+        if name == "stream_resource":
+            self._run_of_resource[doc["uid"]] = doc["run_start"]
+            return doc["run_start"]
+        if name == "stop":
+            return doc["run_start"]
+        return self._run_of_descriptor.get(doc.get("descriptor", ""), "")
+
+    def send(self, name: str, doc: dict[str, Any]) -> None:
+        """Emit a derived document."""
+        for emit in ([self._emit] if self._emit is not None else []) + self._listeners:
+            emit(name, doc)
+
+    def skipped(self, run_uid: str) -> int:
+        """Return how many events of a run found the queue full."""
+        return self._skipped.pop(run_uid, 0)
+
+
+class _Run:
+    """One raw run in work: feeds its frames to the science, and its rows to the derived run."""
+
+    def __init__(self, analysis: Analysis, view: RunView) -> None:
+        self._analysis = analysis
+        self._view = view
+        self._science: RunAnalysis | None = None
+        self._derived: DerivedRun | None = None
+        self._failed = ""
+
+    def take(self, name: str, doc: dict[str, Any]) -> None:
+        """Handle one document; an exception of the science ends the derived run, and nothing else."""
+        try:
+            self._take(name, doc)
+        except Exception as error:  # whatever the science raises is a result, and is recorded as one
+            if not self._failed:
+                text = str(error).splitlines()
+                self._failed = f"{type(error).__name__}: {text[0] if text else ''}"
+            if self._derived is None and self._view.data_key:
+                self._derived = self._open_derived({})
+        if name == "stop":
+            self._close()
+
+    def _take(self, name: str, doc: dict[str, Any]) -> None:
+        view = self._view
+        if name == "descriptor":
+            view.add_descriptor(doc)
+        elif name == "stream_resource":
+            view.add_resource(doc)
+        elif self._failed:
+            return
+        elif name == "stream_datum" and view.is_ours(doc) and view.is_burst:
+            for frame in view.frames_of_datum(doc, self._analysis.frames):
+                self._look_at(frame)
+        elif name == "event" and view.is_ours(doc):
+            frame = view.frame_of_event(doc, self._analysis.frames)
+            if frame is not None:
+                self._look_at(frame)
+        elif name == "stop" and self._science is not None:
+            for stream, row in self._science.finish():
+                self._write(stream, row)
+
+    def _look_at(self, frame: Frame) -> None:
+        if self._science is None:
+            self._science = self._analysis.open(self._view)
+            self._derived = self._open_derived(self._science.columns)
+        written: Counter[str] = Counter()
+        for stream, row in self._science.frame(frame):
+            self._write(stream, row, frame, written[stream])
+            written[stream] += 1
+
+    def _write(self, stream: str, row: Mapping[str, Any], frame: Frame | None = None, nth: int = 0) -> None:
+        if self._derived is not None:
+            self._derived.row(stream, row, frame, nth)
+
+    def _open_derived(self, columns: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> DerivedRun:
+        analysis, view = self._analysis, self._view
+        raw = {"uid": view.uid, "stream": view.stream, "data_key": view.data_key}
+        about = {
+            "analysis": analysis.name,
+            "version": analysis.version,
+            "parameters": asdict(analysis.parameters),
+            "parameters_hash": analysis.hash_for(view.uid, view.stream, view.data_key),
+            "raw": raw,
+            "calibration": analysis.calibration,
+            "mode": analysis.mode,
+        }
+        if analysis.supersedes:
+            about["supersedes"] = analysis.supersedes
+        return DerivedRun(analysis.send, view.start, about, columns)
+
+    def _close(self) -> None:
+        if self._derived is None:
+            return
+        skipped = self._analysis.skipped(self._view.uid)
+        reason = self._failed
+        if skipped and not reason:
+            reason = f"{skipped} events found the queue full; replay the run to have them"
+        verdict = self._science.verdict if self._science is not None and not reason else ""
+        self._derived.close("fail" if reason else "success", reason, verdict)

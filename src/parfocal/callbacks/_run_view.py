@@ -1,0 +1,112 @@
+"""What an analysis needs to know of the run it looks at, gathered from documents as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from parfocal.errors import BadInputError
+from parfocal.frames import Frame, Frames
+from parfocal.optics import CameraModel
+
+
+@dataclass
+class RunView:
+    """One raw run: its start document, which stream holds the frames, and where they are.
+
+    Documents may come in the live order (datum before event) or in that of a stored run; both work, since an
+    event names its frame by `<camera>_frame` and needs only the resource's address.
+    """
+
+    start: dict[str, Any]
+    stream: str = "primary"
+    data_key: str = ""
+    descriptor: dict[str, Any] = field(default_factory=dict[str, Any])
+    _descriptors: dict[str, str] = field(default_factory=dict[str, str])
+    _uris: dict[str, str] = field(default_factory=dict[str, str])
+    _resources: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    _seen: dict[int, int] = field(default_factory=dict[int, int])
+
+    @property
+    def uid(self) -> str:
+        """Uid of the run."""
+        return self.start["uid"]
+
+    @property
+    def is_burst(self) -> bool:
+        """Whether the frames have no events."""
+        return bool(self.data_key) and f"{self.data_key}_frame" not in self.descriptor.get("data_keys", {})
+
+    def configuration(self, fact: str, default: Any = None) -> Any:
+        """Return one fact of the camera's configuration, such as `pixel_size_um`."""
+        for device in self.descriptor.get("configuration", {}).values():
+            if f"{self.data_key}_{fact}" in device["data"]:
+                return device["data"][f"{self.data_key}_{fact}"]
+        return default
+
+    def camera_model(self) -> CameraModel | None:
+        """Return the camera's offset, gain and read noise, or None where the run does not tell them."""
+        facts = ("offset_adu", "gain_adu_per_e", "read_noise_e", "saturation_adu")
+        values = [self.configuration(fact) for fact in facts]
+        known = [float(v) for v in values if v is not None and np.isfinite(float(v))]
+        return CameraModel(*known) if len(known) == len(facts) else None
+
+    def axis_key(self, axis: str) -> str:
+        """Return the event key of a stage axis (`x`, `y`, `z`); empty where the run names none."""
+        named = self.start.get("parfocal", {}).get("axes", {})
+        return str(named.get(axis, ""))
+
+    def add_descriptor(self, doc: dict[str, Any], wanted_key: str = "") -> bool:
+        """Note a descriptor; True if its stream holds the frames we look at."""
+        self._descriptors[doc["uid"]] = doc["name"]
+        if doc["name"] != self.stream:
+            return False
+        key = wanted_key or image_key(doc, self.start)
+        if not key:
+            return False
+        self.data_key, self.descriptor = key, doc
+        return True
+
+    def add_resource(self, doc: dict[str, Any]) -> None:
+        """Note where an array is."""
+        self._uris[doc["data_key"]] = doc["uri"]
+        self._resources[doc["uid"]] = (doc["data_key"], doc["uri"])
+
+    def is_ours(self, doc: dict[str, Any]) -> bool:
+        """Whether an event or datum belongs to the stream we look at."""
+        return bool(self.data_key) and self._descriptors.get(doc["descriptor"]) == self.stream
+
+    def frame_of_event(self, doc: dict[str, Any], frames: Frames) -> Frame | None:
+        """Return the frame of an event, or None where it has none."""
+        index = doc["data"].get(f"{self.data_key}_frame", doc["seq_num"] - 1)
+        uri = self._uris.get(self.data_key)
+        if uri is None:
+            raise BadInputError(
+                f"run {self.uid[:8]}: event {doc['seq_num']} came before its frames were announced"
+            )
+        pixels = frames.get(uri, int(index))
+        return Frame(pixels, uri, int(index), doc["seq_num"], doc["time"], dict(doc["data"]))
+
+    def frames_of_datum(self, doc: dict[str, Any], frames: Frames) -> Iterator[Frame]:
+        """Yield the frames of a burst's datum, their `z_um` and `t_s` as columns."""
+        key, uri = self._resources[doc["stream_resource"]]
+        if key != self.data_key or not self.is_burst:
+            return
+        base = uri.rpartition("/")[0]
+        for index in range(doc["indices"]["start"], doc["indices"]["stop"]):
+            columns = {name: float(frames.read(f"{base}/{name}", index)) for name in ("z_um", "t_s")}
+            yield Frame(frames.get(uri, index), uri, index, index + 1, columns["t_s"], columns)
+
+
+def image_key(descriptor: dict[str, Any], start: dict[str, Any]) -> str:
+    """Return the data key of the images in a descriptor: the camera the plan named, else the first; or empty."""
+    external = [
+        key
+        for key, value in descriptor["data_keys"].items()
+        if value.get("external") and len(value.get("shape", [])) >= 2
+    ]
+    named = start.get("parfocal", {}).get("camera")
+    return named if named in external else (external[0] if external else "")
