@@ -1,5 +1,16 @@
-"""TIFF, OME-TIFF, ND2, HDF5 and folders of planes in; safe writes out."""
+"""Files in and out: any image file as a `Stack`, writing that never leaves half a file."""
 
-from parfocal.files._safe_write import write_atomically
+from parfocal.files._names import natural_key
+from parfocal.files._open import open_stack
+from parfocal.files._safe_write import within, write_atomically
+from parfocal.files._stack import AxesUnknownError, Stack, VoxelSize
 
-__all__ = ["write_atomically"]
+__all__ = [
+    "AxesUnknownError",
+    "Stack",
+    "VoxelSize",
+    "natural_key",
+    "open_stack",
+    "within",
+    "write_atomically",
+]

@@ -183,8 +183,8 @@ class FrameWriter:
         self.chunk = chunk_shape(shape, np.dtype(dtype))
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with write_atomically(path / "zarr.json") as file:
-                file.write(json.dumps(_group_metadata(path.stem, pixel_size_um), indent=1).encode())
+            with write_atomically(path / "zarr.json") as temporary:
+                temporary.write_text(json.dumps(_group_metadata(path.stem, pixel_size_um), indent=1))
         except OSError as error:
             raise HardwareError(f"cannot create frames at {path}: {_reason(error)}") from error
         self.pixels = GrowingArray(
