@@ -1,1 +1,20 @@
 """Documents in, documents out: one Analysis per science room, and replay."""
+
+from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
+from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
+from parfocal.callbacks._run_view import RunView
+from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
+
+__all__ = [
+    "ANALYSES",
+    "Analysis",
+    "FocusParameters",
+    "FocusScores",
+    "NoParameters",
+    "Replayed",
+    "RunAnalysis",
+    "RunView",
+    "analysis_named",
+    "focus_probe",
+    "replay",
+]
