@@ -1,1 +1,24 @@
 """The Tiled catalog: serve, open, write, query, recover."""
+
+from parfocal.catalog._folder import DataFolder
+from parfocal.catalog._open import Catalog, open_catalog
+from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
+from parfocal.catalog._writer import CatalogHealth, CatalogWriter
+from parfocal.catalog._zarr_consolidator import ZarrConsolidator, register_zarr_consolidator
+
+__all__ = [
+    "Catalog",
+    "CatalogHealth",
+    "CatalogWriter",
+    "DataFolder",
+    "ServerInfo",
+    "ZarrConsolidator",
+    "ensure_server",
+    "find_server",
+    "open_catalog",
+    "register_zarr_consolidator",
+    "serve",
+    "stop_server",
+]
+
+register_zarr_consolidator()

@@ -1,0 +1,158 @@
+"""Open the catalog: the data folder's own server, a site's server, or a Tiled profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import httpx
+from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+from tiled.client import from_profile, from_uri
+from tiled.client.container import Container
+from tiled.structures.core import Spec
+
+from parfocal.catalog._folder import DataFolder, as_folder
+from parfocal.catalog._serve import ensure_server, find_server, read_server_file
+from parfocal.catalog._server_process import RUN_CATALOG_SPEC
+from parfocal.errors import CatalogError
+
+Shelf = Literal["raw", "analysis"]
+
+
+def shelf_of(start: Mapping[str, Any]) -> Shelf:
+    """Return where a run belongs: a run derived from another, which names it, is an analysis."""
+    ours = start.get("parfocal")
+    return "analysis" if isinstance(ours, Mapping) and cast("Mapping[str, Any]", ours).get("raw") else "raw"
+
+
+class Catalog:
+    """One Tiled tree with two shelves, `raw` and `analysis`, and result tables beside them.
+
+    Get one from `open_catalog`. `raw` and `analysis` are Bluesky's own clients in order of start time, so
+    `catalog.raw[-1]`, `catalog.raw[scan_id]`, `catalog.raw["ab12cd"]` and `databroker.v1.Broker(catalog.raw)`
+    work; `runs` and its neighbours are for what people type every day.
+
+    Parameters
+    ----------
+    connect
+        Returns the tree's root client; called again when the connection is lost.
+    folder
+        The data folder: frames and write-ahead logs lie there, wherever the catalog is.
+    """
+
+    def __init__(self, connect: Callable[[], Container], folder: DataFolder) -> None:
+        self.folder = folder
+        self._connect = connect
+        self._root = connect()
+        self._tables: dict[tuple[str, str], Any] = {}
+
+    @property
+    def root(self) -> Container:
+        """The Tiled client of the whole tree."""
+        return self._root
+
+    @property
+    def raw(self) -> CatalogOfBlueskyRuns:
+        """Runs as they were acquired, oldest first."""
+        return self._by_time("raw")
+
+    @property
+    def analysis(self) -> CatalogOfBlueskyRuns:
+        """Runs derived from others, oldest first."""
+        return self._by_time("analysis")
+
+    def shelf(self, name: str) -> Container:
+        """Return the container to write a shelf's runs or tables into; made where it is missing."""
+        if name not in self._root:
+            specs = [Spec(RUN_CATALOG_SPEC[0], version=RUN_CATALOG_SPEC[1])] if name != "tables" else []
+            try:
+                self._root.create_container(name, specs=specs)
+            except httpx.HTTPStatusError:  # another client was first
+                if name not in self._root:
+                    raise
+        return self._root[name]
+
+    def ping(self, timeout_s: float = 2.0) -> None:
+        """Raise an `httpx.HTTPError` when the server does not answer; Tiled's own calls would try for 45 s."""
+        context = self._root.context
+        context.http_client.get(context.api_uri, timeout=timeout_s).raise_for_status()
+
+    def reconnect(self) -> None:
+        """Connect anew, as after a restart of the server."""
+        self._tables.clear()
+        self._root = self._connect()
+
+    def _by_time(self, name: Shelf) -> CatalogOfBlueskyRuns:
+        # A run that was recovered is written later than it was taken: Tiled's own order would call it the newest.
+        return self.shelf(name).sort(("start.time", 1))
+
+    def __repr__(self) -> str:
+        return f"Catalog({self._root.uri!r}, folder={str(self.folder.root)!r})"
+
+
+def open_catalog(
+    data: DataFolder | Path | str | None = None,
+    *,
+    uri: str | None = None,
+    api_key: str | None = None,
+    profile: str | None = None,
+) -> Catalog:
+    """Open the catalog, starting the data folder's own server where nothing else is said.
+
+    Parameters
+    ----------
+    data
+        The data folder; None for `$PARFOCAL_DATA`, else the user's own. With `uri` or `profile` it still is where
+        frames and write-ahead logs lie.
+    uri
+        A Tiled server of the site. None for `$PARFOCAL_TILED_URI`, which counts only when `data` is None too.
+    api_key
+        For `uri`; None for `$PARFOCAL_TILED_API_KEY`, then `$TILED_API_KEY`.
+    profile
+        A Tiled profile. None for `$PARFOCAL_TILED_PROFILE`, which counts only when `data` is None too.
+
+    Raises
+    ------
+    CatalogError
+        When the server cannot be started or reached.
+    """
+    folder = as_folder(data)
+    if data is None and uri is None and profile is None:
+        uri = os.environ.get("PARFOCAL_TILED_URI")
+        profile = None if uri else os.environ.get("PARFOCAL_TILED_PROFILE")
+    if uri is not None and profile is not None:
+        raise CatalogError("open_catalog takes a uri or a profile, not both.")
+    if uri is not None:
+        key = api_key or os.environ.get("PARFOCAL_TILED_API_KEY")
+        return Catalog(lambda: _reach(uri, key), folder.make())
+    if profile is not None:
+        return Catalog(lambda: _from_profile(profile), folder.make())
+    ensure_server(folder)
+    return Catalog(lambda: _own_server(folder), folder)
+
+
+def _own_server(folder: DataFolder) -> Container:
+    info = find_server(folder)
+    if info is None and read_server_file(folder) is not None:
+        info = ensure_server(folder)  # it died; one that was stopped on purpose has taken its file with it
+    if info is None:
+        raise CatalogError(f"The catalog server of {folder.root} is not running: start it with parfocal serve.")
+    return from_uri(info.url, api_key=info.api_key, trust_env=False, show_progress=False)
+
+
+def _reach(uri: str, api_key: str | None) -> Container:
+    try:
+        # Tiled's client would try for 45 s.
+        httpx.get(uri, timeout=5.0, follow_redirects=True)
+        return from_uri(uri, api_key=api_key, show_progress=False)
+    except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
+        raise CatalogError(f"Tiled server {uri} cannot be used ({error}): check address and API key.") from error
+
+
+def _from_profile(profile: str) -> Container:
+    try:
+        return from_profile(profile)
+    except Exception as error:  # Tiled raises whatever the profile's author caused
+        raise CatalogError(f"Tiled profile {profile!r} cannot be used: {error}") from error

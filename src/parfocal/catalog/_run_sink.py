@@ -1,0 +1,133 @@
+"""From documents to Tiled nodes: BTP's run writer, made to flush when told and to fail rather than guess."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from bluesky_tiled_plugins.writing.consolidators import DataSource, Patch
+from bluesky_tiled_plugins.writing.tiled_writer import (
+    RunNormalizer,
+    _RunWriter,  # pyright: ignore[reportPrivateUsage]  (TiledWriter offers no flush; it makes one of these a run)
+)
+from tiled.client.container import Container
+
+from parfocal.catalog._log import Document
+
+
+class _FlushingRunWriter(_RunWriter):
+    """Collects rows and frame ranges until `flush` writes them, one request a table and one an array."""
+
+    def __init__(self, container: Container) -> None:
+        super().__init__(container.include_data_sources(), batch_size=10_000)
+        self._data_source_ids: dict[str, int] = {}
+
+    def flush(self) -> None:
+        # Arrays first: a reader between the two sees frames without rows, never rows without frames.
+        for stream_datum in self._external_data_cache.values():
+            self._write_external_data(stream_datum)
+        self._external_data_cache.clear()
+        for stream, rows in self._internal_data_cache.items():
+            if rows:
+                self._write_internal_data(rows, desc_node=self._desc_nodes[stream])
+                rows.clear()
+
+    def _append_with_retry(self, df_client: Any, table: Any, desc_name: str) -> None:
+        # BTP retries an append whose reply was lost, and may double rows. We write the whole run again from
+        # its log instead.
+        df_client.append_partition(0, table)
+
+    def _update_data_source_for_node(
+        self, node: Any, data_source: DataSource, patch: Patch | None = None
+    ) -> None:
+        # BTP asks the server for the data source's id at every update; it does not change.
+        known = self._data_source_ids.get(node.uri)
+        if known is None:
+            known = self._data_source_ids[node.uri] = node.data_sources()[0].id
+        proxy = _KnownDataSource(node, known)
+        super()._update_data_source_for_node(proxy, data_source, patch)  # pyright: ignore[reportArgumentType]
+
+
+class _KnownDataSource:
+    """A node that answers `data_sources()` from memory."""
+
+    def __init__(self, node: Any, data_source_id: int) -> None:
+        self.context = node.context
+        self.uri: str = node.uri
+        self._id = data_source_id
+
+    def data_sources(self) -> list[_KnownDataSource]:
+        return [self]
+
+    @property
+    def id(self) -> int:
+        return self._id
+
+
+class RunSink:
+    """Writes one run into a container of the catalog, and counts what it wrote so that it can be checked.
+
+    Attributes
+    ----------
+    n_rows
+        Events a stream.
+    n_frames
+        Indices announced by StreamDatums, by (stream, data key).
+    stop_uid
+        The uid of the stop document, "" until it came.
+    """
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._writer = _FlushingRunWriter(container)
+        self._normalizer = RunNormalizer()
+        self._normalizer.subscribe(self._writer)
+        self._streams: dict[str, str] = {}
+        self._data_keys: dict[str, str] = {}
+        self.run_uid = ""
+        self.stop_uid = ""
+        self.n_rows: dict[str, int] = defaultdict(int)
+        self.n_frames: dict[tuple[str, str], int] = defaultdict(int)
+
+    def write(self, documents: Iterable[tuple[str, Document]]) -> None:
+        """Take documents; what they say is in the catalog after the next `flush`, or after the stop document."""
+        for name, doc in documents:
+            self._normalizer(name, doc)
+            self._count(name, doc)
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        self._writer.flush()
+
+    def verify(self) -> str:
+        """Read the run back; return what differs from what was written, "" when nothing does."""
+        run = self._container[self.run_uid]
+        if run.metadata.get("stop", {}).get("uid") != self.stop_uid:
+            return "the stop document is not there"
+        for stream, n_rows in self.n_rows.items():
+            found = len(run[stream]["seq_num"].read())
+            if found != n_rows:
+                return f"stream {stream} has {found} rows of {n_rows}"
+        for (stream, key), n_frames in self.n_frames.items():
+            found = run[stream].base[key].shape[0]
+            if found < n_frames:
+                return f"{stream}/{key} has {found} frames of {n_frames}"
+        return ""
+
+    def _count(self, name: str, doc: Document) -> None:
+        if name == "start":
+            self.run_uid = doc["uid"]
+        elif name == "stop":
+            self.stop_uid = doc["uid"]
+        elif name == "descriptor":
+            self._streams[doc["uid"]] = doc.get("name", "")
+        elif name == "event":
+            self.n_rows[self._streams[doc["descriptor"]]] += 1
+        elif name == "event_page":
+            self.n_rows[self._streams[doc["descriptor"]]] += len(doc["seq_num"])
+        elif name == "stream_resource":
+            self._data_keys[doc["uid"]] = doc["data_key"]
+        elif name == "stream_datum":
+            key = (self._streams[doc["descriptor"]], self._data_keys[doc["stream_resource"]])
+            self.n_frames[key] += doc["indices"]["stop"] - doc["indices"]["start"]
