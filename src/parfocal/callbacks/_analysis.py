@@ -37,8 +37,10 @@ class NoParameters:
 class RunAnalysis(Protocol):
     """The science of one raw run. Holds what it needs between frames; knows no documents."""
 
-    columns: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    """Data keys by stream, then key: `{"scores": {"tenengrad": {"dtype": "number", ...}}}`."""
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """Data keys by stream, then key: `{"scores": {"tenengrad": {"dtype": "number", ...}}}`."""
+        ...
 
     def frame(self, frame: Frame) -> Iterable[tuple[str, Mapping[str, Any]]]:
         """Look at one frame; yield (stream, row)."""

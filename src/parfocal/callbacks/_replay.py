@@ -136,7 +136,9 @@ def replay(
                     results.append(_replay_one(uid, make, catalog, writer or own, if_done))
                 bar.advance(task)
         if own is not None and not own.drain(120):
-            raise CatalogError(f"replay: results are not all in the catalog ({own.last_error}); parfocal recover mends it")
+            raise CatalogError(
+                f"replay: results are not all in the catalog ({own.last_error}); parfocal recover mends it"
+            )
     finally:
         if own is not None:
             own.close()
@@ -241,7 +243,7 @@ def replay_in_worker(uid: str, name: str, parameters: dict[str, Any], data: str,
 
 
 def _uid(catalog: Catalog, run: Any) -> str:
-    if isinstance(run, str):
+    if isinstance(run, str | int):
         return str(catalog.run(run).metadata["start"]["uid"])
     return str(run.metadata["start"]["uid"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from parfocal.callbacks._analysis import Analysis, RunAnalysis
 from parfocal.callbacks._run_view import RunView
@@ -49,11 +49,12 @@ class FocusScores(Analysis):
     version = "1"
 
     def __init__(self, parameters: FocusParameters | None = None, **kwargs: Any) -> None:
-        super().__init__(parameters if parameters is not None else FocusParameters(), **kwargs)
+        self.focus = parameters if parameters is not None else FocusParameters()
+        super().__init__(self.focus, **kwargs)
 
     def open(self, run: RunView) -> RunAnalysis:
         """Return the scoring of one run."""
-        return _RunFocus(self.parameters, run.camera_model(), run.axis_key("z"), _plain_z(run))
+        return _RunFocus(self.focus, run.camera_model(), run.axis_key("z"), _plain_z(run))
 
 
 def _plain_z(run: RunView) -> str:
@@ -74,11 +75,11 @@ class _RunFocus:
     )
     _verdict: str = "no_stack"
 
-    columns = {  # noqa: RUF012  (a table, read only)
+    columns: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "scores": {
             "z_um": {**_NUMBER, "units": "um"},
-            **{name: _NUMBER for name in FocusScoreSet.names()},
-            "noise_adu": {**_NUMBER, "units": "ADU"},
+            **dict.fromkeys(FocusScoreSet.names(), _NUMBER),
+            "noise_sd_adu": {**_NUMBER, "units": "ADU"},
             "mean_adu": {**_NUMBER, "units": "ADU"},
             "position": _INTEGER,
             "time_point": _INTEGER,
@@ -125,7 +126,7 @@ class _RunFocus:
             {
                 "z_um": z_um,
                 **{name: float(getattr(scored.debiased, name)) for name in FocusScoreSet.names()},
-                "noise_adu": float(scored.noise_adu),
+                "noise_sd_adu": float(scored.noise_sd_adu),
                 "mean_adu": float(scored.mean_adu),
                 "position": where[1],
                 "time_point": where[0],

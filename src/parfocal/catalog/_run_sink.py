@@ -38,9 +38,7 @@ class _FlushingRunWriter(_RunWriter):
         # its log instead.
         df_client.append_partition(0, table)
 
-    def _update_data_source_for_node(
-        self, node: Any, data_source: DataSource, patch: Patch | None = None
-    ) -> None:
+    def _update_data_source_for_node(self, node: Any, data_source: DataSource, patch: Patch | None = None) -> None:
         # BTP asks the server for the data source's id at every update; it does not change.
         known = self._data_source_ids.get(node.uri)
         if known is None:

@@ -99,7 +99,9 @@ def serve(
     except AlreadyServedError:
         info = read_server_file(folder)
         where = f" at {info.url} by process {info.pid}" if info else ""
-        raise CatalogError(f"Data folder {folder.root} is already served{where}: use that one or stop it.") from None
+        raise CatalogError(
+            f"Data folder {folder.root} is already served{where}: use that one or stop it."
+        ) from None
 
 
 def read_server_file(folder: DataFolder) -> ServerInfo | None:
@@ -175,7 +177,9 @@ def stop_server(data: DataFolder | Path | str | None = None, *, timeout_s: float
     try:
         process.wait(timeout_s)
     except psutil.TimeoutExpired:
-        raise CatalogError(f"The catalog server (process {info.pid}) did not end within {timeout_s:g} s.") from None
+        raise CatalogError(
+            f"The catalog server (process {info.pid}) did not end within {timeout_s:g} s."
+        ) from None
     if handle is not None:
         handle.poll()
     folder.server_file.unlink(missing_ok=True)

@@ -24,9 +24,7 @@ class ZarrConsolidator(ConsolidatorBase):
 
     def __init__(self, stream_resource: StreamResource, descriptor: EventDescriptor) -> None:
         super().__init__(stream_resource, descriptor)
-        self.assets = [
-            Asset(data_uri=self.uri, is_directory=True, parameter=self.default_asset_role, num=None)
-        ]
+        self.assets = [Asset(data_uri=self.uri, is_directory=True, parameter=self.default_asset_role, num=None)]
 
     def update_from_stream_resource(self, stream_resource: StreamResource) -> None:
         """Take a further StreamResource of the same array, as a device staged again composes one.

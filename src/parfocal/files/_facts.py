@@ -44,9 +44,7 @@ def from_name(name: str) -> Facts:
     """Return what a file name such as `psf_wl520nm_z300nm_x130nm_na0.85.tif` says."""
 
     def length(letter: str) -> float | None:
-        found = re.search(
-            rf"(?:^|[_\-\s]){letter}[=_]?(\d+(?:\.\d+)?)(nm|um)(?=[_\-\s.]|$)", name, re.IGNORECASE
-        )
+        found = re.search(rf"(?:^|[_\-\s]){letter}[=_]?(\d+(?:\.\d+)?)(nm|um)(?=[_\-\s.]|$)", name, re.IGNORECASE)
         return None if found is None else positive_or_none(float(found[1]) * _UM_PER_UNIT[found[2].lower()])
 
     x = length("x")
@@ -127,9 +125,7 @@ def from_metaxpress(metadata: Mapping[str, Any]) -> Facts:
     um = _UM_PER_UNIT.get(str(plane.get("spatial-calibration-units", "")).lower())
     calibrated = bool(plane.get("spatial-calibration-state", False)) and um is not None
     y, x = (
-        positive_or_none(float(plane.get(f"spatial-calibration-{axis}", 0)) * (um or 0))
-        if calibrated
-        else None
+        positive_or_none(float(plane.get(f"spatial-calibration-{axis}", 0)) * (um or 0)) if calibrated else None
         for axis in "yx"
     )
     wavelength = positive_or_none(plane.get("wavelength"))

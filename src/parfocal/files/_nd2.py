@@ -23,9 +23,7 @@ def open_nd2(path: Path, axes: str | None) -> Stack:
     with _opened(path) as file:
         sizes = dict(file.sizes)
         if "S" in sizes:
-            raise BadInputError(
-                f"{source}: colour (RGB) frames; expected grey frames, export them as such first"
-            )
+            raise BadInputError(f"{source}: colour (RGB) frames; expected grey frames, export them as such first")
         found = "".join(sizes)
         shape = tuple(sizes.values())
         dtype = pixels_or_refuse(source, np.dtype(file.dtype))
@@ -41,9 +39,7 @@ def open_nd2(path: Path, axes: str | None) -> Stack:
                     at = dict(zip(found[:-2], index, strict=True))
                     frame_shape = tuple(sizes[axis] for axis in frame_axes)
                     number = (
-                        int(np.ravel_multi_index([at[a] for a in frame_axes], frame_shape))
-                        if frame_axes
-                        else 0
+                        int(np.ravel_multi_index([at[a] for a in frame_axes], frame_shape)) if frame_axes else 0
                     )
                     frame = np.asarray(file.read_frame(number))
                     yield frame[at["C"]] if "C" in at else frame.reshape(shape[-2:])
@@ -71,9 +67,7 @@ def _facts_of(file: Any, sizes: dict[str, int]) -> _facts.Facts:
     if "T" in sizes:
         # frames are numbered with T slowest where T comes first, which is how Nikon's loops nest
         stride = int(np.prod([n for a, n in sizes.items() if a not in "TCYX"]))
-        stamps = (
-            [file.frame_metadata(t * stride) for t in range(sizes["T"])] if next(iter(sizes)) == "T" else []
-        )
+        stamps = [file.frame_metadata(t * stride) for t in range(sizes["T"])] if next(iter(sizes)) == "T" else []
         seconds = [stamp.channels[0].time.relativeTimeMs / 1e3 for stamp in stamps if stamp.channels]
         times = tuple(seconds) if len(seconds) == sizes["T"] else None
     channels = getattr(file.metadata, "channels", None) or []

@@ -168,9 +168,7 @@ def checked_axes(source: str, axes: str, shape: Sequence[int]) -> str:
     return upper
 
 
-def chosen_axes(
-    source: str, found: str, shape: Sequence[int], asked: str | None
-) -> tuple[str, tuple[str, ...]]:
+def chosen_axes(source: str, found: str, shape: Sequence[int], asked: str | None) -> tuple[str, tuple[str, ...]]:
     """Return the axes to use, and what to warn of: the person's word, else the file's, else an error."""
     known = set(found) <= set(AXES) and len(set(found)) == len(found)
     if asked is not None:

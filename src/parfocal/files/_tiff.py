@@ -97,9 +97,7 @@ def read_layout(path: Path) -> _Layout:
             if samples > 1:
                 warnings.append("colour (RGB) was made grey, by ITU-R 601 weights")
         if not axes.endswith("YX"):
-            raise BadInputError(
-                f"{path}: axes {first.axes} of shape {first.shape}; expected planes ending in YX"
-            )
+            raise BadInputError(f"{path}: axes {first.axes} of shape {first.shape}; expected planes ending in YX")
         if n_series > 1:
             axes, shape = "P" + axes, (n_series, *shape)
         _check_complete(path, tif, same[:n_series], math.prod(shape[:-2]) // n_series)
@@ -164,9 +162,7 @@ def _planes(path: Path, wanted: Sequence[int], layout: _Layout) -> Iterator[NDAr
                 plane = flat.reshape(*layout.shape[-2:], *([layout.samples] if layout.samples > 1 else []))
             else:
                 whole = series.asarray()
-                plane = whole.reshape(per_series, *whole.shape[whole.ndim - 2 - (layout.samples > 1) :])[
-                    within
-                ]
+                plane = whole.reshape(per_series, *whole.shape[whole.ndim - 2 - (layout.samples > 1) :])[within]
             yield grey_of(plane, layout.samples)
 
 

@@ -80,9 +80,7 @@ def sharpness(
     if noise is None:
         noise = "immerkaer" if camera_model is None else "model"
     if noise == "model" and camera_model is None:
-        raise BadInputError(
-            'sharpness: noise="model" needs a camera_model; give one or use noise="immerkaer"'
-        )
+        raise BadInputError('sharpness: noise="model" needs a camera_model; give one or use noise="immerkaer"')
     if not 0.5 <= log_sigma_px <= 8:
         raise BadInputError(f"sharpness: log_sigma_px is {log_sigma_px:g}, expected 0.5 to 8 px")
     pixels, offset_adu = _prepared(np.asarray(image), camera_model)
@@ -94,9 +92,7 @@ def sharpness(
     return _scored(pixels.shape, float(reference), offset_adu, sums, taps, camera_model, noise)
 
 
-def _prepared(
-    image: NDArray[np.generic], camera_model: CameraModel | None
-) -> tuple[NDArray[np.generic], float]:
+def _prepared(image: NDArray[np.generic], camera_model: CameraModel | None) -> tuple[NDArray[np.generic], float]:
     """Return the pixels as the kernel takes them and the offset that is still in them, ADU."""
     if image.ndim != 2 or min(image.shape) < 3:
         raise BadInputError(f"sharpness: image has shape {image.shape}, expected [y, x] of at least 3x3")

@@ -20,8 +20,8 @@ _TILE = 512
 _PAIRS = 6  # taps are taken six pairs at a time, unrolled by hand, so that any radius runs at full speed
 
 # What a band writes, in this order.
-SUM, SUM_SQUARES, LAPLACIAN, LAPLACIAN_SQUARES, TENENGRAD, BRENNER, VOLLATH, ROW_SHIFT, IMMERKAER, ABS_LOG = (
-    range(10)
+SUM, SUM_SQUARES, LAPLACIAN, LAPLACIAN_SQUARES, TENENGRAD, BRENNER, VOLLATH, ROW_SHIFT, IMMERKAER, ABS_LOG = range(
+    10
 )
 N_SUMS = 10
 

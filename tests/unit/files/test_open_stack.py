@@ -113,9 +113,7 @@ def test_a_volume_without_a_voxel_size_asks_for_axes(tmp_path):
     stack = open_stack(tmp_path / "v.h5", "TYX")
     assert stack.shape == (4, 8, 9)
     assert any("deep/big" in warning for warning in stack.warnings)
-    np.testing.assert_array_equal(
-        open_stack(f"{tmp_path / 'v.h5'}:small", "ZYX").plane(z=1), pixels(2, 8, 8)[1]
-    )
+    np.testing.assert_array_equal(open_stack(f"{tmp_path / 'v.h5'}:small", "ZYX").plane(z=1), pixels(2, 8, 8)[1])
     with pytest.raises(BadInputError, match="there are: deep/big, small"):
         open_stack(f"{tmp_path / 'v.h5'}:lable")
 
@@ -128,9 +126,7 @@ def test_a_header_that_contradicts_the_file_name_is_reported(tmp_path):
     write(tmp_path / name, pixels(3, 9, 9), metadata={"axes": "ZYX", "z_step_nm": 300, "pixel_nm": 54})
     stack = open_stack(tmp_path / name)
     assert stack.voxel_size_um == (0.3, 0.054, 0.054)
-    assert [w for w in stack.warnings if "0.054 um (used), the file name 0.13 um" in w] == list(
-        stack.warnings
-    )
+    assert [w for w in stack.warnings if "0.054 um (used), the file name 0.13 um" in w] == list(stack.warnings)
     assert len(stack.warnings) == 2  # x and y
     assert (stack.na, stack.wavelength_um) == (0.85, pytest.approx(0.52))
 

@@ -57,9 +57,7 @@ FACTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("path", "given", "axes", "shape", "dtype", "voxel"), FACTS, ids=[f[0] for f in FACTS]
-)
+@pytest.mark.parametrize(("path", "given", "axes", "shape", "dtype", "voxel"), FACTS, ids=[f[0] for f in FACTS])
 def test_a_real_file_opens_with_its_known_facts(path, given, axes, shape, dtype, voxel):
     stack = open_stack(DATA / path, given)
     assert (stack.axes, stack.shape, stack.dtype) == (axes, shape, np.dtype(dtype))

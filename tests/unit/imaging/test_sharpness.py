@@ -48,9 +48,7 @@ def truth(image, sigma=1.5):
     )
 
 
-@pytest.mark.parametrize(
-    "dtype", ["uint8", "uint16", "int16", "int32", "float16", "float32", "float64", ">u2"]
-)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "float16", "float32", "float64", ">u2"])
 def test_every_score_equals_its_definition_for_every_pixel_type(dtype):
     image = textured()
     if dtype == "uint8":
@@ -84,9 +82,7 @@ def test_a_large_mean_costs_no_precision():
     rng = np.random.default_rng(1)
     faint = rng.normal(0, 2, (200, 200))
     image = faint + 1e6
-    np.testing.assert_allclose(
-        sharpness(image).raw.laplacian_variance, truth(faint).laplacian_variance, rtol=1e-5
-    )
+    np.testing.assert_allclose(sharpness(image).raw.laplacian_variance, truth(faint).laplacian_variance, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 7])
@@ -154,9 +150,7 @@ def test_the_noise_floor_of_log_is_that_of_white_noise():
     taps = np.exp(-0.5 * (np.arange(-6, 7) / 1.5) ** 2)
     impulse = np.zeros((31, 31))
     impulse[9:22, 9:22] = np.outer(taps, taps) / taps.sum() ** 2
-    assert score == pytest.approx(
-        math.sqrt(2 / math.pi) * 3 * np.linalg.norm(ndimage.laplace(impulse)), rel=0.01
-    )
+    assert score == pytest.approx(math.sqrt(2 / math.pi) * 3 * np.linalg.norm(ndimage.laplace(impulse)), rel=0.01)
 
 
 def test_noise_alone_moves_the_raw_score_but_not_the_debiased_one():
@@ -250,9 +244,7 @@ def test_what_cannot_be_scored_is_refused_in_one_line(image, options, message):
 
 def test_blur_lowers_every_score():
     sharp = textured((300, 300))
-    scores = [
-        sharpness(ndimage.gaussian_filter(sharp, s), noise="none").raw.as_tuple() for s in (0.5, 1, 2, 4)
-    ]
+    scores = [sharpness(ndimage.gaussian_filter(sharp, s), noise="none").raw.as_tuple() for s in (0.5, 1, 2, 4)]
     assert (np.diff(scores, axis=0) < 0).all()
 
 
@@ -266,9 +258,7 @@ def test_the_given_image_is_left_as_it_was():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    hnp.arrays(
-        np.uint16, st.tuples(st.integers(15, 40), st.integers(15, 40)), elements=st.integers(0, 65535)
-    ),
+    hnp.arrays(np.uint16, st.tuples(st.integers(15, 40), st.integers(15, 40)), elements=st.integers(0, 65535)),
 )
 def test_any_16_bit_image_scores_as_defined(image):
     score = sharpness(image)
@@ -276,8 +266,6 @@ def test_any_16_bit_image_scores_as_defined(image):
         return
     expected = truth(image)
     # VOL4 is a difference of products: what counts is its error relative to the variance that it is part of
-    assert score.raw.vollath_f4 == pytest.approx(
-        expected.vollath_f4, abs=1e-5 * (1 + float(image.max()) ** 2)
-    )
+    assert score.raw.vollath_f4 == pytest.approx(expected.vollath_f4, abs=1e-5 * (1 + float(image.max()) ** 2))
     for name in set(FocusScoreSet.names()) - {"vollath_f4"}:
         assert getattr(score.raw, name) == pytest.approx(getattr(expected, name), rel=1e-4, abs=1e-3), name

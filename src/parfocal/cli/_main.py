@@ -1,0 +1,84 @@
+"""`parfocal`: one program, its commands from the faces, its errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+
+from parfocal import __version__
+from parfocal.cli import _catalog, _demo, _replay
+from parfocal.errors import ParfocalError
+
+app = typer.Typer(
+    name="parfocal",
+    help="A self-driving light microscope on Bluesky.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_debug = False
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"parfocal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+for _module in (_demo, _catalog, _replay):
+    _module.add_commands(app)
+
+
+def _add_faces() -> None:
+    """Add the commands that other faces (and other packages) offer under `parfocal.commands`."""
+    for entry in sorted(entry_points(group="parfocal.commands"), key=lambda e: e.name):
+        face = entry.load()
+        if isinstance(face, typer.Typer):
+            app.add_typer(face, name=entry.name)
+        else:
+            app.command(entry.name)(face)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Exit codes: 0 done, 1 a fault of ours, 2 something to mend, 130 interrupted."""
+    _add_faces()
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        sys.exit(130)
+    except ParfocalError as error:
+        if _debug:
+            raise
+        _say(str(error))
+        sys.exit(2)
+    except Exception as error:
+        if _debug:
+            raise
+        said = (str(error).splitlines() or [""])[0]
+        _say(f"{type(error).__name__}: {said} (unexpected; `parfocal --debug ...` shows where)")
+        sys.exit(1)
+    sys.exit(code or 0)
+
+
+def _say(message: str) -> None:
+    Console(stderr=True, highlight=False).print("error:", message, style="red", markup=False, soft_wrap=True)
