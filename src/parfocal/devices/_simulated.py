@@ -281,8 +281,7 @@ def simulated_core(
     else:
         raise BadInputError(f"simulated microscope: sample is {sample!r}, expected nuclei, beads or puncta")
     channels = {
-        name: Channel(Objective(na, 1.33, wavelength, pixel), 100.0, zernike)
-        for name, wavelength in names.items()
+        name: Channel(Objective(na, 1.33, wavelength, pixel), 100.0, zernike) for name, wavelength in names.items()
     }
     motion = drift or Drift(
         linear_um_per_s=(0.002, 0.0008, -0.0005),

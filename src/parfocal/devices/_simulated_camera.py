@@ -54,9 +54,7 @@ class SimulatedCamera:
     def fail_next(self, fault: CameraFault) -> None:
         """Spoil the next frame: it never comes, is lost, or has the wrong shape or dtype."""
         if fault not in ("timeout", "drop", "shape", "dtype"):
-            raise BadInputError(
-                f"simulated camera: fault is {fault!r}, expected timeout, drop, shape or dtype"
-            )
+            raise BadInputError(f"simulated camera: fault is {fault!r}, expected timeout, drop, shape or dtype")
         self._faults.append(fault)
 
     def describe(self) -> SourceDescription:
@@ -91,12 +89,7 @@ class SimulatedCamera:
         height, width = self._shape(replace(settings, roi_px=None))
         if settings.roi_px is not None:
             y, x, roi_height, roi_width = settings.roi_px
-            if (
-                min(y, x) < 0
-                or min(roi_height, roi_width) < 1
-                or y + roi_height > height
-                or x + roi_width > width
-            ):
+            if min(y, x) < 0 or min(roi_height, roi_width) < 1 or y + roi_height > height or x + roi_width > width:
                 raise BadInputError(
                     f"simulated camera: ROI (y, x, height, width) is {settings.roi_px}, "
                     f"expected inside {height} x {width} px at binning {settings.binning}"
@@ -111,9 +104,7 @@ class SimulatedCamera:
         if "drop" in self._faults:
             self._faults.remove("drop")
             self._number += 1
-            raise HardwareError(
-                "simulated camera: the frame was lost on its way from the camera, take it again"
-            )
+            raise HardwareError("simulated camera: the frame was lost on its way from the camera, take it again")
         return self._capture(start_s, start_s + timeout_s, timeout_s)
 
     def start_sequence(self, n_frames: int | None, z_um: Sequence[float] | None = None) -> None:
@@ -174,9 +165,7 @@ class SimulatedCamera:
         axis = self._core.axes["z"]
         low, high = axis.model.travel_um
         if min(z_um) < low or max(z_um) > high:
-            raise HardwareError(
-                f"simulated camera: z sequence leaves the stage's travel, {low:g} to {high:g} um"
-            )
+            raise HardwareError(f"simulated camera: z sequence leaves the stage's travel, {low:g} to {high:g} um")
         steps = np.abs(np.diff([axis.motor_um(start_s), *z_um]))
         longest = Move(0.0, 0.0, float(steps.max()), 0.0)
         settle_s = longest.arrival_s(axis.model)
@@ -220,9 +209,7 @@ class SimulatedCamera:
 
     def _wait_in_vain(self, timeout_s: float) -> NoReturn:
         self._core.wait_until(self._core.now_s() + timeout_s, self._stopped if self._sequence else None)
-        raise HardwareError(
-            f"simulated camera: no frame came within {timeout_s:g} s; check exposure and trigger"
-        )
+        raise HardwareError(f"simulated camera: no frame came within {timeout_s:g} s; check exposure and trigger")
 
     def _shape(self, settings: CameraSettings) -> tuple[int, int]:
         if settings.roi_px is not None:

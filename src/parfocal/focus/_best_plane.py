@@ -92,9 +92,7 @@ def best_plane(z_um: ArrayLike, scores: ArrayLike, score_sd: ArrayLike | None = 
     """
     z, s = np.asarray(z_um, np.float64).ravel(), np.asarray(scores, np.float64).ravel()
     if z.size != s.size or z.size == 0:
-        raise BadInputError(
-            f"best plane: {z.size} z positions and {s.size} scores; expected one of each a plane"
-        )
+        raise BadInputError(f"best plane: {z.size} z positions and {s.size} scores; expected one of each a plane")
     if not np.isfinite(z).all():
         raise BadInputError(f"best plane: z of plane {int(np.argmin(np.isfinite(z)))} is not a number")
     sd = np.broadcast_to(np.asarray(0.0 if score_sd is None else score_sd, np.float64), s.shape)
@@ -162,9 +160,7 @@ def _around(scores: NDArray[np.float64], peak: int) -> slice:
         reach += 1
     reach = max(reach, min(2, room))
     start, stop = peak - reach, peak + reach + 1
-    if (
-        stop - start < 4
-    ):  # at the second or last-but-one plane: one more on the side that has it, for a residual
+    if stop - start < 4:  # at the second or last-but-one plane: one more on the side that has it, for a residual
         start, stop = max(0, start - (stop == scores.size)), min(scores.size, stop + (start == 0))
     return slice(start, stop)
 

@@ -75,9 +75,7 @@ def score_stack(
         There is no plane, or another number of z than of planes.
     """
     scored = tuple(sharpness(plane, camera_model, noise, log_sigma_px) for plane in planes)
-    positions = (
-        np.arange(len(scored), dtype=np.float64) if z_um is None else np.asarray(z_um, np.float64).ravel()
-    )
+    positions = np.arange(len(scored), dtype=np.float64) if z_um is None else np.asarray(z_um, np.float64).ravel()
     if not scored or len(scored) != positions.size:
         raise BadInputError(
             f"score stack: {len(scored)} planes and {positions.size} z positions; expected as many"

@@ -47,9 +47,7 @@ class CameraModel:
         if np.any(np.asarray(self.read_noise_e) < 0):
             raise BadInputError("camera model: read_noise_e must be 0 or more in every pixel")
         if self.saturation_adu <= 0 or self.dark_current_e_per_s < 0:
-            raise BadInputError(
-                "camera model: saturation_adu must be above 0, dark_current_e_per_s 0 or more"
-            )
+            raise BadInputError("camera model: saturation_adu must be above 0, dark_current_e_per_s 0 or more")
 
     def to_electrons(self, adu: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return photoelectrons of a raw frame `[..., y, x]` (float32; negative where noise makes it so)."""
@@ -74,11 +72,7 @@ class CameraModel:
         y, x, height, width = roi_px
 
         def cut(value: Map) -> Map:
-            return (
-                value[y : y + height, x : x + width]
-                if isinstance(value, np.ndarray) and value.ndim
-                else value
-            )
+            return value[y : y + height, x : x + width] if isinstance(value, np.ndarray) and value.ndim else value
 
         return replace(
             self,

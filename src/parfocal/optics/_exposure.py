@@ -42,8 +42,7 @@ def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int
         value = np.asarray(getattr(model, name), dtype=np.float32)
         if value.ndim and value.shape != mean.shape:
             raise BadInputError(
-                f"camera model: {name} has shape {value.shape}, "
-                f"expected one number or {mean.shape} as the frame"
+                f"camera model: {name} has shape {value.shape}, expected one number or {mean.shape} as the frame"
             )
         maps.append(np.ascontiguousarray(np.atleast_2d(value)))
     ceiling = min(float(model.saturation_adu), 65535.0)

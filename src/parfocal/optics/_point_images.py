@@ -21,9 +21,7 @@ from parfocal.optics._objective import Objective
 from parfocal.optics._psf import Pupil, image_grid, make_pupil
 
 _SAMPLES_PER_PIXEL = 4
-_MARGIN_AIRY = (
-    8.0  # half window beyond the geometric cone, in Airy radii: leaves out about 2.5 % in far rings
-)
+_MARGIN_AIRY = 8.0  # half window beyond the geometric cone, in Airy radii: leaves out about 2.5 % in far rings
 _COARSER_BEYOND_DOF = 4.0
 
 
@@ -70,9 +68,7 @@ class PointImages:
         photons: NDArray[np.float64],
     ) -> None:
         """Add spots of given energies to an image `[y, x]` in place; spots out of view cost nothing."""
-        order = np.argsort(
-            defocus_um, kind="stable"
-        )  # neighbours in z share planes, which then stay in the CPU
+        order = np.argsort(defocus_um, kind="stable")  # neighbours in z share planes, which then stay in the CPU
         for i in order.tolist():
             y, x, z = float(y_px[i]), float(x_px[i]), float(defocus_um[i])
             half = 8 * math.ceil(self.reach_px(z) / 8)  # in eights, so that windows are of few sizes

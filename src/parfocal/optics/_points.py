@@ -112,9 +112,7 @@ class CellField:
         return out
 
 
-def _inside(
-    positions: list[tuple[float, float, float]], photons: list[float], box: Box
-) -> tuple[Floats, Floats]:
+def _inside(positions: list[tuple[float, float, float]], photons: list[float], box: Box) -> tuple[Floats, Floats]:
     places = np.array(positions, dtype=np.float64).reshape(-1, 3)
     inside = box.contains(places[:, 1], places[:, 2])
     return places[inside], np.array(photons, dtype=np.float64)[inside]

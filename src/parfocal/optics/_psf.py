@@ -169,9 +169,7 @@ def psf_stack(
             f"psf_stack: size_px is {size_px} and oversampling {oversampling}, expected 1 or more of both"
         )
     defocus = np.atleast_1d(np.asarray(z_um, dtype=np.float64))
-    fine, shape, step_um = image_grid(
-        objective, size_px, float(np.max(np.abs(defocus), initial=0)), oversampling
-    )
+    fine, shape, step_um = image_grid(objective, size_px, float(np.max(np.abs(defocus), initial=0)), oversampling)
     pupil = make_pupil(objective, zernike_waves, shape, step_um)
     ramp = shift_ramp(shape, (fine * centre_px[0], fine * centre_px[1]))
     stride = fine // oversampling

@@ -86,9 +86,7 @@ class SimulatedScene:
     ) -> None:
         missing = [name for name in sample.channels if name not in channels]
         if missing:
-            raise BadInputError(
-                f"scene: the sample glows in {missing[0]!r}, expected one of {list(channels)}"
-            )
+            raise BadInputError(f"scene: the sample glows in {missing[0]!r}, expected one of {list(channels)}")
         self.sample = sample
         self.channels = dict(channels)
         self.camera_model = camera_model or CameraModel()
@@ -97,8 +95,7 @@ class SimulatedScene:
         self.seed = seed
         self._lock = threading.RLock()
         self._points = {
-            name: PointImages(channels[name].objective, channels[name].zernike_waves)
-            for name in sample.points
+            name: PointImages(channels[name].objective, channels[name].zernike_waves) for name in sample.points
         }
         self._volumes = {
             name: VolumeImages(channels[name].objective, channels[name].zernike_waves, layers, shape)
@@ -218,9 +215,7 @@ class SimulatedScene:
                 half_y = self.shape[0] * pixel_y / 2 + _POINT_MARGIN_UM
                 half_x = self.shape[1] * pixel_x / 2 + _POINT_MARGIN_UM
                 y0, x0 = key[1] * _POINT_CELL_UM, key[2] * _POINT_CELL_UM
-                box = Box(
-                    y0 - half_y, x0 - half_x, y0 + _POINT_CELL_UM + half_y, x0 + _POINT_CELL_UM + half_x
-                )
+                box = Box(y0 - half_y, x0 - half_x, y0 + _POINT_CELL_UM + half_y, x0 + _POINT_CELL_UM + half_x)
                 layers = self.sample.points.get(channel, ())
                 parts = [layer.points_in(box) for layer in layers]
                 self._known[key] = [

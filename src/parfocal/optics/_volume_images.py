@@ -21,9 +21,7 @@ from parfocal.optics._objective import Objective
 from parfocal.optics._psf import Pupil, make_pupil
 from parfocal.optics._samples import Box, VolumeLayer
 
-_MARGIN_PX = (
-    64  # beyond the camera on each side: half a re-anchoring step plus the reach of out-of-focus light
-)
+_MARGIN_PX = 64  # beyond the camera on each side: half a re-anchoring step plus the reach of out-of-focus light
 _ANCHOR_STEP_PX = 32
 
 
@@ -78,9 +76,7 @@ class VolumeImages:
         ]
         whole = [round(start) for start in starts]
         ramp_y = np.exp(2j * np.pi * frequencies(self._grid[0]) * (starts[0] - whole[0])).astype(np.complex64)
-        ramp_x = np.exp(2j * np.pi * half_frequencies(self._grid[1]) * (starts[1] - whole[1])).astype(
-            np.complex64
-        )
+        ramp_x = np.exp(2j * np.pi * half_frequencies(self._grid[1]) * (starts[1] - whole[1])).astype(np.complex64)
         spectrum = np.empty_like(series[0])
         _combine(series[0], series[1], series[2], series[3], weights, ramp_y, ramp_x, spectrum)
         image = irfft2(spectrum, self._grid, overwrite=True)

@@ -118,9 +118,7 @@ def test_given_noise_is_propagated_to_the_vertex():
     rng = np.random.default_rng(3)
     errors, sigmas = [], []
     for _ in range(300):
-        found = best_plane(
-            [-1, 0, 1], np.exp(-(np.array([-1, 0, 1]) ** 2) / 2) + rng.normal(0, 0.01, 3), 0.01
-        )
+        found = best_plane([-1, 0, 1], np.exp(-(np.array([-1, 0, 1]) ** 2) / 2) + rng.normal(0, 0.01, 3), 0.01)
         errors.append(found.z_um)
         sigmas.append(found.sigma_z_um)
     assert np.std(errors) == pytest.approx(np.median(sigmas), rel=0.15)
