@@ -96,7 +96,8 @@ class RunSink:
 
     def flush(self) -> None:
         """Write what was collected."""
-        self._writer.flush()
+        if not self.stop_uid:  # the stop document has flushed; BTP would count the last frames twice
+            self._writer.flush()
 
     def verify(self) -> str:
         """Read the run back; return what differs from what was written, "" when nothing does."""
@@ -109,7 +110,7 @@ class RunSink:
                 return f"stream {stream} has {found} rows of {n_rows}"
         for (stream, key), n_frames in self.n_frames.items():
             found = run[stream].base[key].shape[0]
-            if found < n_frames:
+            if found != n_frames:
                 return f"{stream}/{key} has {found} frames of {n_frames}"
         return ""
 

@@ -53,7 +53,8 @@ def server_settings(
 ) -> ServerSettings:
     """Return what a server of this folder serves, and from where."""
     sqlite = f"sqlite:///{folder.catalog / 'catalog.db'}"
-    tables = f"sqlite:///{folder.catalog / 'tables.db'}"
+    # Not SQLite: Tiled cannot keep columns of lists in it, and BTP puts arrays of up to 16 elements in the table.
+    tables = f"duckdb:///{folder.catalog / 'tables.duckdb'}"
     postgres = (database_uri or "").startswith(("postgresql", "postgres"))
     return ServerSettings(
         database_uri=database_uri or sqlite,
@@ -152,7 +153,9 @@ def ensure_server(
             return info
         code = process.poll()
         if code is not None and code != ALREADY_SERVED:
-            raise CatalogError(f"The catalog server of {folder.root} ended with code {code}: {_last_line(folder)}")
+            raise CatalogError(
+                f"The catalog server of {folder.root} ended with code {code}: {_last_line(folder)}"
+            )
         waiting.wait(0.02)
     raise CatalogError(
         f"The catalog server of {folder.root} did not answer within {timeout_s:g} s: see {folder.server_log}."

@@ -24,8 +24,9 @@ from ophyd import Kind, Signal
 from tiled.client.container import Container
 
 from parfocal.catalog._log import LoggedDocument, LogPosition, RunLog, log_path
-from parfocal.catalog._open import Catalog, shelf_of
+from parfocal.catalog._open import Catalog
 from parfocal.catalog._run_sink import RunSink
+from parfocal.catalog._shelves import shelf_of
 from parfocal.errors import CatalogError
 
 
@@ -218,6 +219,8 @@ class CatalogWriter:
 
     def _advance(self, run: _Run) -> None:
         started_s = time.monotonic()
+        if self._is_down:
+            self._catalog.reconnect()
         self._catalog.ping()
         if run.sink is None:
             run.sink = self._open_sink(run)
@@ -245,7 +248,7 @@ class CatalogWriter:
         return documents[:n_whole] if run.is_held_back else documents
 
     def _open_sink(self, run: _Run) -> RunSink:
-        shelf = self._shelf(run)
+        shelf = self._catalog.shelf(shelf_of(run.start))
         if run.n_failures:
             existing = run_or_none(shelf, run.uid)
             if existing is not None:
@@ -255,11 +258,6 @@ class CatalogWriter:
         run.at = LogPosition()
         run.n_seen = 0
         return RunSink(shelf)
-
-    def _shelf(self, run: _Run) -> Container:
-        if self._is_down:
-            self._catalog.reconnect()
-        return self._catalog.shelf(shelf_of(run.start))
 
     def _finish(self, run: _Run, sink: RunSink) -> None:
         missing = sink.verify()
@@ -341,7 +339,7 @@ class _IncompleteError(RuntimeError):
 def is_connection_lost(error: Exception) -> bool:
     """Say whether the server was not there or not well, rather than that it refused what it was given."""
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500 or error.response.status_code == 429
+        return error.response.status_code in (429, 502, 503, 504)
     return isinstance(error, httpx.TransportError | OSError | CatalogError)
 
 
