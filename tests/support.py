@@ -5,6 +5,7 @@ import threading
 import numpy as np
 
 from parfocal.errors import BadInputError, HardwareError
+from parfocal.optics import CameraModel
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, clock_s
 
 
@@ -28,7 +29,7 @@ class CountingSource:
         height, width = self.shape
         b = self.settings.binning
         return SourceDescription(
-            "counting", (height // b, width // b), np.dtype(np.uint16), self.settings, (0.2 * b, 0.1 * b), 0.9
+            "counting", (height // b, width // b), np.dtype(np.uint16), self.settings, (0.2 * b, 0.1 * b), 0.9, None, CameraModel()
         )
 
     def apply(self, settings):

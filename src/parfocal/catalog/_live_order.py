@@ -84,9 +84,7 @@ def _collect(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> _Run:
         elif name == "datum":
             run.datums[doc["datum_id"]] = doc
         elif name == "datum_page":
-            run.datums.update(
-                (datum["datum_id"], dict(datum)) for datum in unpack_datum_page(cast("Any", doc))
-            )
+            run.datums.update((datum["datum_id"], dict(datum)) for datum in unpack_datum_page(cast("Any", doc)))
         elif name in ("event", "event_page", "stream_datum"):
             later.append((name, doc))  # its descriptor may come after it
     for name, doc in later:

@@ -88,7 +88,10 @@ class Catalog:
     def reconnect(self) -> None:
         """Connect anew where the server is another now; one that came back at its old address goes on."""
         fresh = self._connect()
-        if (fresh.context.api_uri, fresh.context.api_key) == (self._root.context.api_uri, self._root.context.api_key):
+        if (fresh.context.api_uri, fresh.context.api_key) == (
+            self._root.context.api_uri,
+            self._root.context.api_key,
+        ):
             fresh.context.close()
             return
         self._root.context.close()
@@ -159,9 +162,7 @@ def _own_server(folder: DataFolder) -> Container:
     if info is None and read_server_file(folder) is not None:
         info = ensure_server(folder)  # it died; one that was stopped on purpose has taken its file with it
     if info is None:
-        raise CatalogError(
-            f"The catalog server of {folder.root} is not running: start it with parfocal serve."
-        )
+        raise CatalogError(f"The catalog server of {folder.root} is not running: start it with parfocal serve.")
     return from_uri(info.url, api_key=info.api_key, trust_env=False, show_progress=False)
 
 
@@ -171,9 +172,7 @@ def _reach(uri: str, api_key: str | None) -> Container:
         httpx.get(uri, timeout=5.0, follow_redirects=True)
         return from_uri(uri, api_key=api_key, show_progress=False)
     except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
-        raise CatalogError(
-            f"Tiled server {uri} cannot be used ({error}): check address and API key."
-        ) from error
+        raise CatalogError(f"Tiled server {uri} cannot be used ({error}): check address and API key.") from error
 
 
 def _from_profile(profile: str) -> Container:

@@ -47,9 +47,7 @@ class RecoveredRun:
     problem: str = ""
 
 
-def recover(
-    data: DataFolder | Path | str | None = None, catalog: Catalog | None = None
-) -> list[RecoveredRun]:
+def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None = None) -> list[RecoveredRun]:
     """Bring every run that a write-ahead log still holds into the catalog, whole.
 
     An incomplete run in the catalog is deleted (never its frames) and written again from its log: a partial run

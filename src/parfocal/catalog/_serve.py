@@ -153,9 +153,7 @@ def ensure_server(
             return info
         code = process.poll()
         if code is not None and code != ALREADY_SERVED:
-            raise CatalogError(
-                f"The catalog server of {folder.root} ended with code {code}: {_last_line(folder)}"
-            )
+            raise CatalogError(f"The catalog server of {folder.root} ended with code {code}: {_last_line(folder)}")
         waiting.wait(0.02)
     raise CatalogError(
         f"The catalog server of {folder.root} did not answer within {timeout_s:g} s: see {folder.server_log}."

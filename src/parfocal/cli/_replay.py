@@ -25,7 +25,7 @@ def replay_command(
     data: DataOption = None,
     analysis: Annotated[str, typer.Option(help=f"One of: {', '.join(ANALYSES)}.")] = "focus_scores",
     parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="name=value; repeatable.")
+        list[str] | None, typer.Option("--parameter", "-p", help="name=value")
     ] = None,
     plan: Annotated[str | None, typer.Option(help="All runs of this plan.")] = None,
     sample: Annotated[str | None, typer.Option(help="All runs of this sample.")] = None,

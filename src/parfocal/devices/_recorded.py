@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.files import Stack
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, clock_s
-from parfocal.optics import CameraModel
 
 _DEFAULT_STEP_UM = 1.0
 _VELOCITY_UM_PER_S = 1e6  # a recorded plane is there at once
@@ -184,8 +183,7 @@ class RecordedCamera:
 
     Frames come at the pace of the exposure, as from a camera, with shape and dtype as recorded. A sequence
     may bring its own z (`can_sequence_z`). The recording's gain and binning cannot be changed; a ROI is cut
-    out. Its noise is not known, so the camera model says offset 0, gain 1 and no read noise: scores should
-    estimate the noise from the image.
+    out. Its noise is not known, so it has no camera model: scores estimate the noise from the image.
     """
 
     def __init__(self, view: RecordedView) -> None:
@@ -202,7 +200,6 @@ class RecordedCamera:
         stack = self._view.stack
         roi = self._settings.roi_px
         _, y_um, x_um = stack.voxel_size_um
-        integer = stack.dtype.kind in "ui"
         return SourceDescription(
             model=f"recorded: {Path(stack.source).name}",
             shape=(stack.shape[-2], stack.shape[-1]) if roi is None else (roi[2], roi[3]),
@@ -211,14 +208,6 @@ class RecordedCamera:
             pixel_size_um=(y_um or 1.0, x_um or 1.0),
             na=stack.na,
             wavelength_um=stack.wavelength_um,
-            camera_model=CameraModel(
-                offset_adu=0.0,
-                gain_adu_per_e=1.0,
-                read_noise_e=0.0,
-                saturation_adu=float(np.iinfo(stack.dtype).max)
-                if integer
-                else float(np.finfo(np.float32).max),
-            ),
             can_sequence_z=True,
             simulated=False,
         )
@@ -226,9 +215,7 @@ class RecordedCamera:
     def apply(self, settings: CameraSettings) -> None:
         """Set exposure and ROI; `BadInputError` names what a recording cannot do."""
         if self._running:
-            raise HardwareError(
-                "recorded camera: settings cannot change while a sequence runs; stop it first"
-            )
+            raise HardwareError("recorded camera: settings cannot change while a sequence runs; stop it first")
         if not (math.isfinite(settings.exposure_s) and settings.exposure_s > 0):
             raise BadInputError(f"recorded camera: exposure {settings.exposure_s} s, expected more than 0")
         if settings.binning != 1 or settings.gain != 1.0:

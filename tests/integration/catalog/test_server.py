@@ -89,9 +89,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_uri_of_the_environment_is_used_and_one_that_does_not_answer_is_named(
-    catalog, monkeypatch, tmp_path
-):
+def test_a_uri_of_the_environment_is_used_and_one_that_does_not_answer_is_named(catalog, monkeypatch, tmp_path):
     info = find_server(catalog.folder)
     monkeypatch.setenv("PARFOCAL_TILED_URI", info.url)
     monkeypatch.setenv("PARFOCAL_TILED_API_KEY", info.api_key)

@@ -275,9 +275,7 @@ def test_a_run_that_failed_half_way_is_written_again_whole(catalog, writer, monk
     writer("stop", bundle.compose_stop())
     assert writer.drain(10)
     assert "half a flush" in writer.last_error
-    np.testing.assert_array_equal(
-        catalog.raw[bundle.start_doc["uid"]]["primary"]["x"].read(), [0.0, 1.0, 2.0]
-    )
+    np.testing.assert_array_equal(catalog.raw[bundle.start_doc["uid"]]["primary"]["x"].read(), [0.0, 1.0, 2.0])
 
 
 def test_a_run_that_is_in_the_catalog_already_is_left_alone(catalog, writer):

@@ -213,9 +213,7 @@ def test_frames_belong_to_the_receiver(recorded):
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared test data are not here")
-@pytest.mark.parametrize(
-    ("path", "axes", "last_z_um", "n_planes", "pixel_um"), STACKS, ids=[s[0] for s in STACKS]
-)
+@pytest.mark.parametrize(("path", "axes", "last_z_um", "n_planes", "pixel_um"), STACKS, ids=[s[0] for s in STACKS])
 def test_every_real_stack_can_be_driven_through(path, axes, last_z_um, n_planes, pixel_um):
     stack = open_stack(DATA / path, axes)
     microscope = quick(RecordedMicroscope(stack))
