@@ -59,13 +59,9 @@ def runs_command(
     scan_id: Annotated[int | None, typer.Option(help="Number of the run.")] = None,
     uid: Annotated[str | None, typer.Option(help="Uid, or how it begins.")] = None,
     instrument: Annotated[str | None, typer.Option(help="Name of the instrument.")] = None,
-    analysis: Annotated[
-        str | None, typer.Option(help="Derived runs of this analysis.")
-    ] = None,
+    analysis: Annotated[str | None, typer.Option(help="Derived runs of this analysis.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Derived runs with this verdict.")] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="name=value")
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value")] = None,
     limit: Annotated[int, typer.Option(help="At most so many, the newest.")] = 30,
     as_json: JsonOption = False,
 ) -> None:

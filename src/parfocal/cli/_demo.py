@@ -21,7 +21,6 @@ from parfocal.callbacks import FocusScores
 from parfocal.cli._catalog import DataOption, JsonOption, folder_of, runs_table
 from parfocal.cli._demo_picture import draw_picture
 from parfocal.devices import Microscope, recorded_microscope, simulated_microscope
-from parfocal.errors import BadInputError
 from parfocal.files import AxesUnknownError
 from parfocal.plans import acquire, parts_of, time_lapse
 from parfocal.session import Session, start_session
@@ -196,7 +195,6 @@ def _report(
 ) -> None:
     catalog = session.catalog
     stacks: list[dict[str, Any]] = []
-    frames_path = ""
     with stages("results read back"):
         for uid in uids:
             for analysis in catalog.analyses_of(uid):
@@ -221,8 +219,7 @@ def _report(
             "seconds": stages.seconds,
             "picture": str(drawn) if drawn else None,
             "next": commands,
-            "warnings": list(getattr(getattr(microscope.backend.camera, "view", None), "warnings", [])),
-            "frames": frames_path,
+            "warnings": list(_warnings(microscope)),
         }
         typer.echo(json.dumps(about, default=str))
         return
@@ -238,6 +235,12 @@ def _report(
     console.print("\n[bold]Next[/bold]")
     for what, command in zip(("query", "replay", "open in napari"), commands, strict=True):
         console.print(f"  {command}    [dim]# {what}[/dim]", soft_wrap=True)
+
+
+def _warnings(microscope: Microscope) -> tuple[str, ...]:
+    """Return what a reader of the recorded file must know."""
+    view: Any = getattr(microscope.backend.camera, "view", None)
+    return view.stack.warnings if view is not None else ()
 
 
 def _rows(run: Any, stream: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@
     stack = open_stack("embryo.tif")
     microscope = RecordedMicroscope(stack)
     microscope.stage     a StageDriver: axes x, y, z
+    microscope.light     its channels: the recorded ones
     microscope.camera    a FrameSource: the plane where the stage stands
 
 One view, `(time, position, channel, z)`, is shared by both. Where the recording has time points, a plane that
@@ -113,7 +114,7 @@ class RecordedStage:
     """
 
     def __init__(self, view: RecordedView) -> None:
-        self._view = view
+        self.view = view
         self._lock = threading.Lock()
         sites = view.stack.xy_um
         first = sites[0] if sites else (0.0, 0.0)
@@ -127,13 +128,13 @@ class RecordedStage:
     @property
     def z_range_um(self) -> tuple[float, float]:
         """Lowest and highest recorded z of the site in view, um: soft limits for the axis."""
-        planes = self._view.planes_z_um()
+        planes = self.view.planes_z_um()
         return float(planes.min()), float(planes.max())
 
     @property
     def z_tolerance_um(self) -> float:
         """The farthest that a z between recorded planes can be from the nearest one, um."""
-        steps = np.diff(np.sort(self._view.planes_z_um()))
+        steps = np.diff(np.sort(self.view.planes_z_um()))
         return float(steps.max()) / 2 if steps.size else _DEFAULT_STEP_UM / 2
 
     def move(self, axis: str, position_um: float) -> None:
@@ -142,20 +143,20 @@ class RecordedStage:
         if not math.isfinite(position_um):
             raise HardwareError(f"recorded stage: cannot move {axis} to {position_um}, expected um")
         if axis == "z":
-            self._view.look_z(position_um)
+            self.view.look_z(position_um)
             return
         with self._lock:
             self._xy_um[axis] = float(position_um)
             x, y = self._xy_um["x"], self._xy_um["y"]
-        sites = self._view.stack.xy_um
-        if sites and len(sites) == self._view.stack.size("P"):
-            self._view.look("P", int(np.argmin([math.hypot(x - sx, y - sy) for sx, sy in sites])))
+        sites = self.view.stack.xy_um
+        if sites and len(sites) == self.view.stack.size("P"):
+            self.view.look("P", int(np.argmin([math.hypot(x - sx, y - sy) for sx, sy in sites])))
 
     def position_um(self, axis: str) -> float:
         """Return where the axis is, um; for z the recorded z of the plane in view."""
         self._check(axis)
         if axis == "z":
-            return float(self._view.planes_z_um()[self._view.z_plane()])
+            return float(self.view.planes_z_um()[self.view.z_plane()])
         with self._lock:
             return self._xy_um[axis]
 
@@ -187,7 +188,7 @@ class RecordedCamera:
     """
 
     def __init__(self, view: RecordedView) -> None:
-        self._view = view
+        self.view = view
         self._settings = CameraSettings()
         self._stopped = threading.Event()
         self._running = False
@@ -197,7 +198,7 @@ class RecordedCamera:
 
     def describe(self) -> SourceDescription:
         """Return what the camera is and delivers now."""
-        stack = self._view.stack
+        stack = self.view.stack
         roi = self._settings.roi_px
         _, y_um, x_um = stack.voxel_size_um
         return SourceDescription(
@@ -225,7 +226,7 @@ class RecordedCamera:
             )
         if settings.roi_px is not None:
             y, x, height, width = settings.roi_px
-            full = self._view.stack.shape[-2:]
+            full = self.view.stack.shape[-2:]
             if min(y, x) < 0 or min(height, width) < 1 or y + height > full[0] or x + width > full[1]:
                 raise BadInputError(
                     f"recorded camera: ROI (y, x, height, width) = {settings.roi_px} does not fit into {full}"
@@ -262,7 +263,7 @@ class RecordedCamera:
             raise HardwareError("recorded camera: no frame to come; no sequence runs")
         frame = self._expose(timeout_s, self._z_um[0] if self._z_um else None)
         if self._z_um:
-            self._view.look_z(self._z_um.popleft())
+            self.view.look_z(self._z_um.popleft())
         if self._left is not None:
             self._left -= 1
             self._running = self._left > 0
@@ -289,7 +290,7 @@ class RecordedCamera:
             )
         if wait_s > 0 and self._stopped.wait(wait_s):
             raise HardwareError("recorded camera: stopped while waiting for a frame")
-        pixels, true_z_um = self._view.show(z_um)
+        pixels, true_z_um = self.view.show(z_um)
         roi = self._settings.roi_px
         if roi is not None:
             y, x, height, width = roi
@@ -297,6 +298,42 @@ class RecordedCamera:
         end_s = max(clock_s(), start_s + exposure_s)
         self._free_at_s = end_s
         return CapturedFrame(pixels=pixels, t_s=end_s - exposure_s / 2, z_um=true_z_um)
+
+
+class RecordedLight:
+    """The light of a recorded microscope: choosing a channel brings the recorded one into view."""
+
+    def __init__(self, view: RecordedView) -> None:
+        self._view = view
+        n = view.stack.size("C")
+        named = view.stack.channels
+        self._channels = tuple(named) if len(set(named)) == n else tuple(f"c{i}" for i in range(n))
+        self._is_on = False
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels: as recorded, else c0, c1 ..."""
+        return self._channels
+
+    @property
+    def channel(self) -> str:
+        """The channel in view."""
+        return self._channels[self._view.index("C")]
+
+    @property
+    def is_on(self) -> bool:
+        """Whether light was asked for; a recording is lit either way."""
+        return self._is_on
+
+    def set_channel(self, channel: str, /) -> None:
+        """Bring a channel into view."""
+        if channel not in self._channels:
+            raise BadInputError(f"no channel {channel!r} was recorded, there are {', '.join(self._channels)}")
+        self._view.look("C", self._channels.index(channel))
+
+    def set_on(self, on: bool, /) -> None:
+        """Remember whether light was asked for."""
+        self._is_on = on
 
 
 class RecordedMicroscope:
@@ -315,6 +352,7 @@ class RecordedMicroscope:
         self.view = RecordedView(stack, advance_time)
         self.stage = RecordedStage(self.view)
         self.camera = RecordedCamera(self.view)
+        self.light = RecordedLight(self.view)
 
     @property
     def time_index(self) -> int:

@@ -128,7 +128,7 @@ class SimulatedLight:
         return self._channel
 
     @property
-    def on(self) -> bool:
+    def is_on(self) -> bool:
         """Whether the shutter is open."""
         return self._on
 
@@ -137,12 +137,12 @@ class SimulatedLight:
         """Intensity of the present channel, 0 to 1."""
         return self._intensity[self._channel]
 
-    def set_channel(self, name: str) -> None:
+    def set_channel(self, name: str, /) -> None:
         """Put a channel into the light path."""
         self._check(name)
         self._channel = name
 
-    def set_on(self, on: bool) -> None:
+    def set_on(self, on: bool, /) -> None:
         """Open or close the shutter."""
         self._on = on
 

@@ -192,7 +192,7 @@ class SimulatedCamera:
             places["x"],
             places["y"],
             focal_plane_um,
-            light.channel if light.on else None,
+            light.channel if light.is_on else None,
             settings.exposure_s,
             max(middle_s, 0.0),
             number,
