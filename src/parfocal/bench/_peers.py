@@ -52,9 +52,7 @@ class Peer:
         Environment variables to add.
     """
 
-    def __init__(
-        self, script: str, *, python: Path | None = None, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, script: str, *, python: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         self.script = script
         path = _SCRIPTS / f"{script}.py"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | dict(env or {})
@@ -158,9 +156,7 @@ class Peer:
                 self._complaints.append(line.strip())
 
 
-def interleaved(
-    ours: Callable[[], float], *peers: Callable[[], float], rounds: int = 15
-) -> tuple[float, ...]:
+def interleaved(ours: Callable[[], float], *peers: Callable[[], float], rounds: int = 15) -> tuple[float, ...]:
     """Return the median of each measurement, taken turn by turn, so that a busy machine is unfair to nobody.
 
     Each function measures once and returns its value; the first round is a warm-up and does not count.

@@ -56,7 +56,7 @@ class FocusParameters:
     comes from: the camera's own model (where the run tells it), the image itself, or nowhere.
     """
 
-    score: ScoreName = "laplacian_variance"
+    score: ScoreName = "tenengrad"
     noise: Literal["auto", "model", "immerkaer", "none"] = "auto"
     log_sigma_px: float = 1.5
 

@@ -208,7 +208,7 @@ def _report(
     newest = uids[-1][:8]
     commands = [
         f"parfocal runs{option} --analysis focus_scores",
-        f"parfocal replay{option} {newest} -p score=tenengrad",
+        f"parfocal replay{option} {newest} -p score=brenner",
         f"parfocal view{option} {newest}",
     ]
     if as_json:

@@ -64,7 +64,7 @@ def _curves(axis: Any, scores: dict[str, Any], stacks: dict[str, Any], places: l
     axis.set_visible(True)
     for place in places:
         chosen = (scores["position"] == place) & (scores["time_point"] == 0)
-        z_um, value = scores["z_um"][chosen], scores["laplacian_variance"][chosen]
+        z_um, value = scores["z_um"][chosen], scores["tenengrad"][chosen]
         if z_um.size < 2:
             continue
         order = np.argsort(z_um)
@@ -74,7 +74,7 @@ def _curves(axis: Any, scores: dict[str, Any], stacks: dict[str, Any], places: l
         if here.size:
             axis.axvline(float(stacks["best_z_um"][here[0]]), color=line.get_color(), lw=0.8, ls=":")
     axis.set_xlabel("z (um)", fontsize=8)
-    axis.set_ylabel("Laplacian variance, noise subtracted (of peak)", fontsize=8)
+    axis.set_ylabel("Tenengrad, noise subtracted (of peak)", fontsize=8)
     axis.tick_params(labelsize=7)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=7)

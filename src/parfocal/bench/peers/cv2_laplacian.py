@@ -26,9 +26,7 @@ def run(kind: str, repeats: int) -> dict[str, Any]:
         image = state["float32"]
         return {"seconds": median_seconds(lambda: cv2.Laplacian(image, cv2.CV_32F).var(), repeats)}
     raw = state["raw"]
-    return {
-        "seconds": median_seconds(lambda: cv2.Laplacian(raw.astype(np.float32), cv2.CV_32F).var(), repeats)
-    }
+    return {"seconds": median_seconds(lambda: cv2.Laplacian(raw.astype(np.float32), cv2.CV_32F).var(), repeats)}
 
 
 serve({"opencv": cv2.__version__}, prepare=prepare, run=run)
