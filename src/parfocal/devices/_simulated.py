@@ -7,8 +7,8 @@
         |-- SimulatedCamera    a FrameSource: exposes what is under the axes while it exposes
         `-- SimulatedLight     which channel shines, and whether
 
-Every motion is a closed formula of time, and past motions are kept, so a frame shows the stage as it was in the
-middle of that frame's exposure, however late the frame is fetched.
+Every motion is a closed formula of time, and past motions are kept, so a frame shows the stage as it was in
+the middle of that frame's exposure, however late the frame is fetched.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ class SimulatedStage:
         low, high = self._axis(axis).model.travel_um
         if not low <= position_um <= high:
             raise HardwareError(
-                f"simulated stage: {axis} cannot go to {position_um:g} um, its travel is {low:g} to {high:g} um"
+                f"simulated stage: {axis} cannot go to {position_um:g} um, "
+                f"its travel is {low:g} to {high:g} um"
             )
         with self._core.lock:
             stalls = axis in self._stalls
