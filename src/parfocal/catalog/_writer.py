@@ -302,7 +302,7 @@ class CatalogWriter:
 
     def _sync(self, run: _Run) -> None:
         try:
-            run.log.sync()
+            run.log.sync(is_last=run.is_stopped)
         except OSError as error:
             self._note(f"Write-ahead log {run.log.path} cannot be kept on disk: {error}")
 
