@@ -69,23 +69,11 @@ def parfocal(capfd):
 @pytest.fixture
 def program():
     """`program("demo", ...)`, in a process of its own; give `code=` instead for a small script."""
-    source = Path(__file__).resolve().parents[2] / "src"
-    path = os.pathsep.join([str(source), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
     started = []
 
     def start(*arguments, code: str = "", **kwargs) -> subprocess.Popen:
-        command = ["-c", code or _PROGRAM, *map(str, arguments)]
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **kwargs,
-        )
-        started.append(process)
-        return process
+        started.append(_start(*arguments, code=code, **kwargs))
+        return started[-1]
 
     yield start
     for process in started:
@@ -94,16 +82,33 @@ def program():
         process.communicate()
 
 
-@pytest.fixture
-def finished(program):
-    """`finished("demo", ...)`: as `program`, waited for."""
+@pytest.fixture(scope="session")
+def command():
+    """`command("demo", ...)`: in a process of its own, waited for; give `code=` instead for a small script."""
 
-    def run(*arguments, code: str = "", timeout_s: float = 90.0, **kwargs) -> Said:
-        process = program(*arguments, code=code, **kwargs)
-        out, err = process.communicate(timeout=timeout_s)
+    def run(*arguments, code: str = "", timeout_s: float = 150.0, **kwargs) -> Said:
+        process = _start(*arguments, code=code, **kwargs)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        finally:
+            process.kill()
         return Said(process.returncode, out, _plain(err))
 
     return run
+
+
+def _start(*arguments, code: str, **kwargs) -> subprocess.Popen:
+    tests = Path(__file__).resolve().parents[1]
+    path = os.pathsep.join([str(tests.parent / "src"), str(tests), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code or _PROGRAM, *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
 
 
 def _plain(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Generator
@@ -206,7 +207,7 @@ def _report(
         with stages("picture"):
             drawn = draw_picture(catalog, uids[-1], catalog.folder.root / "demo.png")
     table = catalog.runs(limit=10)
-    option = f" --data {data}" if data is not None else ""
+    option = f" --data {shlex.quote(str(data))}" if data is not None else ""
     newest = uids[-1][:8]
     commands = [
         f"parfocal runs{option} --analysis focus_scores",
