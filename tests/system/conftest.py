@@ -1,4 +1,4 @@
-"""The program as people run it: its commands, its output, its exit codes, over a data folder with a real server."""
+"""The program as people run it: commands, output, exit codes, over a data folder with a real server."""
 
 import contextlib
 import os
@@ -12,7 +12,6 @@ import pytest
 
 from parfocal.catalog import DataFolder, open_catalog, stop_server
 from parfocal.cli import main
-
 
 _PROGRAM = "from parfocal.cli import main; main()"
 

@@ -77,8 +77,8 @@ class DataFolder:
         """
         if unfit := set("%#?") & set(str(self.root)):
             raise CatalogError(
-                f"Data folder {self.root} has {' and '.join(sorted(unfit))} in its path, which Tiled takes for a part "
-                "of an address: choose another with --data or PARFOCAL_DATA."
+                f"Data folder {self.root} has {' and '.join(sorted(unfit))} in its path, which Tiled takes for "
+                "a part of an address: choose another with --data or PARFOCAL_DATA."
             )
         try:
             for part in (self.frames, self.wal, self.catalog):
