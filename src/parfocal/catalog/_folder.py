@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,9 +78,8 @@ class DataFolder:
         try:
             for part in (self.frames, self.wal, self.catalog):
                 part.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
         except OSError as error:
             raise CatalogError(
                 f"Data folder {self.root} cannot be written to ({error.strerror or error}): "

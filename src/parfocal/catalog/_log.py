@@ -15,6 +15,7 @@ import json
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -148,9 +149,13 @@ class RunLog:
         self.n_documents = 0
         self._kept: list[bytes] = []
         self._handle: int | None = None
-        self._dirty = False
+        self._is_on_disk = False
+        self._is_dirty = False
+        # Not held while appending: fsync may take long, and the RunEngine's thread may not wait for it.
+        self._closing = threading.Lock()
         try:
             self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            self._is_on_disk = True
             self._write(encode_line(HEADER, asdict(LogHeader.of_this_process())))
         except OSError as error:
             self._refused(error)
@@ -168,15 +173,21 @@ class RunLog:
                 self._kept.append(line)
         self.n_documents += 1
 
-    def sync(self) -> None:
-        """Have the disk keep what was appended; call it from a thread that may wait."""
-        if self._dirty and self._handle is not None:
-            self._dirty = False
-            os.fsync(self._handle)
+    def sync(self, *, is_last: bool = False) -> None:
+        """Have the disk keep what was appended; call it from a thread that may wait.
+
+        `is_last` says that nothing will follow: the file is closed, and can still be read.
+        """
+        with self._closing:
+            if self._is_dirty and self._handle is not None:
+                self._is_dirty = False
+                os.fsync(self._handle)
+        if is_last and not self._kept:
+            self._close()
 
     def read(self, at: LogPosition) -> list[LoggedDocument]:
         """Return the documents after `at`."""
-        documents = read_log(self.path, at.offset) if self._handle is not None else []
+        documents = read_log(self.path, at.offset) if self._is_on_disk else []
         offset = documents[-1].end.offset if documents else at.offset
         for n_kept, line in enumerate(self._kept[at.n_kept :], start=at.n_kept + 1):
             documents.append(LoggedDocument(*decode_line(line), LogPosition(offset, n_kept)))
@@ -184,12 +195,22 @@ class RunLog:
 
     def release(self) -> None:
         """Close in good order, leaving the file for whoever recovers."""
-        self._finish(encode_line(RELEASED, {}))
+        if not self._is_on_disk:
+            return
+        try:
+            if self._handle is None:
+                self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+            for line in (*self._kept, encode_line(RELEASED, {})):  # there may be room again
+                self._write(line)
+        except OSError as error:
+            self._refused(error)
+        self._close()
 
     def remove(self) -> None:
         """Close and delete: the catalog holds the run whole."""
-        self._finish(b"")
-        self.path.unlink(missing_ok=True)
+        self._close()
+        if self._is_on_disk:  # else it is another's
+            self.path.unlink(missing_ok=True)
 
     def _write(self, line: bytes) -> None:
         assert self._handle is not None  # noqa: S101  (checked by the callers)
@@ -197,21 +218,16 @@ class RunLog:
         if os.write(self._handle, line) != len(line):
             os.ftruncate(self._handle, end)
             raise OSError("no space left for the write-ahead log")
-        self._dirty = True
+        self._is_dirty = True
 
     def _refused(self, error: OSError) -> None:
         self.error = f"Write-ahead log {self.path} cannot be written ({error.strerror or error})."
 
-    def _finish(self, last: bytes) -> None:
-        if self._handle is None:
-            return
-        handle, self._handle = self._handle, None
-        try:
-            os.write(handle, last)
-        except OSError as error:
-            self._refused(error)
-        finally:
-            os.close(handle)
+    def _close(self) -> None:
+        with self._closing:
+            if self._handle is not None:
+                os.close(self._handle)
+                self._handle = None
 
 
 def read_log(path: Path, offset: int = 0) -> list[LoggedDocument]:

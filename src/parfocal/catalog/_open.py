@@ -14,6 +14,7 @@ from tiled.client.container import Container
 from tiled.structures.core import Spec
 
 from parfocal.catalog import _query, _tables
+from parfocal.catalog._clients import bluesky_clients
 from parfocal.catalog._folder import DataFolder, as_folder
 from parfocal.catalog._serve import ensure_server, find_server, read_server_file
 from parfocal.catalog._server_process import RUN_CATALOG_SPEC
@@ -39,7 +40,7 @@ class Catalog:
     def __init__(self, connect: Callable[[], Container], folder: DataFolder) -> None:
         self.folder = folder
         self._connect = connect
-        self._root = connect()
+        self._root = connect().new_variation(structure_clients=bluesky_clients())
         self.table_clients: dict[tuple[str, str], Any] = {}  # open result tables, by run uid and key
 
     @property
@@ -95,7 +96,7 @@ class Catalog:
             fresh.context.close()
             return
         self._root.context.close()
-        self._root = fresh
+        self._root = fresh.new_variation(structure_clients=bluesky_clients())
         self.table_clients.clear()
 
     def close(self) -> None:
@@ -110,7 +111,8 @@ class Catalog:
 
     def _by_time(self, name: Shelf) -> CatalogOfBlueskyRuns:
         # A recovered run is written later than it was taken: Tiled's own order would call it the newest.
-        return cast("CatalogOfBlueskyRuns", self.shelf(name).sort(("start.time", 1)))
+        runs = self.shelf(name).sort(("start.time", 1)).new_variation(structure_clients=bluesky_clients())
+        return cast("CatalogOfBlueskyRuns", runs)
 
     def __repr__(self) -> str:
         return f"Catalog({self._root.uri!r}, folder={str(self.folder.root)!r})"

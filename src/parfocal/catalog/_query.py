@@ -168,8 +168,8 @@ def timestamp_s(when: When) -> float:
     if isinstance(when, int | float):
         return float(when)
     try:
-        # A naive datetime's timestamp() takes it for local time; a pandas one would take it for UTC.
-        return pd.Timestamp(when).to_pydatetime().timestamp()
+        moment: datetime = pd.Timestamp(when).to_pydatetime()  # pyright: ignore[reportAssignmentType]  (no NaT)
+        return moment.timestamp()  # a naive one is local time; pandas' own would take it for UTC
     except (ValueError, AttributeError) as error:
         raise BadInputError(f"Time {when!r} cannot be read: write it as '2026-03-01 14:30'.") from error
 

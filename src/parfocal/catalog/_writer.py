@@ -29,6 +29,8 @@ from parfocal.catalog._run_sink import RunSink
 from parfocal.catalog._shelves import shelf_of
 from parfocal.errors import CatalogError
 
+_SUSPICIOUS_S = 1.5  # a document that waits for longer makes us ask whether the server is there
+
 
 class CatalogHealth(IntEnum):
     """How the catalog keeps up; what `CatalogWriter.health` holds."""
@@ -298,22 +300,34 @@ class CatalogWriter:
                 if due or (asked and run.must_sync):
                     run.must_sync = False
                     self._sync(run)
+            if not self._is_down and self._longest_wait_s(runs, now_s) > _SUSPICIOUS_S:
+                self._look_for_server()
             self._set_health(runs, now_s)
 
     def _sync(self, run: _Run) -> None:
         try:
-            run.log.sync()
+            run.log.sync(is_last=run.is_stopped)
         except OSError as error:
             self._note(f"Write-ahead log {run.log.path} cannot be kept on disk: {error}")
 
+    def _longest_wait_s(self, runs: list[_Run], now_s: float) -> float:
+        return max((now_s - at_s for run in runs if (at_s := run.oldest_unseen_s) is not None), default=0.0)
+
+    def _look_for_server(self) -> None:
+        # A server that goes in the midst of a request keeps the writer's thread in Tiled's retries for 45 s.
+        try:
+            self._catalog.ping()
+        except CatalogError as error:
+            self._is_down = True
+            self._note(str(error))
+
     def _set_health(self, runs: list[_Run], now_s: float) -> None:
-        waiting_s = [now_s - since_s for run in runs if (since_s := run.oldest_unseen_s) is not None]
         for run in runs:
             if run.log.error:
                 self._note(run.log.error)
         if self._is_down or any(run.is_refused or run.log.error for run in runs):
             health = CatalogHealth.DOWN
-        elif any(waited_s > self._behind_s for waited_s in waiting_s):
+        elif self._longest_wait_s(runs, now_s) > self._behind_s:
             health = CatalogHealth.BEHIND
         else:
             health = CatalogHealth.OK

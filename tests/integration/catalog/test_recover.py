@@ -48,7 +48,7 @@ def test_a_run_whose_process_was_killed_is_whole_but_for_the_frame_without_an_ev
     uid, group = killed.stdout.split()
     assert json.loads(Path(group, "0", "zarr.json").read_text())["shape"][0] == 128
 
-    (result,) = recover(catalog.folder, catalog)
+    (result,) = recovered(catalog, uid)
 
     assert (result.uid, result.outcome, result.exit_status) == (uid, "written", "abort")
     assert (result.n_events, result.n_frames_without_event) == (120, 1)
@@ -63,18 +63,23 @@ def test_a_run_whose_process_was_killed_is_whole_but_for_the_frame_without_an_ev
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{group}/0"}}
     on_disk = tensorstore.open(spec).result().read().result()
     np.testing.assert_array_equal(on_disk[:, 0, 0], np.arange(1, 122))
-    assert recover(catalog.folder, catalog) == []
+    assert recovered(catalog, uid) == []
 
 
 def test_a_run_that_is_still_being_written_is_left_alone(catalog, writer):
     bundle = compose_run()
     writer("start", bundle.start_doc)
-    assert writer.drain(5)
-    (result,) = recover(catalog.folder, catalog)
+    assert writer.drain(40)
+    (result,) = recovered(catalog, bundle.start_doc["uid"])
     assert (result.uid, result.outcome) == (bundle.start_doc["uid"], "running")
     writer("stop", bundle.compose_stop())
-    assert writer.drain(5), writer.last_error
-    assert recover(catalog.folder, catalog) == []
+    assert writer.drain(40), writer.last_error
+    assert recovered(catalog, bundle.start_doc["uid"]) == []
+
+
+def recovered(catalog, uid):
+    """What becomes of one run; other tests' runs may be open in the same folder."""
+    return [result for result in recover(catalog.folder, catalog) if result.uid == uid]
 
 
 def leave_log(catalog, bundle, documents):
@@ -95,7 +100,7 @@ def test_a_torn_last_line_costs_that_document_only(catalog):
     path = leave_log(catalog, bundle, [*documents, *(("event", event) for event in events[:2])])
     with path.open("ab") as file:
         file.write(encode_line("event", events[2])[:-9])
-    (result,) = recover(catalog.folder, catalog)
+    (result,) = recovered(catalog, bundle.start_doc["uid"])
     assert (result.outcome, result.n_events, result.n_frames_without_event) == ("written", 2, 0)
     np.testing.assert_array_equal(catalog.raw[result.uid]["primary"]["x"].read(), [0.0, 1.0])
 
@@ -104,7 +109,7 @@ def test_a_run_that_ended_before_the_catalog_had_it_keeps_its_own_ending(catalog
     bundle = compose_run()
     stop = bundle.compose_stop(exit_status="fail", reason="lamp")
     leave_log(catalog, bundle, [("start", bundle.start_doc), ("stop", stop)])
-    (result,) = recover(catalog.folder, catalog)
+    (result,) = recovered(catalog, bundle.start_doc["uid"])
     assert (result.outcome, result.exit_status) == ("written", "fail")
     assert catalog.raw[result.uid].stop["reason"] == "lamp"
 
@@ -114,11 +119,11 @@ def test_a_run_that_the_catalog_holds_already_is_not_touched(catalog, writer):
     documents = [("start", bundle.start_doc), ("stop", bundle.compose_stop())]
     for name, doc in documents:
         writer(name, doc)
-    assert writer.drain(5), writer.last_error
+    assert writer.drain(40), writer.last_error
     leave_log(catalog, bundle, documents)
-    (result,) = recover(catalog.folder, catalog)
+    (result,) = recovered(catalog, bundle.start_doc["uid"])
     assert result.outcome == "present"
-    assert recover(catalog.folder, catalog) == []
+    assert recovered(catalog, bundle.start_doc["uid"]) == []
 
 
 def test_one_bad_log_does_not_keep_the_others_back(catalog):
@@ -138,13 +143,13 @@ def test_one_bad_log_does_not_keep_the_others_back(catalog):
 def test_a_log_without_a_whole_document_goes(catalog):
     path = log_path(catalog.folder.wal, "nothing")
     path.write_bytes(b'{"name":"sta')
-    assert recover(catalog.folder, catalog) == []
+    assert recovered(catalog, "nothing") == []
     assert not path.exists()
 
 
 def test_an_incomplete_run_in_the_catalog_is_replaced_and_its_frames_stay(catalog, engine, writer, camera):
     uid = engine(bp.scan([camera], motor, 0, 1, 5)).run_start_uids[0]
-    assert writer.drain(10), writer.last_error
+    assert writer.drain(40), writer.last_error
     start = {**catalog.raw[uid].start, "uid": f"{uid[:-4]}0000"}
     documents = []
     for name, doc in catalog.documents(uid):
@@ -153,9 +158,9 @@ def test_an_incomplete_run_in_the_catalog_is_replaced_and_its_frames_stay(catalo
     half = CatalogWriter(catalog)
     for name, doc in documents[: len(documents) // 2]:
         half(name, doc)
-    assert half.close(10), half.last_error  # in the catalog without an end, as after a crash
+    assert half.close(40), half.last_error  # in the catalog without an end, as after a crash
     assert not catalog.raw[start["uid"]].metadata.get("stop")
-    (result,) = recover(catalog.folder, catalog)
+    (result,) = recovered(catalog, start["uid"])
     assert (result.outcome, result.exit_status) == ("written", "abort")
     values = catalog.raw[uid]["primary"]["camera"].read()[:, 0, 0]
     np.testing.assert_array_equal(values, np.arange(1, 6))
@@ -206,12 +211,12 @@ def test_a_burst_is_read_right_while_it_grows_and_after(catalog, writer, make_ar
         if last == 20:
             # The arrays are 64 long on disk; 20 frames have been announced.
             begun_s = time.monotonic()
-            node = catalog.raw[bundle.start_doc["uid"]] if writer.drain(10) else None
+            node = catalog.raw[bundle.start_doc["uid"]] if writer.drain(40) else None
             assert time.monotonic() - begun_s < 3
             np.testing.assert_array_equal(node["burst"]["camera"].read()[:, 0, 0], np.arange(1, 21))
             np.testing.assert_allclose(node["burst"]["z_um"].read(), np.arange(20) * 0.1)
     writer("stop", bundle.compose_stop())
-    assert writer.drain(10), writer.last_error
+    assert writer.drain(40), writer.last_error
     run = catalog.raw[bundle.start_doc["uid"]]
     stream = run["burst"].read()
     np.testing.assert_array_equal(stream["camera"].values[:, 3, 4], np.arange(1, n_frames + 1))

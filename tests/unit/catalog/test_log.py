@@ -123,3 +123,38 @@ def test_no_uid_leads_out_of_the_folder(tmp_path):
     for uid in ("../../etc/passwd", "/root/a", "a" * 500, "", ".."):
         assert log_path(tmp_path, uid).parent == tmp_path
         assert len(log_path(tmp_path, uid).name) < 100
+
+
+def test_a_log_of_the_same_run_that_is_there_already_is_not_touched(tmp_path):
+    first = RunLog(tmp_path / "run.jsonl")
+    first.append("start", {"uid": "a"})
+    second = RunLog(tmp_path / "run.jsonl")
+    second.append("start", {"uid": "b"})
+    assert second.error
+    assert [entry.doc["uid"] for entry in second.read(LogPosition())] == ["b"]
+    second.remove()
+    assert [entry.doc["uid"] for entry in first.read(LogPosition())] == ["a"]
+    first.remove()
+    assert not first.path.exists()
+
+
+def test_lines_kept_in_memory_are_written_when_there_is_room_again(tmp_path, monkeypatch):
+    log = RunLog(tmp_path / "run.jsonl")
+    log.append("start", {"uid": "a"})
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda handle, line: 0)
+        log.append("event", {"n": 1})
+    log.append("stop", {"n": 2})
+    log.release()
+    assert [entry.name for entry in read_log(log.path)] == ["start", "event", "stop"]
+
+
+def test_a_log_that_ended_is_closed_and_can_still_be_read_and_released(tmp_path):
+    log = RunLog(tmp_path / "run.jsonl")
+    log.append("stop", {"uid": "a"})
+    log.sync(is_last=True)
+    assert log._handle is None
+    assert [entry.name for entry in log.read(LogPosition())] == ["stop"]
+    assert is_being_written(log.path)
+    log.release()
+    assert not is_being_written(log.path)

@@ -1,0 +1,30 @@
+"""Tiled's client classes, kept apart from what others in this process do to them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from bluesky_tiled_plugins import BlueskyEventStream, BlueskyRun, CatalogOfBlueskyRuns
+from tiled.client.container import DEFAULT_STRUCTURE_CLIENT_DISPATCH
+from tiled.utils import OneShotCachedMap
+
+
+def bluesky_clients() -> Any:
+    """Return a fresh table of client classes, with those of Bluesky.
+
+    BTP 2.0.12's `catalog.v2` and `run.v2`, which `databroker.v1.Broker` calls, copy the table that they
+    change, but the copy shares its content: from then on every client of that table, in the whole process,
+    is of the old kind, with other columns.
+    """
+    default = DEFAULT_STRUCTURE_CLIENT_DISPATCH["numpy"]
+    clients: OneShotCachedMap[str, Any] = OneShotCachedMap(
+        {name: partial(default.__getitem__, name) for name in default}
+    )
+    for bluesky_class in (BlueskyEventStream, BlueskyRun, CatalogOfBlueskyRuns):
+        clients.set(bluesky_class.__name__, partial(_itself, bluesky_class))
+    return clients
+
+
+def _itself(value: Any) -> Any:
+    return value
