@@ -75,7 +75,7 @@ class PointImages:
         )  # neighbours in z share planes, which then stay in the CPU
         for i in order.tolist():
             y, x, z = float(y_px[i]), float(x_px[i]), float(defocus_um[i])
-            half = 8 * math.ceil(self.reach_px(z) / 8)  # in eights, so that windows are of few sizes
+            half = 4 * math.ceil(self.reach_px(z) / 4)  # in fours, so that windows are of few sizes
             if not (-half < y < image.shape[0] + half and -half < x < image.shape[1] + half):
                 continue
             near = abs(z) < self._near_um
