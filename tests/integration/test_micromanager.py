@@ -192,11 +192,10 @@ def test_where_the_stage_can_be_triggered_a_burst_steps_it_by_hardware(RE, new_m
     planes = list(np.arange(48, 52.01, 0.5))
     assert arrays(documents)["camera_z_um"][:].tolist() == planes
     visited = [z for z, before in zip(seen[1:], seen) if z != before]
-    *on_the_way, home = visited  # plane by plane, then home; a busy machine may not have seen each
-    assert home == 50.0
-    assert on_the_way == sorted(on_the_way)
-    assert set(on_the_way) <= set(planes)
-    assert len(on_the_way) >= 4
+    climb = [z for z in visited if z != 50.0]  # 50 um is a plane, and home
+    assert climb == sorted(climb)
+    assert set(climb) <= set(planes)
+    assert len(climb) >= 3  # a busy machine may not have let us see each of them
     assert core.getPosition() == 50.0
 
 
@@ -229,14 +228,13 @@ def test_frames_that_overflow_the_buffer_are_an_error_and_not_a_gap(microscope):
     deadline = time.monotonic() + 5
     while not core.isBufferOverflowed() and time.monotonic() < deadline:
         time.sleep(0.01)
-    fetched = 0
+    held = core.getRemainingImageCount()
+    assert [camera.next_frame(1).dropped_before for _ in range(held)] == [0] * held
     with pytest.raises(
-        HardwareError, match=r"frames were lost after \d of 50 frames, the buffer of 2 MB"
+        HardwareError, match=f"frames were lost after {held} of 50 frames, the buffer of 2 MB"
     ) as error:
-        while True:
-            assert camera.next_frame(1).dropped_before == 0
-            fetched += 1
-    assert 1 <= fetched < 50
+        camera.next_frame(1)
+    assert 1 <= held < 50
     assert "\n" not in str(error.value)
     camera.stop_sequence()
     assert camera.snap(1).pixels.shape == (512, 512)
