@@ -6,6 +6,7 @@ import numpy as np
 
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, clock_s
+from parfocal.optics import CameraModel
 
 
 class CountingSource:
@@ -28,7 +29,14 @@ class CountingSource:
         height, width = self.shape
         b = self.settings.binning
         return SourceDescription(
-            "counting", (height // b, width // b), np.dtype(np.uint16), self.settings, (0.2 * b, 0.1 * b), 0.9
+            "counting",
+            (height // b, width // b),
+            np.dtype(np.uint16),
+            self.settings,
+            (0.2 * b, 0.1 * b),
+            0.9,
+            None,
+            CameraModel(),
         )
 
     def apply(self, settings):

@@ -58,8 +58,8 @@ class Session:
 
     def drain(self, timeout_s: float = 60.0) -> bool:
         """Wait until analyses are done and everything is in the catalog."""
-        done = all([analysis.drain(timeout_s) for analysis in self.analyses])
-        return self.writer.drain(timeout_s) and done
+        states = [analysis.drain(timeout_s) for analysis in self.analyses]
+        return self.writer.drain(timeout_s) and all(states)
 
     def close(self, timeout_s: float = 60.0) -> bool:
         """Finish and let go; what the catalog does not hold yet stays in the write-ahead log."""

@@ -243,9 +243,8 @@ def replay_in_worker(uid: str, name: str, parameters: dict[str, Any], data: str,
 
 
 def _uid(catalog: Catalog, run: Any) -> str:
-    if isinstance(run, str | int):
-        return str(catalog.run(run).metadata["start"]["uid"])
-    return str(run.metadata["start"]["uid"])
+    found: Any = catalog.run(run) if isinstance(run, str | int) else run
+    return str(found.metadata["start"]["uid"])
 
 
 def _bar(shown: bool) -> Progress:

@@ -48,11 +48,18 @@ class RunView:
         return default
 
     def camera_model(self) -> CameraModel | None:
-        """Return the camera's offset, gain and read noise, or None where the run does not tell them."""
+        """Return the camera's offset, gain and read noise, or None where the run does not tell them.
+
+        The spread of offsets over the sensor looks like noise to whoever sees one frame, and is counted as such.
+        """
         facts = ("offset_adu", "gain_adu_per_e", "read_noise_e", "saturation_adu")
         values = [self.configuration(fact) for fact in facts]
         known = [float(v) for v in values if v is not None and np.isfinite(float(v))]
-        return CameraModel(*known) if len(known) == len(facts) else None
+        if len(known) < len(facts):
+            return None
+        offset_adu, gain, read_noise_e, saturation_adu = known
+        offset_sd_adu = float(self.configuration("offset_sd_adu", 0.0))
+        return CameraModel(offset_adu, gain, float(np.hypot(read_noise_e, offset_sd_adu / gain)), saturation_adu)
 
     def axis_key(self, axis: str) -> str:
         """Return the event key of a stage axis (`x`, `y`, `z`); empty where the run names none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from parfocal.callbacks._analysis import Analysis, RunAnalysis
 from parfocal.callbacks._run_view import RunView
@@ -23,6 +23,31 @@ _INTEGER: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": [
 _TEXT: dict[str, Any] = {"dtype": "string", "shape": []}
 
 
+_COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "scores": {
+        "z_um": {**_NUMBER, "units": "um"},
+        **dict.fromkeys(FocusScoreSet.names(), _NUMBER),
+        "noise_sd_adu": {**_NUMBER, "units": "ADU"},
+        "mean_adu": {**_NUMBER, "units": "ADU"},
+        "position": _INTEGER,
+        "time_point": _INTEGER,
+        "channel": _TEXT,
+    },
+    "stacks": {
+        "position": _INTEGER,
+        "time_point": _INTEGER,
+        "tile": _INTEGER,
+        "channel": _TEXT,
+        "best_z_um": {**_NUMBER, "units": "um"},
+        "sigma_z_um": {**_NUMBER, "units": "um"},
+        "best_frame": _INTEGER,
+        "n_planes": _INTEGER,
+        "peak_at_edge": _INTEGER,
+        "reason": _TEXT,
+    },
+}
+
+
 @dataclass(frozen=True)
 class FocusParameters:
     """What the scores depend on.
@@ -31,7 +56,7 @@ class FocusParameters:
     comes from: the camera's own model (where the run tells it), the image itself, or nowhere.
     """
 
-    score: ScoreName = "laplacian_variance"
+    score: ScoreName = "tenengrad"
     noise: Literal["auto", "model", "immerkaer", "none"] = "auto"
     log_sigma_px: float = 1.5
 
@@ -75,29 +100,9 @@ class _RunFocus:
     )
     _verdict: str = "no_stack"
 
-    columns: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
-        "scores": {
-            "z_um": {**_NUMBER, "units": "um"},
-            **dict.fromkeys(FocusScoreSet.names(), _NUMBER),
-            "noise_sd_adu": {**_NUMBER, "units": "ADU"},
-            "mean_adu": {**_NUMBER, "units": "ADU"},
-            "position": _INTEGER,
-            "time_point": _INTEGER,
-            "channel": _TEXT,
-        },
-        "stacks": {
-            "position": _INTEGER,
-            "time_point": _INTEGER,
-            "tile": _INTEGER,
-            "channel": _TEXT,
-            "best_z_um": {**_NUMBER, "units": "um"},
-            "sigma_z_um": {**_NUMBER, "units": "um"},
-            "best_frame": _INTEGER,
-            "n_planes": _INTEGER,
-            "peak_at_edge": _INTEGER,
-            "reason": _TEXT,
-        },
-    }
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        return _COLUMNS
 
     @property
     def verdict(self) -> str:

@@ -1,7 +1,9 @@
 """The Tiled catalog: serve, open, write, query, recover."""
 
 from parfocal.catalog._folder import DataFolder
+from parfocal.catalog._live_order import live_order
 from parfocal.catalog._open import Catalog, open_catalog
+from parfocal.catalog._recover import RecoveredRun, recover
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
 from parfocal.catalog._writer import CatalogHealth, CatalogWriter
 from parfocal.catalog._zarr_consolidator import ZarrConsolidator, register_zarr_consolidator
@@ -11,11 +13,14 @@ __all__ = [
     "CatalogHealth",
     "CatalogWriter",
     "DataFolder",
+    "RecoveredRun",
     "ServerInfo",
     "ZarrConsolidator",
     "ensure_server",
     "find_server",
+    "live_order",
     "open_catalog",
+    "recover",
     "register_zarr_consolidator",
     "serve",
     "stop_server",

@@ -26,7 +26,7 @@ class DataFolder:
         root/
           frames/        OME-Zarr groups, one a camera and run: the pixels
           wal/           write-ahead logs of runs that the catalog does not yet hold whole
-          catalog/       catalog.db, tables.db, arrays/: what Tiled keeps; secrets.json (mode 0600)
+          catalog/       catalog.db, tables.duckdb, arrays/: what Tiled keeps; secrets.json (mode 0600)
           server.json    where the running server is (pid, URL, API key; mode 0600)
           server.log     what it said
 

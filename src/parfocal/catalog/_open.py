@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import httpx
 from bluesky_tiled_plugins import CatalogOfBlueskyRuns
@@ -13,18 +13,12 @@ from tiled.client import from_profile, from_uri
 from tiled.client.container import Container
 from tiled.structures.core import Spec
 
+from parfocal.catalog import _query, _tables
 from parfocal.catalog._folder import DataFolder, as_folder
 from parfocal.catalog._serve import ensure_server, find_server, read_server_file
 from parfocal.catalog._server_process import RUN_CATALOG_SPEC
+from parfocal.catalog._shelves import Shelf
 from parfocal.errors import CatalogError
-
-Shelf = Literal["raw", "analysis"]
-
-
-def shelf_of(start: Mapping[str, Any]) -> Shelf:
-    """Return where a run belongs: a run derived from another, which names it, is an analysis."""
-    ours = start.get("parfocal")
-    return "analysis" if isinstance(ours, Mapping) and cast("Mapping[str, Any]", ours).get("raw") else "raw"
 
 
 class Catalog:
@@ -46,7 +40,7 @@ class Catalog:
         self.folder = folder
         self._connect = connect
         self._root = connect()
-        self._tables: dict[tuple[str, str], Any] = {}
+        self.table_clients: dict[tuple[str, str], Any] = {}  # open result tables, by run uid and key
 
     @property
     def root(self) -> Container:
@@ -74,19 +68,49 @@ class Catalog:
                     raise
         return self._root[name]
 
+    runs = _query.runs
+    run = _query.run
+    analyses_of = _query.analyses_of
+    raw_of = _query.raw_of
+    documents = _query.documents
+    append_rows = _tables.append_rows
+    read_table = _tables.read_table
+    list_tables = _tables.list_tables
+
     def ping(self, timeout_s: float = 2.0) -> None:
-        """Raise an `httpx.HTTPError` when the server does not answer; Tiled's own calls would try for 45 s."""
+        """Raise a `CatalogError` when the server does not answer; Tiled's own calls would try for 45 s."""
         context = self._root.context
-        context.http_client.get(context.api_uri, timeout=timeout_s).raise_for_status()
+        try:
+            context.http_client.get(context.api_uri, timeout=timeout_s).raise_for_status()
+        except httpx.HTTPError as error:
+            raise CatalogError(f"The catalog at {context.api_uri} does not answer ({error}).") from error
 
     def reconnect(self) -> None:
-        """Connect anew, as after a restart of the server."""
-        self._tables.clear()
-        self._root = self._connect()
+        """Connect anew where the server is another now; one that came back at its old address goes on."""
+        fresh = self._connect()
+        if (fresh.context.api_uri, fresh.context.api_key) == (
+            self._root.context.api_uri,
+            self._root.context.api_key,
+        ):
+            fresh.context.close()
+            return
+        self._root.context.close()
+        self._root = fresh
+        self.table_clients.clear()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._root.context.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _by_time(self, name: Shelf) -> CatalogOfBlueskyRuns:
-        # A run that was recovered is written later than it was taken: Tiled's own order would call it the newest.
-        return self.shelf(name).sort(("start.time", 1))
+        # A recovered run is written later than it was taken: Tiled's own order would call it the newest.
+        return cast("CatalogOfBlueskyRuns", self.shelf(name).sort(("start.time", 1)))
 
     def __repr__(self) -> str:
         return f"Catalog({self._root.uri!r}, folder={str(self.folder.root)!r})"
@@ -104,8 +128,8 @@ def open_catalog(
     Parameters
     ----------
     data
-        The data folder; None for `$PARFOCAL_DATA`, else the user's own. With `uri` or `profile` it still is where
-        frames and write-ahead logs lie.
+        The data folder; None for `$PARFOCAL_DATA`, else the user's own. With `uri` or `profile` it still is
+        where frames and write-ahead logs lie.
     uri
         A Tiled server of the site. None for `$PARFOCAL_TILED_URI`, which counts only when `data` is None too.
     api_key

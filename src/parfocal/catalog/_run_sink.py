@@ -38,7 +38,9 @@ class _FlushingRunWriter(_RunWriter):
         # its log instead.
         df_client.append_partition(0, table)
 
-    def _update_data_source_for_node(self, node: Any, data_source: DataSource, patch: Patch | None = None) -> None:
+    def _update_data_source_for_node(
+        self, node: Any, data_source: DataSource[Any], patch: Patch | None = None
+    ) -> None:
         # BTP asks the server for the data source's id at every update; it does not change.
         known = self._data_source_ids.get(node.uri)
         if known is None:
@@ -89,14 +91,20 @@ class RunSink:
         self.n_frames: dict[tuple[str, str], int] = defaultdict(int)
 
     def write(self, documents: Iterable[tuple[str, Document]]) -> None:
-        """Take documents; what they say is in the catalog after the next `flush`, or after the stop document."""
+        """Take documents; what they say is in the catalog after the next `flush`, or the stop document."""
         for name, doc in documents:
             self._normalizer(name, doc)
             self._count(name, doc)
 
+    def expect(self, documents: Iterable[tuple[str, Document]]) -> None:
+        """Count documents without writing them, to `verify` a run that somebody else wrote."""
+        for name, doc in documents:
+            self._count(name, doc)
+
     def flush(self) -> None:
         """Write what was collected."""
-        self._writer.flush()
+        if not self.stop_uid:  # the stop document has flushed; BTP would count the last frames twice
+            self._writer.flush()
 
     def verify(self) -> str:
         """Read the run back; return what differs from what was written, "" when nothing does."""
@@ -109,7 +117,7 @@ class RunSink:
                 return f"stream {stream} has {found} rows of {n_rows}"
         for (stream, key), n_frames in self.n_frames.items():
             found = run[stream].base[key].shape[0]
-            if found < n_frames:
+            if found != n_frames:
                 return f"{stream}/{key} has {found} frames of {n_frames}"
         return ""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -24,8 +24,9 @@ from ophyd import Kind, Signal
 from tiled.client.container import Container
 
 from parfocal.catalog._log import LoggedDocument, LogPosition, RunLog, log_path
-from parfocal.catalog._open import Catalog, shelf_of
+from parfocal.catalog._open import Catalog
 from parfocal.catalog._run_sink import RunSink
+from parfocal.catalog._shelves import shelf_of
 from parfocal.errors import CatalogError
 
 
@@ -41,7 +42,7 @@ class CatalogHealth(IntEnum):
 class _Run:
     start: Mapping[str, Any]
     log: RunLog
-    at: LogPosition = LogPosition()
+    at: LogPosition = field(default_factory=LogPosition)
     sink: RunSink | None = None
     n_seen: int = 0  # documents that reached the catalog
     is_stopped: bool = False
@@ -66,7 +67,8 @@ class CatalogWriter:
     """Writes runs into a catalog; subscribe it to a RunEngine or give it documents: `writer(name, doc)`.
 
     It never blocks its caller for the catalog and never raises into it. Several runs may be open at once,
-    from several threads; runs derived from others (`start["parfocal"]["raw"]`) go to `analysis`, all else to `raw`.
+    from several threads; runs derived from others (`start["parfocal"]["raw"]`) go to `analysis`, all else to
+    `raw`.
 
     Parameters
     ----------
@@ -152,7 +154,7 @@ class CatalogWriter:
             return not any(run.is_refused for run in self._runs.values())
 
     def close(self, timeout_s: float = 30.0) -> bool:
-        """Drain and end; return whether all is in the catalog. What is not stays in its log, for `recover`."""
+        """Drain and end; return whether all is in the catalog. What is not stays in its log: `recover`."""
         drained = self.drain(timeout_s)
         self._closing.set()
         for event in (self._hurry, self._wake, self._sync_now):
@@ -218,6 +220,8 @@ class CatalogWriter:
 
     def _advance(self, run: _Run) -> None:
         started_s = time.monotonic()
+        if self._is_down:
+            self._catalog.reconnect()
         self._catalog.ping()
         if run.sink is None:
             run.sink = self._open_sink(run)
@@ -245,7 +249,7 @@ class CatalogWriter:
         return documents[:n_whole] if run.is_held_back else documents
 
     def _open_sink(self, run: _Run) -> RunSink:
-        shelf = self._shelf(run)
+        shelf = self._catalog.shelf(shelf_of(run.start))
         if run.n_failures:
             existing = run_or_none(shelf, run.uid)
             if existing is not None:
@@ -255,11 +259,6 @@ class CatalogWriter:
         run.at = LogPosition()
         run.n_seen = 0
         return RunSink(shelf)
-
-    def _shelf(self, run: _Run) -> Container:
-        if self._is_down:
-            self._catalog.reconnect()
-        return self._catalog.shelf(shelf_of(run.start))
 
     def _finish(self, run: _Run, sink: RunSink) -> None:
         missing = sink.verify()
@@ -341,7 +340,7 @@ class _IncompleteError(RuntimeError):
 def is_connection_lost(error: Exception) -> bool:
     """Say whether the server was not there or not well, rather than that it refused what it was given."""
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500 or error.response.status_code == 429
+        return error.response.status_code in (429, 502, 503, 504)
     return isinstance(error, httpx.TransportError | OSError | CatalogError)
 
 

@@ -59,13 +59,9 @@ def runs_command(
     scan_id: Annotated[int | None, typer.Option(help="Number of the run.")] = None,
     uid: Annotated[str | None, typer.Option(help="Uid, or how it begins.")] = None,
     instrument: Annotated[str | None, typer.Option(help="Name of the instrument.")] = None,
-    analysis: Annotated[
-        str | None, typer.Option(help="Derived runs of this analysis, such as focus_scores.")
-    ] = None,
+    analysis: Annotated[str | None, typer.Option(help="Derived runs of this analysis.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Derived runs with this verdict.")] = None,
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="name=value; repeatable.")
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value")] = None,
     limit: Annotated[int, typer.Option(help="At most so many, the newest.")] = 30,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,16 +91,18 @@ def show_command(run: str, data: DataOption = None, stream: str = "primary", as_
     """Show one run: what it was, its streams, and the analyses of it."""
     catalog = open_catalog(data)
     found = catalog.run(int(run) if run.lstrip("-").isdigit() and len(run) < 6 else run)
-    start, stop = found.metadata["start"], found.metadata.get("stop") or {}
-    derived = [
-        {
-            "uid": a.metadata["start"]["uid"],
-            "analysis": a.metadata["start"]["parfocal"]["analysis"],
-            "exit_status": (a.metadata.get("stop") or {}).get("exit_status"),
-            "verdict": (a.metadata.get("stop") or {}).get("parfocal", {}).get("verdict", ""),
-        }
-        for a in catalog.analyses_of(found)
-    ]
+    start, stop = _documents_of(found)
+    derived: list[dict[str, Any]] = []
+    for analysis in catalog.analyses_of(found):
+        begun, ended = _documents_of(analysis)
+        derived.append(
+            {
+                "uid": begun["uid"],
+                "analysis": begun["parfocal"]["analysis"],
+                "exit_status": ended.get("exit_status"),
+                "verdict": ended.get("parfocal", {}).get("verdict", ""),
+            }
+        )
     about: dict[str, Any] = {"start": start, "stop": stop, "streams": list(found), "analyses": derived}
     if as_json:
         typer.echo(json.dumps(about, default=str))
@@ -117,6 +115,10 @@ def show_command(run: str, data: DataOption = None, stream: str = "primary", as_
         console.print(f"  stream {name}: {(stop.get('num_events') or {}).get(name, '?')} events")
     for one in derived:
         console.print(f"  analysis {one['analysis']} {one['uid'][:8]} {one['exit_status']} {one['verdict']}")
+
+
+def _documents_of(run: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return run.metadata["start"], run.metadata.get("stop") or {}
 
 
 def recover_command(data: DataOption = None, as_json: JsonOption = False) -> None:
@@ -133,7 +135,7 @@ def recover_command(data: DataOption = None, as_json: JsonOption = False) -> Non
 def runs_table(runs: pd.DataFrame) -> Table:
     """Return runs as a table for the terminal."""
     table = Table(box=None, header_style="bold")
-    columns = [c for c in runs.columns if not runs[c].isna().all() and not (runs[c] == "").all()]
+    columns = [c for c in runs.columns if any(_cell(str(c), v) not in ("", "nan", "None") for v in runs[c])]
     for column in columns:
         table.add_column(column)
     for row in runs[columns].itertuples(index=False):

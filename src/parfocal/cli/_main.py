@@ -45,9 +45,15 @@ for _module in (_demo, _catalog, _replay):
     _module.add_commands(app)
 
 
-def _add_faces() -> None:
-    """Add the commands that other faces (and other packages) offer under `parfocal.commands`."""
+def _add_faces(arguments: list[str]) -> None:
+    """Add the commands that other faces (and other packages) offer under `parfocal.commands`.
+
+    Only the one that is asked for is loaded, or all where help is: windows and benchmarks are slow to import.
+    """
+    asked = next((a for a in arguments if not a.startswith("-")), "")
     for entry in sorted(entry_points(group="parfocal.commands"), key=lambda e: e.name):
+        if asked not in ("", entry.name):
+            continue
         face = entry.load()
         if isinstance(face, typer.Typer):
             app.add_typer(face, name=entry.name)
@@ -57,9 +63,10 @@ def _add_faces() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 a fault of ours, 2 something to mend, 130 interrupted."""
-    _add_faces()
+    given = sys.argv[1:] if arguments is None else arguments
+    _add_faces(given)
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=given, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -24,9 +24,7 @@ def replay_command(
     runs: Annotated[list[str] | None, typer.Argument(help="Uids or their beginnings; -1 is the newest.")] = None,
     data: DataOption = None,
     analysis: Annotated[str, typer.Option(help=f"One of: {', '.join(ANALYSES)}.")] = "focus_scores",
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", "-p", help="name=value; repeatable.")
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value")] = None,
     plan: Annotated[str | None, typer.Option(help="All runs of this plan.")] = None,
     sample: Annotated[str | None, typer.Option(help="All runs of this sample.")] = None,
     since: Annotated[str | None, typer.Option(help="All runs since then.")] = None,

@@ -4,6 +4,7 @@ from parfocal.devices._auditor import Auditor, Judge
 from parfocal.devices._burst import Burst, BurstSettings
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
+from parfocal.devices._factories import recorded_microscope, simulated_microscope
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import OutOfLimitsError, Stage, StageAxis
@@ -28,4 +29,6 @@ __all__ = [
     "StageAxis",
     "StageDriver",
     "default_frames_root",
+    "recorded_microscope",
+    "simulated_microscope",
 ]

@@ -87,6 +87,7 @@ class Camera(Device):
     na = Component(FactSignal, fact="na", kind=Kind.config)
     wavelength_um = Component(FactSignal, fact="wavelength_um", units="um", kind=Kind.config)
     offset_adu = Component(FactSignal, fact="offset_adu", units="ADU", kind=Kind.config)
+    offset_sd_adu = Component(FactSignal, fact="offset_sd_adu", units="ADU", kind=Kind.config)
     gain_adu_per_e = Component(FactSignal, fact="gain_adu_per_e", units="ADU/e-", kind=Kind.config)
     read_noise_e = Component(FactSignal, fact="read_noise_e", units="e-", kind=Kind.config)
     saturation_adu = Component(FactSignal, fact="saturation_adu", units="ADU", kind=Kind.config)

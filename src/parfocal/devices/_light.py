@@ -30,11 +30,11 @@ class LightDriver(Protocol):
         """Whether light reaches the sample."""
         ...
 
-    def set_channel(self, channel: str) -> None:
+    def set_channel(self, channel: str, /) -> None:
         """Choose a channel."""
         ...
 
-    def set_on(self, on: bool) -> None:
+    def set_on(self, on: bool, /) -> None:
         """Open or close the shutter."""
         ...
 

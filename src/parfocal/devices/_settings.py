@@ -12,6 +12,7 @@ from ophyd.status import Status
 
 from parfocal.errors import BadInputError
 from parfocal.frames import CameraSettings
+from parfocal.optics import CameraModel
 
 
 class SettingSignal(Signal):
@@ -67,7 +68,7 @@ class SettingSignal(Signal):
 
 
 class FactSignal(SignalRO):
-    """One fact of the camera's `SourceDescription`, as documents can hold it: NaN where it is unknown."""
+    """One fact of the camera's `SourceDescription`, as documents can hold it: NaN where unknown."""
 
     def __init__(self, *, fact: str, units: str = "", parent: Any, **kwargs: Any) -> None:
         self._fact = fact
@@ -81,8 +82,8 @@ class FactSignal(SignalRO):
         if self._fact == "dtype":
             return str(facts.dtype)
         value = getattr(facts, self._fact, None)
-        if value is None and hasattr(facts.camera_model, self._fact):
-            value = float(np.mean(getattr(facts.camera_model, self._fact)))
+        if value is None and facts.camera_model is not None:
+            value = _camera_number(facts.camera_model, self._fact)
         if value is None:
             return float("nan")
         return list(value) if isinstance(value, tuple) else value
@@ -99,6 +100,16 @@ class FactSignal(SignalRO):
     def read(self) -> dict[str, dict[str, Any]]:
         """Return the fact as it is now."""
         return {self.name: {"value": self.get(), "timestamp": self.timestamp}}
+
+
+def _camera_number(model: CameraModel, fact: str) -> float | None:
+    """Return one number for a map of the camera model, such that pixel variances come out right on average."""
+    if fact == "offset_sd_adu":
+        return float(np.std(model.offset_adu))
+    if fact == "read_noise_e":
+        return float(np.sqrt(np.mean(np.square(model.read_noise_e))))
+    value = getattr(model, fact, None)
+    return float(np.mean(value)) if value is not None else None
 
 
 def _describe(value: Any, units: str, name: str) -> dict[str, Any]:

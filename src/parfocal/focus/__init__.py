@@ -1,1 +1,6 @@
-"""Focus scores of a stack and its best plane."""
+"""Focus from images: scores along a stack, the best plane and how well it is known."""
+
+from parfocal.focus._best_plane import BestPlane, best_plane
+from parfocal.focus._score_stack import DEFAULT_SCORE, StackScores, score_stack
+
+__all__ = ["DEFAULT_SCORE", "BestPlane", "StackScores", "best_plane", "score_stack"]

@@ -17,7 +17,7 @@ A new camera is one small file: a class with these methods (no base class needed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -44,6 +44,7 @@ class SourceDescription:
     """What a camera is and delivers with its present settings.
 
     `pixel_size_um` is at the sample, (y, x), binning included. `temperature_c` is None where there is none.
+    `camera_model` is None where nobody has measured it: then scores estimate the noise from the image.
     `can_sequence_z` says that `start_sequence(n, z_um)` moves z itself, in hardware, frame by frame.
     """
 
@@ -54,7 +55,7 @@ class SourceDescription:
     pixel_size_um: tuple[float, float] = (1.0, 1.0)
     na: float | None = None
     wavelength_um: float | None = None
-    camera_model: CameraModel = field(default_factory=CameraModel)
+    camera_model: CameraModel | None = None
     temperature_c: float | None = None
     can_sequence_z: bool = False
     simulated: bool = False

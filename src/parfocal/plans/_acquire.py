@@ -266,7 +266,8 @@ def _with_positions(sequence: MDASequence, home: dict[str, float]) -> Iterator[M
                 p.replace(**{axis: home[axis] for axis in home if getattr(p, axis) is None}) for p in positions
             ]
         )
-    return filled.iter_events()
+    # useq's autofocus plan remembers where it last focused, in itself: a copy asks for it afresh.
+    return MDASequence.model_validate(filled.model_dump()).iter_events()
 
 
 def _is_relative(sequence: MDASequence) -> bool:

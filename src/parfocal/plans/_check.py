@@ -42,6 +42,11 @@ def _check_supported(event: MDAEvent, can_autofocus: bool) -> None:
             raise BadInputError(
                 "the sequence asks for autofocus, but the plan was given no `probe` to score frames with"
             )
+        if event.action.autofocus_motor_offset is not None or event.action.autofocus_device_name is not None:
+            raise BadInputError(
+                "autofocus_motor_offset and autofocus_device_name belong to hardware autofocus, which is not "
+                "supported: leave them out, and the focus is found from frames"
+            )
     elif not isinstance(event.action, AcquireImage):
         raise BadInputError(f"action {type(event.action).__name__} is not supported: images and autofocus are")
     for what in ("properties", "slm_image", "roi"):

@@ -34,7 +34,7 @@ FACTS = [
     ),
     ("B_focus/pc12_motion_unregistered.tif", "TYX", "TYX", (5, 201, 199), "uint16", NO_VOXEL),
     ("C_nuclei/bbbc050/Emb1_t501_raw.tif", None, "ZYX", (51, 114, 112), "uint16", (1.75, 0.8, 0.8)),
-    ("C_nuclei/ovule_nuclei_1135_mini.h5", None, "ZYX", (100,) * 3, "uint8", (0.2837184, 0.1267864, 0.1267864)),
+    ("C_nuclei/ovule_nuclei_1135_mini.h5", None, "ZYX", (100,) * 3, "uint8", (0.28372, 0.126786, 0.126786)),
     ("C_nuclei/stardist_synthetic3d_raw.tif", "zyx", "ZYX", (31, 61, 57), "uint16", NO_VOXEL),
     ("C_nuclei/hl60_synthetic_tzyx_raw.tif", None, "TZYX", (38, 12, 44, 80), "uint16", NO_VOXEL),
     ("D_puncta/storm_sim_256.tif", None, "TYX", (10, 256, 256), "uint16", NO_VOXEL),

@@ -3,13 +3,15 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from ophyd.sim import SynAxis, SynGauss
 
-from parfocal.devices import Backend, Microscope
+from parfocal.devices import Auditor, Backend, Microscope
 from parfocal.errors import BadInputError
 from parfocal.plans import positions, run_mda, tile_scan, time_lapse, z_burst, z_stack
+from parfocal.slices import Verdict
 from support import CountingSource, InstantStage, Lamp
 
 
@@ -177,11 +179,14 @@ def test_an_exposure_is_set_and_recorded(RE, microscope, source, documents):
         (lambda m: tile_scan(m, 2, 2, 1.5), "overlap"),
         (lambda m: run_mda(m, {"channels": [{"config": "x", "exposure": "long"}]}), "channels.exposure"),
         (lambda m: run_mda(m, {"stage_positions": [{"x": 0, "y": 0, "z": 999}]}), "stage_z: cannot move to 999"),
+        (lambda m: run_mda(m, {"autofocus_plan": {"axes": ["p"]}, "stage_positions": [{"x": 0}]}), "no `probe`"),
         (
             lambda m: run_mda(
-                m, {"autofocus_plan": {"autofocus_motor_offset": 1, "axes": ["p"]}, "channels": ["green"]}
+                m,
+                {"autofocus_plan": {"axes": ["p"], "autofocus_motor_offset": 9}, "stage_positions": [{"x": 0}]},
+                probe=m.camera,
             ),
-            "no `probe`",
+            "autofocus_motor_offset",
         ),
         (
             lambda m: run_mda(m, {"keep_shutter_open_across": ["z"], "channels": ["green"]}),
@@ -228,3 +233,32 @@ def test_a_burst_without_hardware_z_is_refused_unless_at_one_plane(RE, microscop
         RE(z_burst(microscope, 1, 1))
     RE(z_burst(microscope, n_frames=20))
     assert max(d["indices"]["stop"] for d in documents.of("stream_datum")) == 20
+
+
+def test_autofocus_shifts_all_planes_of_its_position_and_of_no_other(RE, microscope, source, stage, documents):
+    """Truth is made here: the score peaks 0.8 um above where the sequence says position 0 is, 0.4 below at 1."""
+
+    def judge(pixels):
+        focus = 10.8 if stage.at["x"] == 0 else 19.6
+        return Verdict(True, "", float(np.exp(-(((stage.at["z"] - focus) / 1.5) ** 2))))
+
+    probe = Auditor("probe", microscope.camera, judge)
+    sequence = {
+        "stage_positions": [{"x": 0, "y": 0, "z": 10}, {"x": 50, "y": 0, "z": 20}],
+        "z_plan": {"range": 2, "step": 1},
+        "time_plan": {"interval": 0, "loops": 2},
+        "autofocus_plan": {"axes": ["p"]},
+    }
+    RE(run_mda(microscope, sequence, probe=probe))
+    z_um = column(documents, "stage_z_setpoint")
+    assert z_um[:3] == pytest.approx([9.8, 10.8, 11.8], abs=0.01)
+    assert z_um[3:6] == pytest.approx([18.6, 19.6, 20.6], abs=0.01)
+    assert z_um[6:9] == pytest.approx(z_um[:3], abs=0.01), "the next time point starts from what was found"
+    assert len(column(documents, "probe_score", "autofocus")) == 4 * 9
+
+
+def test_autofocus_that_does_not_bracket_focus_leaves_z_alone(RE, microscope, stage, documents):
+    probe = Auditor("probe", microscope.camera, lambda pixels: Verdict(True, "", stage.at["z"] + 50))
+    sequence = {"stage_positions": [{"x": 0, "y": 0, "z": 10}], "autofocus_plan": {"axes": ["p"]}}
+    RE(run_mda(microscope, sequence, probe=probe))
+    assert column(documents, "stage_z") == [10]

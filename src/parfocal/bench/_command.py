@@ -1,0 +1,47 @@
+"""`parfocal bench`: run one benchmark, print its rows."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from parfocal.bench._table import Row, as_document, as_table
+from parfocal.errors import BadInputError
+
+BENCHES: dict[str, str] = {
+    "scores": "parfocal.bench._scores:scores",
+}
+"""Name to `module:function`; imported when asked for. The function returns a list of `Row`."""
+
+
+def load(name: str) -> Callable[[], list[Row]]:
+    """Return a benchmark's function; `BadInputError` lists the names there are."""
+    if name not in BENCHES:
+        raise BadInputError(f"bench: no benchmark {name!r}; there are: {', '.join(sorted(BENCHES))}")
+    module, function = BENCHES[name].split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def bench(
+    name: Annotated[str | None, typer.Argument(help="Which one; see --list.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
+) -> None:
+    """Measure ours beside the best of others, turn by turn on this machine (`make peers` first)."""
+    if show_list:
+        for one in sorted(BENCHES):
+            summary = (load(one).__doc__ or "").strip().splitlines()[0]
+            typer.echo(f"{one:<16}{summary}")
+        return
+    if name is None:
+        raise BadInputError(f"bench: which one? There are: {', '.join(sorted(BENCHES))}")
+    rows = load(name)()
+    if as_json:
+        typer.echo(json.dumps(as_document(name, rows), indent=1))
+    else:
+        Console().print(as_table(rows))

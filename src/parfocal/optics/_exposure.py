@@ -1,0 +1,73 @@
+"""From expected photoelectrons to the numbers a camera reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from parfocal.errors import BadInputError
+from parfocal.optics._camera_model import CameraModel
+from parfocal.optics._random import normal_pair, poisson, stream
+
+
+def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int = 0) -> NDArray[np.uint16]:
+    """Return one noisy raw frame: shot noise, read noise of each pixel, gain, offset, saturation.
+
+    ADU = round(offset + gain (Poisson(mean) + Normal(0, read noise))), clipped to 0..saturation.
+
+    Parameters
+    ----------
+    mean_electrons : array_like of shape (height, width)
+        Expected photoelectrons per pixel, dark current included.
+    model : CameraModel
+        Offset, gain, read noise; maps must have the frame's shape.
+    seed, number : int
+        The same pair gives the same frame; another number gives independent noise.
+
+    Returns
+    -------
+    ndarray of shape (height, width), uint16
+
+    Raises
+    ------
+    BadInputError
+        If a map of the model has another shape than the frame.
+    """
+    mean = np.ascontiguousarray(mean_electrons, dtype=np.float32)
+    maps: list[NDArray[np.float32]] = []
+    for name in ("offset_adu", "gain_adu_per_e", "read_noise_e"):
+        value = np.asarray(getattr(model, name), dtype=np.float32)
+        if value.ndim and value.shape != mean.shape:
+            raise BadInputError(
+                f"camera model: {name} has shape {value.shape}, expected one number or {mean.shape} as the frame"
+            )
+        maps.append(np.ascontiguousarray(np.atleast_2d(value)))
+    ceiling = min(float(model.saturation_adu), 65535.0)
+    adu = np.empty(mean.shape, dtype=np.uint16)
+    # A plain int would be a signed one to the compiled kernel, and its arithmetic float.
+    state = np.uint64(stream(np.uint64(seed % 2**64), np.uint64(number % 2**64)))
+    _expose(mean, maps[0], maps[1], maps[2], ceiling, state, adu)
+    return adu
+
+
+@njit(cache=True)
+def _expose(mean: Any, offset: Any, gain: Any, read_noise: Any, ceiling: Any, state: Any, adu: Any) -> None:
+    height, width = mean.shape
+    # One number for all pixels arrives as a 1x1 array: its index stays 0.
+    oy, ox = int(offset.shape[0] > 1), int(offset.shape[1] > 1)
+    gy, gx = int(gain.shape[0] > 1), int(gain.shape[1] > 1)
+    ry, rx = int(read_noise.shape[0] > 1), int(read_noise.shape[1] > 1)
+    spare = 0.0
+    for y in range(height):
+        for x in range(width):
+            state, electrons = poisson(state, np.float64(mean[y, x]))
+            if (x & 1) == 0:
+                state, noise, spare = normal_pair(state)
+            else:
+                noise = spare
+            electrons += noise * read_noise[y * ry, x * rx]
+            value = offset[y * oy, x * ox] + gain[y * gy, x * gx] * electrons
+            adu[y, x] = np.uint16(min(max(value + 0.5, 0.0), ceiling))

@@ -1,0 +1,48 @@
+"""A cache that forgets what was used longest ago once it holds too many bytes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+class ArrayCache:
+    """Arrays by key, at most `max_bytes` of them (but always the latest). One thread at a time."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._arrays: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return the array of a key, made now if it is not there."""
+        found = self._arrays.get(key)
+        if found is not None:
+            self._arrays.move_to_end(key)
+            return found
+        made = make()
+        self._arrays[key] = made
+        self._bytes += made.nbytes
+        while self._bytes > self._max_bytes and len(self._arrays) > 1:
+            _, old = self._arrays.popitem(last=False)
+            self._bytes -= old.nbytes
+        return made
+
+
+@njit(cache=True)
+def cubic_weights(fraction: Any) -> Any:
+    """Return Lagrange's weights of the nodes -1, 0, 1, 2 at a fraction between 0 and 1."""
+    f = fraction
+    return np.array(
+        [
+            -f * (f - 1) * (f - 2) / 6,
+            (f + 1) * (f - 1) * (f - 2) / 2,
+            -(f + 1) * f * (f - 2) / 2,
+            (f + 1) * f * (f - 1) / 6,
+        ]
+    )

@@ -1,0 +1,58 @@
+"""Samples ready to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from parfocal.optics._nuclei import NucleusField
+from parfocal.optics._points import BeadField, CellField, PointList, PunctaField
+from parfocal.optics._samples import PointLayer, Sample, Surface, VolumeLayer
+
+
+def point_sample(
+    positions_um: ArrayLike, photons_per_s: ArrayLike, channel: str = "bead", surface: Surface | None = None
+) -> Sample:
+    """Return a sample of given points: positions `[n, (z, y, x)]`, um, and detected photons/s each."""
+    positions = np.atleast_2d(np.asarray(positions_um, dtype=np.float64))
+    photons = np.broadcast_to(np.asarray(photons_per_s, dtype=np.float64), (positions.shape[0],)).copy()
+    return Sample(surface or Surface(), points={channel: (PointList(positions, photons),)})
+
+
+def bead_sample(
+    seed: int,
+    surface: Surface | None = None,
+    channel: str = "bead",
+    spacing_um: float = 7.0,
+    photons_per_s: float = 4e5,
+) -> Sample:
+    """Return beads on a cover glass."""
+    ground = surface or Surface()
+    beads = BeadField(seed, ground, spacing_um=spacing_um, photons_per_s=photons_per_s)
+    return Sample(ground, points={channel: (beads,)})
+
+
+def puncta_sample(
+    seed: int,
+    surface: Surface | None = None,
+    channel: str = "puncta",
+    cytoplasm_photons_per_s_um3: float = 300.0,
+) -> Sample:
+    """Return puncta in cells, with a faint cytoplasm unless its brightness is 0."""
+    ground = surface or Surface()
+    puncta = PunctaField(seed, ground)
+    cells = CellField(puncta, photons_per_s_um3=cytoplasm_photons_per_s_um3)
+    volumes = {channel: (cells,)} if cytoplasm_photons_per_s_um3 > 0 else {}
+    return Sample(ground, points={channel: (puncta,)}, volumes=volumes)
+
+
+def nuclei_sample(
+    seed: int, surface: Surface | None = None, channels: tuple[str, str | None] = ("nuclei", "puncta")
+) -> Sample:
+    """Return nuclei in the first channel and, where a second is named, puncta around them in that."""
+    ground = surface or Surface()
+    volumes: dict[str, tuple[VolumeLayer, ...]] = {channels[0]: (NucleusField(seed, ground),)}
+    points: dict[str, tuple[PointLayer, ...]] = {}
+    if channels[1] is not None:
+        points[channels[1]] = (PunctaField(seed + 1, ground, cell_spacing_um=16.0, cell_radius_um=7.0),)
+    return Sample(ground, points=points, volumes=volumes)
