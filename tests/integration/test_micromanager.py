@@ -11,6 +11,7 @@ from parfocal.devices import Microscope
 from parfocal.devices._micromanager import micromanager_backend
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, FrameRing, clock_s, path_of
+from parfocal.optics import CameraModel
 from parfocal.plans import run_mda, z_burst, z_stack
 
 pymmcore_plus = pytest.importorskip("pymmcore_plus", reason="extra `micromanager` is not installed")
@@ -115,7 +116,7 @@ def test_the_documents_say_what_the_camera_says_of_itself(RE, microscope, docume
     assert facts["camera_exposure_s"] == pytest.approx(0.004)
     assert facts["camera_model"] == "DemoCamera DCam"
     assert facts["camera_pixel_size_um"] == [1.0, 1.0]
-    assert facts["camera_saturation_adu"] == 65535
+    assert np.isnan(facts["camera_read_noise_e"])  # nobody has measured it
     assert facts["camera_simulated"] is True
 
 
@@ -297,11 +298,22 @@ def test_colour_is_refused(microscope):
         microscope.camera.stage()
 
 
+def test_a_camera_model_that_is_told_follows_binning_roi_and_bit_depth(new_microscope):
+    offsets = np.full((512, 512), 100.0)
+    offsets[:128] = 50.0
+    camera = new_microscope(camera_model=CameraModel(offset_adu=offsets)).backend.camera
+    camera._core.setProperty("Camera", "PixelType", "8bit")
+    camera.apply(CameraSettings(gain=0, binning=2, roi_px=(60, 0, 10, 20)))
+    model = camera.describe().camera_model
+    assert model.offset_adu.shape == (10, 20)
+    assert model.offset_adu[:, 0].tolist() == [200] * 4 + [400] * 6
+    assert model.saturation_adu == 255
+
+
 def test_eight_bit_is_eight_bit(RE, microscope, documents):
     core_of(microscope).setProperty("Camera", "PixelType", "8bit")
     RE(z_stack(microscope, 1, 1))
     assert arrays(documents)["camera"].dtype == np.uint8
-    assert microscope.camera.facts.camera_model.saturation_adu == 255
 
 
 @pytest.mark.parametrize(

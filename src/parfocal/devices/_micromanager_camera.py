@@ -30,8 +30,8 @@ _SIMULATED = ("DemoCamera", "SequenceTester")
 class OpticsTold:
     """What a Micro-Manager configuration does not say, or says wrongly.
 
-    `pixel_size_um` is that of an unbinned pixel at the sample; None: as the configuration has it. Without a
-    `camera_model` only the saturation level is known, from the bit depth.
+    `pixel_size_um` is that of an unbinned pixel at the sample; None: as the configuration has it.
+    `camera_model` is that of the whole sensor, unbinned.
     """
 
     pixel_size_um: float | None = None
@@ -113,7 +113,6 @@ class MicroManagerCamera:
                     f"{self.name}: the configuration tells no pixel size for the present objective; "
                     "add one, or give pixel_size_um"
                 )
-            saturation = float(2 ** core.getImageBitDepth() - 1)
             return SourceDescription(
                 model=f"{core.getDeviceLibrary(camera)} {core.getDeviceName(camera)}",
                 shape=(core.getImageHeight(), core.getImageWidth()),
@@ -122,7 +121,7 @@ class MicroManagerCamera:
                 pixel_size_um=(pixel_um, pixel_um),
                 na=self._told.na,
                 wavelength_um=self._told.wavelength_um,
-                camera_model=self._told.camera_model or CameraModel(saturation_adu=saturation),
+                camera_model=self._camera_model(),
                 temperature_c=self._temperature_c(),
                 can_sequence_z=self._can_sequence_z(),
                 simulated=core.getDeviceLibrary(camera) in _SIMULATED,
@@ -275,6 +274,15 @@ class MicroManagerCamera:
             return {1: "1"}
         labels = self._core.getAllowedPropertyValues(self._camera, "Binning")
         return dict(sorted((_leading_int(label), label) for label in labels)) or {1: "1"}
+
+    def _camera_model(self) -> CameraModel | None:
+        model = self._told.camera_model
+        if model is None:
+            return None
+        model = model.binned(self._settings.binning)
+        if self._settings.roi_px is not None:
+            model = model.cropped(self._settings.roi_px)
+        return replace(model, saturation_adu=min(model.saturation_adu, 2.0 ** self._core.getImageBitDepth() - 1))
 
     def _temperature_c(self) -> float | None:
         if not self._core.hasProperty(self._camera, "CCDTemperature"):

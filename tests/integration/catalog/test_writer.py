@@ -304,9 +304,7 @@ def test_a_full_log_disk_does_not_lose_the_run(catalog, writer, monkeypatch):
     bundle = compose_run()
     writer("start", bundle.start_doc)
     write = RunLog._write
-    monkeypatch.setattr(
-        RunLog, "_write", lambda log, line: (_ for _ in ()).throw(OSError(28, "No space left"))
-    )
+    monkeypatch.setattr(RunLog, "_write", lambda log, line: (_ for _ in ()).throw(OSError(28, "No space left")))
     keys = {"x": {"source": "t", "dtype": "number", "shape": []}}
     descriptor = bundle.compose_descriptor(name="primary", data_keys=keys)
     writer("descriptor", descriptor.descriptor_doc)
