@@ -75,7 +75,7 @@ def parts_of(microscope: Any, z: Any = None) -> Parts:
             light,
         )
     several = isinstance(microscope, Sequence) and not isinstance(microscope, str)
-    detectors = tuple(microscope) if several else (microscope,)
+    detectors: tuple[Any, ...] = tuple(microscope) if several else (microscope,)
     for detector in detectors:
         if not (hasattr(detector, "read") and hasattr(detector, "describe")):
             raise BadInputError(
