@@ -16,6 +16,7 @@ from parfocal.errors import BadInputError
 BENCHES: dict[str, str] = {
     "catalog": "parfocal.bench._catalog:catalog",
     "frames": "parfocal.bench._frames:frames",
+    "orchestration": "parfocal.bench._orchestration:orchestration",
     "scores": "parfocal.bench._scores:scores",
 }
 """Name to `module:function`; imported when asked for. The function returns a list of `Row`."""

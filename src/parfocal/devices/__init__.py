@@ -4,8 +4,10 @@ from parfocal.devices._auditor import Auditor, Judge
 from parfocal.devices._burst import Burst, BurstSettings
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
-from parfocal.devices._factories import recorded_microscope, simulated_microscope
+from parfocal.devices._factories import micromanager_microscope, recorded_microscope, simulated_microscope
 from parfocal.devices._light import Light, LightDriver, NoLight
+from parfocal.devices._load_devices import load_devices
+from parfocal.devices._micromanager import micromanager_backend
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
@@ -29,6 +31,9 @@ __all__ = [
     "StageAxis",
     "StageDriver",
     "default_frames_root",
+    "load_devices",
+    "micromanager_backend",
+    "micromanager_microscope",
     "recorded_microscope",
     "simulated_microscope",
 ]
