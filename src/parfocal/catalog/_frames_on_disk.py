@@ -13,8 +13,8 @@ from tiled.utils import path_from_uri
 def frames_on_disk(uri: str) -> int | None:
     """Return how many frames a Zarr v3 array holds, up to the last one that was written.
 
-    None where this cannot be seen from outside: several frames share a chunk, as in 1-D companions of a burst, or
-    the array is not a local Zarr v3 one.
+    None where this cannot be seen from outside: several frames share a chunk, as in 1-D companions of a
+    burst, or the array is not a local Zarr v3 one.
     """
     metadata = _metadata(uri)
     if metadata is None or metadata["chunk_grid"]["configuration"]["chunk_shape"][0] != 1:

@@ -37,13 +37,13 @@ class _Run:
 def live_order(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[NamedDocument]:
     """Yield the documents of one run in the order of a live run.
 
-    Start; then, by time across all streams, each descriptor before its first event, each resource before its first
-    datum, and before each event its own StreamDatum of one index for every external key; stop. Exports of a
-    catalog come as all events, then one StreamDatum for all.
+    Start; then, by time across all streams, each descriptor before its first event, each resource before
+    its first datum, and before each event its own StreamDatum of one index for every external key; stop.
+    Exports of a catalog come as all events, then one StreamDatum for all.
 
-    A repeated seq_num, as a pause between save and checkpoint leaves, means that the last one counts. An event's frame
-    index is its `<data key>_frame` where it has one, else its place. A stream of StreamDatums without
-    events, a burst, keeps them as they are. Event and datum pages are unpacked.
+    A repeated seq_num, as a pause between save and checkpoint leaves, means that the last one counts. An
+    event's frame index is its `<data key>_frame` where it has one, else its place. A stream of StreamDatums
+    without events, a burst, keeps them as they are. Event and datum pages are unpacked.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _body(run: _Run) -> Iterator[NamedDocument]:
         if not stream.events:
             for datums in stream.ranges.values():
                 for datum in datums:
-                    # A burst's datums carry no time. They cannot come before their descriptor; nothing else is known.
+                    # A burst's datums carry no time: all that is known is that they follow their descriptor.
                     moments.append((burst_s[name], 1, datum["indices"]["start"], name, datum))
     said: set[str] = set()
     places = {name: _Places(stream) for name, stream in run.streams.items()}

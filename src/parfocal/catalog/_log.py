@@ -1,8 +1,8 @@
 """Write-ahead logs: one JSON line a document, one file a run. The log is the queue and the truth.
 
-The RunEngine's thread appends and goes on; whoever writes the catalog reads the same file from where it left off.
-So memory stays bounded while the catalog is down, what the catalog gets is what the log says, and a run that
-failed half-way, or whose process was killed, is written from its log by the same code as a live one.
+The RunEngine's thread appends and goes on; whoever writes the catalog reads the same file from where it left
+off. So memory stays bounded while the catalog is down, what the catalog gets is what the log says, and a run
+that failed half-way, or whose process was killed, is written from its log by the same code as a live one.
 
 A log begins with a header line, the identity of the process that writes it. Its last line may be torn.
 """

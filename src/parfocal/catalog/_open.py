@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from bluesky_tiled_plugins import CatalogOfBlueskyRuns
@@ -109,8 +109,8 @@ class Catalog:
         self.close()
 
     def _by_time(self, name: Shelf) -> CatalogOfBlueskyRuns:
-        # A run that was recovered is written later than it was taken: Tiled's own order would call it the newest.
-        return self.shelf(name).sort(("start.time", 1))
+        # A recovered run is written later than it was taken: Tiled's own order would call it the newest.
+        return cast("CatalogOfBlueskyRuns", self.shelf(name).sort(("start.time", 1)))
 
     def __repr__(self) -> str:
         return f"Catalog({self._root.uri!r}, folder={str(self.folder.root)!r})"
@@ -128,8 +128,8 @@ def open_catalog(
     Parameters
     ----------
     data
-        The data folder; None for `$PARFOCAL_DATA`, else the user's own. With `uri` or `profile` it still is where
-        frames and write-ahead logs lie.
+        The data folder; None for `$PARFOCAL_DATA`, else the user's own. With `uri` or `profile` it still is
+        where frames and write-ahead logs lie.
     uri
         A Tiled server of the site. None for `$PARFOCAL_TILED_URI`, which counts only when `data` is None too.
     api_key

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
-from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
+from bluesky_tiled_plugins import BlueskyRun
 from tiled.queries import Comparison, Key, Like
 
 from parfocal.catalog._live_order import NamedDocument, live_order
@@ -48,8 +48,8 @@ def runs(
     plan
         `start["plan_name"]`.
     since, until
-        Start time: seconds since the epoch, a datetime, or text such as "2026-03-01 14:30" or "today"; local time
-        where no zone is given. `since` is included, `until` is not.
+        Start time: seconds since the epoch, a datetime, or text such as "2026-03-01 14:30" or "today"; local
+        time where no zone is given. `since` is included, `until` is not.
     scan_id
         `start["scan_id"]`.
     uid
@@ -71,8 +71,8 @@ def runs(
     -------
     pandas.DataFrame
         One row a run: uid, scan_id, time (with the local zone), plan, sample, instrument, exit_status
-        (None while it runs), duration_s (NaN while it runs), n_events (all streams). For analyses also analysis,
-        version, verdict, raw_uid.
+        (None while it runs), duration_s (NaN while it runs), n_events (all streams). For analyses also
+        analysis, version, verdict, raw_uid.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def runs(
     """
     derived = analysis is not None or bool(parameters) or verdict is not None
     place: Shelf = shelf or ("analysis" if derived else "raw")
-    results = catalog.analysis if place == "analysis" else catalog.raw
-    results = results.sort(("start.time", -1))
+    # Any: Tiled's search returns what it was called on, which its types do not say.
+    results: Any = catalog.shelf(place).sort(("start.time", -1))
     for key, value in (
         ("start.plan_name", plan),
         ("start.scan_id", scan_id),
@@ -128,7 +128,7 @@ def run(catalog: Catalog, which: str | int | BlueskyRun) -> BlueskyRun:
     shelves = (catalog.raw,) if isinstance(which, int) else (catalog.raw, catalog.analysis)
     for shelf in shelves:
         try:
-            return shelf[which]
+            return cast("BlueskyRun", shelf[which])
         except (KeyError, IndexError):
             continue
         except ValueError as error:  # too short, or fits several
@@ -168,17 +168,17 @@ def timestamp_s(when: When) -> float:
     if isinstance(when, int | float):
         return float(when)
     try:
-        moment = pd.Timestamp(when)
-    except ValueError as error:
+        # A naive datetime's timestamp() takes it for local time; a pandas one would take it for UTC.
+        return pd.Timestamp(when).to_pydatetime().timestamp()
+    except (ValueError, AttributeError) as error:
         raise BadInputError(f"Time {when!r} cannot be read: write it as '2026-03-01 14:30'.") from error
-    return moment.timestamp() if moment.tzinfo else moment.to_pydatetime().astimezone().timestamp()
 
 
 def _analysis(catalog: Catalog, which: str | int) -> BlueskyRun:
-    return catalog.analysis[which] if isinstance(which, int) else run(catalog, which)
+    return cast("BlueskyRun", catalog.analysis[which]) if isinstance(which, int) else run(catalog, which)
 
 
-def _metadata(results: CatalogOfBlueskyRuns, limit: int | None) -> list[Mapping[str, Any]]:
+def _metadata(results: Any, limit: int | None) -> list[Mapping[str, Any]]:
     clients = results.values() if limit is None else results.values().head(limit)
     return [client.metadata for client in clients]
 

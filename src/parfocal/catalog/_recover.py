@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tiled.client.container import Container
+
 from parfocal.catalog._folder import DataFolder, as_folder
 from parfocal.catalog._frames_on_disk import frames_on_disk, trim_frames
 from parfocal.catalog._log import Document, LoggedDocument, is_being_written, read_log
@@ -28,8 +30,8 @@ class RecoveredRun:
     Attributes
     ----------
     outcome
-        "written": the catalog now holds the run whole. "present": it did already. "failed": the log stays, `problem`
-        says why. "running": a living process still writes it; left alone.
+        "written": the catalog now holds the run whole. "present": it did already. "failed": the log stays,
+        `problem` says why. "running": a living process still writes it; left alone.
     exit_status
         Of the run: "abort" where its process ended before it did.
     n_events
@@ -50,9 +52,9 @@ class RecoveredRun:
 def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None = None) -> list[RecoveredRun]:
     """Bring every run that a write-ahead log still holds into the catalog, whole.
 
-    An incomplete run in the catalog is deleted (never its frames) and written again from its log: a partial run
-    cannot be appended to. A run without a stop document is closed as "abort". Arrays that were
-    grown ahead are trimmed to the frames that are on disk. Calling it again does nothing.
+    An incomplete run in the catalog is deleted (never its frames) and written again from its log: a partial
+    run cannot be appended to. A run without a stop document is closed as "abort". Arrays that were grown
+    ahead are trimmed to the frames that are on disk. Calling it again does nothing.
 
     Parameters
     ----------
@@ -91,11 +93,10 @@ def _recover_run(path: Path, logged: list[LoggedDocument], catalog: Catalog) -> 
             documents.append(("stop", _abort_document(documents, n_loose)))
         status = documents[-1][1]["exit_status"]
         shelf = catalog.shelf(shelf_of(documents[0][1]))
-        existing = run_or_none(shelf, uid)
-        if existing is not None and existing.metadata.get("stop"):
-            path.unlink()
-            return RecoveredRun(uid, "present", status, n_events, n_loose)
-        if existing is not None:
+        if run_or_none(shelf, uid) is not None:
+            if _holds_whole(shelf, documents):
+                path.unlink()
+                return RecoveredRun(uid, "present", status, n_events, n_loose)
             delete_run(shelf, uid)
         sink = RunSink(shelf)
         sink.write(documents)
@@ -106,6 +107,15 @@ def _recover_run(path: Path, logged: list[LoggedDocument], catalog: Catalog) -> 
         return RecoveredRun(uid, "failed", n_events=n_events, problem=" ".join(str(error).split()))
     path.unlink()
     return RecoveredRun(uid, "written", status, n_events, n_loose)
+
+
+def _holds_whole(shelf: Container, documents: list[tuple[str, Document]]) -> bool:
+    expected = RunSink(shelf)
+    expected.expect(documents)
+    try:
+        return not expected.verify()
+    except KeyError:  # a stream is missing
+        return False
 
 
 def _n_events(name: str, doc: Document) -> int:

@@ -38,7 +38,9 @@ class _FlushingRunWriter(_RunWriter):
         # its log instead.
         df_client.append_partition(0, table)
 
-    def _update_data_source_for_node(self, node: Any, data_source: DataSource, patch: Patch | None = None) -> None:
+    def _update_data_source_for_node(
+        self, node: Any, data_source: DataSource[Any], patch: Patch | None = None
+    ) -> None:
         # BTP asks the server for the data source's id at every update; it does not change.
         known = self._data_source_ids.get(node.uri)
         if known is None:
@@ -89,9 +91,14 @@ class RunSink:
         self.n_frames: dict[tuple[str, str], int] = defaultdict(int)
 
     def write(self, documents: Iterable[tuple[str, Document]]) -> None:
-        """Take documents; what they say is in the catalog after the next `flush`, or after the stop document."""
+        """Take documents; what they say is in the catalog after the next `flush`, or the stop document."""
         for name, doc in documents:
             self._normalizer(name, doc)
+            self._count(name, doc)
+
+    def expect(self, documents: Iterable[tuple[str, Document]]) -> None:
+        """Count documents without writing them, to `verify` a run that somebody else wrote."""
+        for name, doc in documents:
             self._count(name, doc)
 
     def flush(self) -> None:

@@ -45,7 +45,7 @@ class ServerInfo:
             )
         except httpx.HTTPError:
             return False
-        return reply.status_code == httpx.codes.OK
+        return reply.is_success
 
 
 def server_settings(
@@ -53,7 +53,7 @@ def server_settings(
 ) -> ServerSettings:
     """Return what a server of this folder serves, and from where."""
     sqlite = f"sqlite:///{folder.catalog / 'catalog.db'}"
-    # Not SQLite: Tiled cannot keep columns of lists in it, and BTP puts arrays of up to 16 elements in the table.
+    # Not SQLite: Tiled cannot keep lists in it, and BTP puts arrays of up to 16 elements in the table.
     tables = f"duckdb:///{folder.catalog / 'tables.duckdb'}"
     postgres = (database_uri or "").startswith(("postgresql", "postgres"))
     return ServerSettings(
@@ -132,7 +132,7 @@ def ensure_server(
 ) -> ServerInfo:
     """Return the folder's server, started as a process of its own where there is none.
 
-    Callers that race end up with one server: each starts a process, and the folder's lock lets one of them live.
+    Callers that race end up with one server: each starts a process, and the folder's lock lets one live.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """The Tiled server's own process. Run as a script, so that it starts without the rest of this package.
 
-It imports nothing of `parfocal.catalog` (that would bring ophyd and the document writers, 2.7 s on the machine
-where Tiled alone takes 1.8 s) and collects no garbage while importing (2.4 s with). Settings come as JSON on
-stdin: a database password must not show in the process list.
+It imports nothing of `parfocal.catalog` (that would bring ophyd and the document writers, 2.7 s on the
+machine where Tiled alone takes 1.8 s) and collects no garbage while importing (2.4 s with). Settings come as
+JSON on stdin: a database password must not show in the process list.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +27,9 @@ from typing import IO, Any
 ALREADY_SERVED = 3  # exit code: another process holds this folder's lock
 
 RUN_CATALOG_SPEC = ("CatalogOfBlueskyRuns", "3.0")
-CONTAINERS = ("raw", "analysis")
+CONTAINERS = ("raw", "analysis", "tables")
+# Tiled's own 300 MB end at 4 million rows of 9 columns, and a table that is appended to has no pages.
+_RESPONSE_LIMIT_BYTES = 4_000_000_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class ServerSettings:
     def from_json(cls, text: str) -> ServerSettings:
         """Return the settings that `to_json` wrote."""
         fields: dict[str, Any] = json.loads(text)
-        return cls(**{**fields, "readable": tuple(fields["readable"])})
+        fields["readable"] = tuple(fields["readable"])
+        return cls(**fields)
 
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
@@ -69,7 +72,7 @@ class AlreadyServedError(RuntimeError):
 
 
 @contextlib.contextmanager
-def only_server(lock_file: Path) -> Iterator[None]:
+def only_server(lock_file: Path) -> Generator[None]:
     """Hold the folder's lock. The system lets go of it when the process ends, however it ends."""
     with lock_file.open("a+b") as handle:
         try:
@@ -133,7 +136,7 @@ async def _export_documents(
 
 
 def make_app(settings: ServerSettings, api_key: str) -> tuple[Any, Callable[[], Awaitable[None]]]:
-    """Build the web application, and what makes its two containers of runs once it has started."""
+    """Build the web application, and what makes its containers once it has started."""
     import copy
 
     from tiled.alembic_utils import stamp_head
@@ -147,7 +150,7 @@ def make_app(settings: ServerSettings, api_key: str) -> tuple[Any, Callable[[], 
 
     uri = ensure_specified_sql_driver(settings.database_uri)
     if asyncio.run(_prepare_database(uri)):
-        stamp_head(ALEMBIC_INI_TEMPLATE_PATH, ALEMBIC_DIR, uri)
+        stamp_head(Path(ALEMBIC_INI_TEMPLATE_PATH), Path(ALEMBIC_DIR), uri)
     tree = from_uri(
         uri,
         writable_storage=[settings.arrays_dir, settings.tables_uri],
@@ -166,10 +169,15 @@ def make_app(settings: ServerSettings, api_key: str) -> tuple[Any, Callable[[], 
                     structure_family=StructureFamily.container,
                     metadata={},
                     key=key,
-                    specs=[Spec(name, version=version)],
+                    specs=[] if key == "tables" else [Spec(name, version=version)],
                 )
 
-    app = build_app(tree, Authentication(single_user_api_key=api_key), serialization_registry=registry)
+    app = build_app(
+        tree,
+        Authentication(single_user_api_key=api_key),
+        server_settings={"response_bytesize_limit": _RESPONSE_LIMIT_BYTES},
+        serialization_registry=registry,
+    )
     return app, make_containers
 
 

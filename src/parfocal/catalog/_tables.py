@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pyarrow as pa
 from tiled.client.container import Container
+from tiled.client.utils import handle_error
 
 from parfocal.errors import BadInputError
 
@@ -67,7 +68,17 @@ def read_table(catalog: Catalog, run_uid: str, key: str, columns: list[str] | No
     except KeyError:
         there = list_tables(catalog, run_uid)
         raise BadInputError(f"Run {run_uid} has no table {key!r}; it has {there or 'none'}.") from None
-    return pa.Table.from_pandas(node.read(columns), preserve_index=False)
+    # Not `node.read()`: it goes through dask, which turns lists into text.
+    reply = node.context.http_client.get(
+        node.item["links"]["full"],
+        headers={"Accept": "application/vnd.apache.arrow.file"},
+        params={"column": columns} if columns else {},
+    )
+    content: bytes = handle_error(reply).read()  # pyright: ignore[reportOptionalMemberAccess]
+    found = pa.ipc.open_file(content).read_all()
+    stored: pa.Schema = node.structure().arrow_schema_decoded
+    names = columns or stored.names
+    return found.select(names).cast(pa.schema([stored.field(name) for name in names]))
 
 
 def list_tables(catalog: Catalog, run_uid: str) -> list[str]:
@@ -85,7 +96,7 @@ def _node(catalog: Catalog, run_uid: str, key: str, schema: pa.Schema) -> Any:
     if key in run:
         node = run[key]
     else:
-        # A SQL table of its own: tables of the same columns would share one, and each be read by scanning all.
+        # An SQL table of its own: those of equal columns would share one, and each be read by scanning all.
         name = f"rows_{hashlib.sha256(f'{run_uid}/{key}'.encode()).hexdigest()[:32]}"
         node = run.create_appendable_table(schema, key=key, table_name=name)
     catalog.table_clients[run_uid, key] = node

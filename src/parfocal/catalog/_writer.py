@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -42,7 +42,7 @@ class CatalogHealth(IntEnum):
 class _Run:
     start: Mapping[str, Any]
     log: RunLog
-    at: LogPosition = LogPosition()
+    at: LogPosition = field(default_factory=LogPosition)
     sink: RunSink | None = None
     n_seen: int = 0  # documents that reached the catalog
     is_stopped: bool = False
@@ -67,7 +67,8 @@ class CatalogWriter:
     """Writes runs into a catalog; subscribe it to a RunEngine or give it documents: `writer(name, doc)`.
 
     It never blocks its caller for the catalog and never raises into it. Several runs may be open at once,
-    from several threads; runs derived from others (`start["parfocal"]["raw"]`) go to `analysis`, all else to `raw`.
+    from several threads; runs derived from others (`start["parfocal"]["raw"]`) go to `analysis`, all else to
+    `raw`.
 
     Parameters
     ----------
@@ -153,7 +154,7 @@ class CatalogWriter:
             return not any(run.is_refused for run in self._runs.values())
 
     def close(self, timeout_s: float = 30.0) -> bool:
-        """Drain and end; return whether all is in the catalog. What is not stays in its log, for `recover`."""
+        """Drain and end; return whether all is in the catalog. What is not stays in its log: `recover`."""
         drained = self.drain(timeout_s)
         self._closing.set()
         for event in (self._hurry, self._wake, self._sync_now):

@@ -1,4 +1,4 @@
-"""Growing Zarr arrays in the document model: what BTP's consolidators lack. One file, ready to offer upstream."""
+"""Growing Zarr arrays in the document model, which BTP's consolidators lack. One file, to offer upstream."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class ZarrConsolidator(ConsolidatorBase):
         """
         if stream_resource["uri"].rstrip("/") != self.uri.rstrip("/"):
             raise ValueError(
-                f"{self.data_key}: one stream holds one Zarr array, {self.uri}; {stream_resource['uri']} is another."
+                f"{self.data_key}: one stream holds one Zarr array, {self.uri}; "
+                f"{stream_resource['uri']} is another."
             )
         parameters: dict[str, Any] = stream_resource["parameters"]
         if tuple(parameters.get("chunk_shape", ())) != tuple(self.chunk_shape):

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
@@ -101,7 +101,7 @@ def _acquire(
         with stages("imaging"):
             if stack is None:
                 plan = time_lapse(
-                    microscope,
+                    cast(Any, microscope),  # ophyd's own types do not fit bluesky's protocols
                     N_TIME_POINTS,
                     0.0,
                     6.0,

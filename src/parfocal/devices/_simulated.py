@@ -7,8 +7,8 @@
         |-- SimulatedCamera    a FrameSource: exposes what is under the axes while it exposes
         `-- SimulatedLight     which channel shines, and whether
 
-Every motion is a closed formula of time, and past motions are kept, so a frame shows the stage as it was in the
-middle of that frame's exposure, however late the frame is fetched.
+Every motion is a closed formula of time, and past motions are kept, so a frame shows the stage as it was in
+the middle of that frame's exposure, however late the frame is fetched.
 """
 
 from __future__ import annotations

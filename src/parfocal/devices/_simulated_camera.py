@@ -89,7 +89,8 @@ class SimulatedCamera:
         height, width = self._shape(replace(settings, roi_px=None))
         if settings.roi_px is not None:
             y, x, roi_height, roi_width = settings.roi_px
-            if min(y, x) < 0 or min(roi_height, roi_width) < 1 or y + roi_height > height or x + roi_width > width:
+            fits = 0 <= y <= height - roi_height and 0 <= x <= width - roi_width
+            if not fits or min(roi_height, roi_width) < 1:
                 raise BadInputError(
                     f"simulated camera: ROI (y, x, height, width) is {settings.roi_px}, "
                     f"expected inside {height} x {width} px at binning {settings.binning}"

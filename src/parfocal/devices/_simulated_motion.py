@@ -13,8 +13,8 @@ _KEPT_MOVES = 4096
 class AxisModel:
     """How an axis moves: a ramp at constant speed, followed by a first-order lag, then play in the screw.
 
-    A move has arrived when the axis is within `tolerance_um` of its target. `encoder_noise_um` is the standard
-    deviation of a reading; `backlash_um` is the full width of the play, which the encoder does not see.
+    A move has arrived when the axis is within `tolerance_um` of its target. `encoder_noise_um` is the
+    standard deviation of a reading; `backlash_um` is the full width of the play, hidden from the encoder.
     """
 
     velocity_um_per_s: float = 2000.0

@@ -34,7 +34,7 @@ class NucleusField:
     seed: int
     surface: Surface
     spacing_um: float = 13.0
-    photons_per_s_um3: float = 6000.0
+    photons_per_s_um3: float = 120000.0
     share: float = 0.75
     z_spread_um: float = 0.8
 
@@ -47,7 +47,7 @@ class NucleusField:
         """Return how much the nuclei glow; see `VolumeLayer`."""
         out = np.zeros((z_um.size, y_um.size, x_um.size), dtype=np.float32)
         reach = Box(y_um[0] - 8, x_um[0] - 8, y_um[-1] + 8, x_um[-1] + 8)
-        for rng, y, x in jittered_cells(reach, self.spacing_um, self.seed, 0x2C1E, jitter=0.25):
+        for rng, y, x in jittered_cells(reach, self.spacing_um, self.seed, 0x2C1E, jitter=0.35):
             if rng.random() > self.share:
                 continue
             self._add(out, rng, (z_um, y_um, x_um), y, x)
@@ -66,12 +66,12 @@ class NucleusField:
         half = np.array([rng.uniform(2.0, 3.0), rng.uniform(3.2, 4.4), rng.uniform(4.2, 5.6)])
         angle = float(rng.uniform(0, math.pi))
         brightness = self.photons_per_s_um3 * math.exp(float(rng.normal(0, 0.25)))
-        waves = rng.normal(0, 1, (14, 3))
-        waves *= (2 * math.pi / rng.uniform(0.9, 3.0, (14, 1))) / np.linalg.norm(waves, axis=1, keepdims=True)
-        phases = rng.uniform(0, 2 * math.pi, 14)
+        waves = rng.normal(0, 1, (32, 3))
+        waves *= (2 * math.pi / rng.uniform(0.5, 2.4, (32, 1))) / np.linalg.norm(waves, axis=1, keepdims=True)
+        phases = rng.uniform(0, 2 * math.pi, 32)
         spots = rng.uniform(-0.6, 0.6, (9, 3)) * half
-        spot_radius = np.concatenate([rng.uniform(0.7, 1.1, 2), rng.uniform(0.25, 0.5, 7)])
-        spot_gain = np.concatenate([np.full(2, -0.75), rng.uniform(0.8, 2.0, 7)])
+        spot_radius = np.concatenate([rng.uniform(0.7, 1.1, 2), rng.uniform(0.2, 0.4, 7)])
+        spot_gain = np.concatenate([np.full(2, -0.75), rng.uniform(1.5, 4.0, 7)])
 
         window = [
             slice(int(np.searchsorted(axis, c - r)), int(np.searchsorted(axis, c + r)))

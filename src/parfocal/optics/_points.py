@@ -64,7 +64,7 @@ class PunctaField:
     surface: Surface
     cell_spacing_um: float = 24.0
     cell_radius_um: float = 9.0
-    puncta_per_cell: float = 30.0
+    puncta_per_cell: float = 24.0
     photons_per_s: float = 4e4
     spread: float = 0.5
 
@@ -89,7 +89,7 @@ class CellField:
     """The faint cytoplasm of the cells of a `PunctaField`: domes that stand on the surface."""
 
     puncta: PunctaField
-    photons_per_s_um3: float = 300.0
+    photons_per_s_um3: float = 1500.0
     height_um: float = 4.0
 
     def z_extent_um(self, box: Box) -> tuple[float, float]:

@@ -36,7 +36,7 @@ def puncta_sample(
     seed: int,
     surface: Surface | None = None,
     channel: str = "puncta",
-    cytoplasm_photons_per_s_um3: float = 300.0,
+    cytoplasm_photons_per_s_um3: float = 1500.0,
 ) -> Sample:
     """Return puncta in cells, with a faint cytoplasm unless its brightness is 0."""
     ground = surface or Surface()

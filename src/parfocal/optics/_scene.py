@@ -101,6 +101,7 @@ class SimulatedScene:
             name: VolumeImages(channels[name].objective, channels[name].zernike_waves, layers, shape)
             for name, layers in sample.volumes.items()
         }
+        self._cut: tuple[tuple[Roi | None, float], CameraModel] | None = None
         self._known: OrderedDict[tuple[str, int, int], list[NDArray[np.float64]]] = OrderedDict()
 
     def focus_um(self, x_um: float, y_um: float, t_s: float = 0.0) -> float:
@@ -198,8 +199,16 @@ class SimulatedScene:
             mean = np.full(shape, dark, dtype=np.float32)
         else:
             mean = self.photons(x_um, y_um, z_um, channel, exposure_s * light, t_s, roi_px)
-        model = self.camera_model if roi_px is None else self.camera_model.cropped(roi_px)
-        return expose(mean, model if gain == 1 else model.with_gain(gain), self.seed, number)
+        return expose(mean, self._model(roi_px, gain), self.seed, number)
+
+    def _model(self, roi_px: Roi | None, gain: float) -> CameraModel:
+        """Return the camera model of a region and gain; kept, as cutting maps costs as much as a frame."""
+        kept = self._cut
+        if kept is None or kept[0] != (roi_px, gain):
+            model = self.camera_model if roi_px is None else self.camera_model.cropped(roi_px)
+            kept = ((roi_px, gain), model if gain == 1 else model.with_gain(gain))
+            self._cut = kept
+        return kept[1]
 
     def _channel(self, name: str) -> Channel:
         if name not in self.channels:
