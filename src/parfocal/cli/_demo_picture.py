@@ -45,14 +45,15 @@ def draw_picture(catalog: Catalog, uid: str, path: Path) -> Path:
     view = _view(catalog, uid)
     pixel_um = [float(v) for v in view.configuration("pixel_size_um", (1.0, 1.0))]
     places = _places(catalog, uid)
-    figure = Figure(figsize=(max(len(places), 3) * 3.0, 7.2), dpi=108, layout="constrained")
+    columns = max(len(places), 3)
+    figure = Figure(figsize=(columns * 3.0, 7.2), dpi=108, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.65, 1.0))
     top, bottom = halves
-    grid = top.subplots(2, max(len(places), 3), squeeze=False, height_ratios=(3, 1))
+    grid = top.subplots(2, columns, squeeze=False, height_ratios=(3, 1))
     for axis in grid.flat:
         axis.set_axis_off()
-    for place, (image, side) in zip(places, grid.T):
+    for place, (image, side) in zip(places, grid.T[(columns - len(places)) // 2 :]):
         _draw_plane(image, place, pixel_um)
         if place.z_um.size > 1:
             _draw_side(side, place, pixel_um[1])
@@ -181,15 +182,25 @@ def _draw_times(axis: Any, places: list[_Place]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for n, place in enumerate(places):
+        found = np.isfinite(place.sigma_z_um)
+        if not found.any():
+            continue
         # Beside each other, so that one error bar does not hide another.
-        shifted = place.time_points + 0.04 * (n - (len(places) - 1) / 2)
-        error = np.nan_to_num(place.sigma_z_um)
+        shifted = place.time_points[found] + 0.04 * (n - (len(places) - 1) / 2)
+        drift_um = place.best_z_um[found] - place.best_z_um[found][0]
         axis.errorbar(
-            shifted, place.best_z_um, yerr=error, fmt="o-", ms=3.5, lw=1.2, capsize=3, color=place.colour
+            shifted,
+            drift_um,
+            yerr=place.sigma_z_um[found],
+            fmt="o-",
+            ms=3.5,
+            lw=1.2,
+            capsize=3,
+            color=place.colour,
         )
-    axis.set_title("best plane over time (±1 standard error)", fontsize=9, color=_INK)
+    axis.set_title("how far focus has moved (±1 standard error of a stack)", fontsize=9, color=_INK)
     axis.set_xlabel("time point", fontsize=8, color=_INK)
-    axis.set_ylabel("best z (µm)", fontsize=8, color=_INK)
+    axis.set_ylabel("best z less the first (µm)", fontsize=8, color=_INK)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
