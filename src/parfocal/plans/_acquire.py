@@ -187,9 +187,7 @@ def _one_event(
     yield from _prepare_light_and_camera(parts, event, state)
     if isinstance(event.action, HardwareAutofocus):
         # Once per position: the shift found here holds for all planes that follow at this position.
-        for axis, target in moves.items():
-            yield Msg("set", axis, target, group="move")
-        yield Msg("wait", None, group="move")
+        yield from stubs.move_all(moves)
         shift = yield from stubs.autofocus(parts.detectors, parts.z, probe, half_range_um=half_range_um)
         state.z_shift_um[place] = state.z_shift_um.get(place, 0.0) + shift
         state.at.pop("z", None)
@@ -241,8 +239,7 @@ def _prepare_light_and_camera(parts: Parts, event: MDAEvent, state: _State) -> M
         state.light = channel
     exposure_ms = event.exposure if event.exposure is not None else state.default_exposure_ms
     if exposure_ms is not None and exposure_ms != state.exposure_ms:
-        yield Msg("set", parts.camera.exposure_s, float(exposure_ms) / 1000, group="exposure")
-        yield Msg("wait", None, group="exposure")
+        yield from stubs.move_all({parts.camera.exposure_s: float(exposure_ms) / 1000})
         state.exposure_ms = exposure_ms
 
 

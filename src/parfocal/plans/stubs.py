@@ -4,6 +4,7 @@ Inner loops yield bare messages: bluesky's `@plan` formats a stack trace at ever
 step-scan event.
 """
 
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from bluesky.utils import Msg, MsgGenerator
 from parfocal.errors import BadInputError
 
 _LONGEST_SLEEP_S = 0.5
+_COUNT = itertools.count()
 
 
 def image_point(
@@ -45,13 +47,8 @@ def image_point(
     """
     yield Msg("checkpoint")
     if moves:
-        for movable, target in moves.items():
-            yield Msg("set", movable, target, group="move")
-        yield Msg("wait", None, group="move")
-    for detector in detectors:
-        if hasattr(detector, "trigger"):
-            yield Msg("trigger", detector, group="trigger")
-    yield Msg("wait", None, group="trigger")
+        yield from move_all(moves)
+    yield from _trigger_all(detectors)
     reading: dict[str, Any] = {}
     yield Msg("create", None, name=stream)
     try:
@@ -65,6 +62,31 @@ def image_point(
     yield Msg("save")
     yield Msg("checkpoint")
     return reading
+
+
+def move_all(moves: dict[Any, Any]) -> MsgGenerator[None]:
+    """Start all moves (Movable -> where to) and wait for them."""
+    group = _group("move")
+    for movable, target in moves.items():
+        yield Msg("set", movable, target, group=group)
+    yield Msg("wait", None, group=group)
+
+
+def _trigger_all(detectors: Sequence[Any]) -> MsgGenerator[None]:
+    group = _group("trigger")
+    for detector in detectors:
+        if hasattr(detector, "trigger"):
+            yield Msg("trigger", detector, group=group)
+    yield Msg("wait", None, group=group)
+
+
+def _group(what: str) -> str:
+    """Return a group name of its own for each wait.
+
+    A status that fails at once is thrown into the plan before its `wait`, and stays in its group: the next
+    `wait` for a group of the same name would end with it, and not with the new statuses.
+    """
+    return f"{what}-{next(_COUNT)}"
 
 
 def record(readable: Any, values: dict[str, Any], *, stream: str) -> MsgGenerator[None]:
@@ -99,16 +121,14 @@ def light_on(light: Any, channel: str = "") -> MsgGenerator[None]:
     if light is None:
         return
     if channel:
-        yield Msg("set", light.channel, channel, group="light")
-    yield Msg("set", light.on, 1, group="light")
-    yield Msg("wait", None, group="light")
+        yield from move_all({light.channel: channel})
+    yield from move_all({light.on: 1})
 
 
 def light_off(light: Any) -> MsgGenerator[None]:
     """Keep light from the sample."""
     if light is not None:
-        yield Msg("set", light.on, 0, group="light")
-        yield Msg("wait", None, group="light")
+        yield from move_all({light.on: 0})
 
 
 def autofocus(
@@ -151,13 +171,9 @@ def autofocus(
     scores: list[float] = []
     for z_um in planes:
         yield Msg("checkpoint")
-        yield Msg("set", z, z_um, group="autofocus")
-        yield Msg("wait", None, group="autofocus")
-        for detector in detectors:
-            yield Msg("trigger", detector, group="autofocus")
-        yield Msg("wait", None, group="autofocus")
-        yield Msg("trigger", probe, group="autofocus")
-        yield Msg("wait", None, group="autofocus")
+        yield from move_all({z: z_um})
+        yield from _trigger_all(detectors)
+        yield from _trigger_all((probe,))
         yield Msg("create", None, name=stream)
         yield Msg("read", z)
         reading = yield Msg("read", probe)
@@ -167,7 +183,6 @@ def autofocus(
     best = best_plane(planes, scores)
     found = best.found and not best.peak_at_edge
     target_um = best.z_um if found else start_um
-    yield Msg("set", z, target_um, group="autofocus")
-    yield Msg("wait", None, group="autofocus")
+    yield from move_all({z: target_um})
     yield Msg("checkpoint")
     return target_um - start_um

@@ -134,11 +134,11 @@ def test_a_run_in_which_nothing_worked_fails(RE, microscope, source, documents):
 
 
 def test_a_time_lapse_visits_each_position_at_each_time(RE, microscope, documents):
-    RE(time_lapse(microscope, 2, 0.05, 1, 1, positions_um=[[0, 0], [10, 0]]))
+    RE(time_lapse(microscope, 2, 0.5, 1, 1, positions_um=[[0, 0], [10, 0]]))
     assert column(documents, "point_time_point") == [0] * 6 + [1] * 6
     assert column(documents, "point_position") == ([0] * 3 + [1] * 3) * 2
     times = column(documents, "camera_t_s")
-    assert times[6] - times[0] >= 0.045
+    assert times[6] - times[0] > 0.3
 
 
 def test_a_pause_in_the_wait_does_not_start_the_wait_over(RE, microscope, documents):
