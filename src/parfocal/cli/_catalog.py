@@ -137,7 +137,8 @@ def runs_table(runs: pd.DataFrame) -> Table:
     table = Table(box=None, header_style="bold")
     columns = [c for c in runs.columns if any(_cell(str(c), v) not in ("", "nan", "None") for v in runs[c])]
     for column in columns:
-        table.add_column(column)
+        # What a person copies from the table is never cut short.
+        table.add_column(column, no_wrap=column in ("uid", "raw_uid"), min_width=8 if "uid" in column else None)
     for row in runs[columns].itertuples(index=False):
         table.add_row(*(_cell(name, value) for name, value in zip(columns, row)))
     return table
