@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import numpy as np
@@ -43,7 +43,7 @@ def catalog(rounds: int = 7) -> list[Row]:
 
 
 def _added_per_event(writer: CatalogWriter, rounds: int) -> Row:
-    """Added to each event of a scan in the RunEngine's thread by the subscribed writer."""
+    """Return what the subscribed writer adds to each event of a scan, in the RunEngine's thread."""
     plain, written = _engine(None), _engine(writer)
     bare_s, with_s = interleaved(lambda: _scan(plain), lambda: _scan(written), rounds=rounds)
     writer.drain(120)
@@ -61,12 +61,12 @@ def _engine(writer: CatalogWriter | None) -> RunEngine:
 def _scan(engine: RunEngine) -> float:
     motor = SynAxis(name="motor")
     began = time.perf_counter()
-    engine(bp.scan([motor], motor, 0, 1, _N_EVENTS))
+    engine(bp.scan([cast(Any, motor)], motor, 0, 1, _N_EVENTS))
     return time.perf_counter() - began
 
 
 def _seconds_to_visible(opened: Catalog, writer: CatalogWriter) -> Row:
-    """From an event handed to the writer until a second client reads it from the server."""
+    """Return the time from an event handed to the writer until a second client reads it."""
     reader = open_catalog(opened.folder)
     delays: list[float] = []
     for _ in range(5):
@@ -120,7 +120,8 @@ def _start_run(writer: CatalogWriter, uid: str, **start: Any) -> tuple[str, Call
 
 def _events_visible(reader: Catalog, uid: str) -> int:
     try:
-        return len(reader.raw[uid]["primary"].read()["value"])
+        run: Any = reader.raw[uid]
+        return len(run["primary"].read()["value"])
     except (KeyError, ValueError):
         return 0
 
@@ -134,7 +135,7 @@ def _wait(until: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 
 def _rows_per_second(opened: Catalog, writer: CatalogWriter) -> Row:
-    """Rows of a table of localizations (8 columns) into a derived run, in batches of 10,000."""
+    """Write a table of localizations (8 columns) in batches of 10,000 rows."""
     uid = str(uuid4())
     rng = np.random.default_rng(0)
     columns = {f"column_{i}": rng.normal(size=10_000) for i in range(8)}
@@ -152,7 +153,7 @@ def _rows_per_second(opened: Catalog, writer: CatalogWriter) -> Row:
 
 
 def _query_times(opened: Catalog, writer: CatalogWriter) -> list[Row]:
-    """Newest ten runs of a sample, by a client, when the catalog holds 10, 100 and 1,000 runs more."""
+    """Ask for the newest ten runs of a sample when the catalog holds 10, 100 and 1,000 runs more."""
     rows: list[Row] = []
     held = 0
     for wanted in (10, 100, 1000):

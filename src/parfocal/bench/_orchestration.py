@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import tempfile
@@ -9,6 +10,10 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+
+from bluesky import RunEngine
+from bluesky import plans as bp
+from bluesky_tiled_plugins import TiledWriter
 
 from parfocal.bench._peers import Peer, interleaved
 from parfocal.bench._table import Row
@@ -49,6 +54,11 @@ def orchestration(rounds: int = 7) -> list[Row]:
             return seconds
 
         half_range_um = (_N_PLANES - 1) * 0.25
+        synchronous = interleaved(
+            lambda: ours(lambda: z_stack(microscope, half_range_um, 0.5)),
+            lambda: _scan_with_tiled_writer(session, microscope, half_range_um),
+            rounds=max(3, rounds // 2),
+        )
         stack = interleaved(
             lambda: ours(lambda: z_stack(microscope, half_range_um, 0.5)),
             lambda: theirs("stack", n_planes=_N_PLANES),
@@ -61,6 +71,14 @@ def orchestration(rounds: int = 7) -> list[Row]:
         )
         name = f"MDA runner of {peer.name}"
     return [
+        Row.compared(
+            "orchestration/vs-sync-tiledwriter",
+            synchronous[0] * 1e3 / _N_PLANES,
+            synchronous[1] * 1e3 / _N_PLANES,
+            peer_name="bp.scan with TiledWriter(batch_size=1) in the RunEngine, same camera and server",
+            unit="ms/frame",
+            goal=10,
+        ),
         Row.compared(
             "orchestration/vs-pymmcore-mda",
             stack[0] * 1e3 / _N_PLANES,
@@ -77,6 +95,19 @@ def orchestration(rounds: int = 7) -> list[Row]:
             unit="ms/frame",
         ),
     ]
+
+
+def _scan_with_tiled_writer(session: Session, microscope: Any, half_range_um: float) -> float:
+    """Return the seconds of the same stack as most beamlines would write it, each event at once."""
+    engine = RunEngine({}, loop=asyncio.new_event_loop())
+    engine.subscribe(TiledWriter(session.catalog.raw, batch_size=1))
+    z: Any = microscope.xyz.z
+    centre_um = z.position
+    began = time.perf_counter()
+    engine(bp.scan([microscope.camera], z, centre_um - half_range_um, centre_um + half_range_um, _N_PLANES))
+    seconds = time.perf_counter() - began
+    z.move(centre_um)
+    return seconds
 
 
 @contextlib.contextmanager

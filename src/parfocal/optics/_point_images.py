@@ -69,9 +69,7 @@ class PointImages:
         photons: NDArray[np.float64],
     ) -> None:
         """Add spots of given energies to an image `[y, x]` in place; spots out of view cost nothing."""
-        order = np.argsort(
-            defocus_um, kind="stable"
-        )  # neighbours in z share planes, which then stay in the CPU
+        order = np.argsort(defocus_um, kind="stable")  # neighbours in z share planes, which then stay in the CPU
         for i in order.tolist():
             y, x, z = float(y_px[i]), float(x_px[i]), float(defocus_um[i])
             half = 4 * math.ceil(self.reach_px(z) / 4)  # in fours, so that windows are of few sizes
