@@ -20,7 +20,6 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.files import write_atomically
 
 Codec = Literal["none", "blosc-lz4", "zstd"]
 _MAX_CHUNK_BYTES = 16 * 2**20
@@ -202,8 +201,8 @@ class FrameWriter:
         self.chunk = chunk_shape(shape, np.dtype(dtype))
         try:
             path.mkdir(parents=True, exist_ok=True)
-            with write_atomically(path / "zarr.json") as temporary:
-                temporary.write_text(json.dumps(_group_metadata(path.stem, pixel_size_um), indent=1))
+            # The folder is new and ours alone: nothing can be half-replaced, and a flush would cost a frame.
+            (path / "zarr.json").write_text(json.dumps(_group_metadata(path.stem, pixel_size_um), indent=1))
         except OSError as error:
             raise HardwareError(f"cannot create frames at {path}: {_reason(error)}") from error
         self.pixels = GrowingArray(
