@@ -45,5 +45,13 @@ peers: .venv-peers/.made  ## the peers that `parfocal bench` measures beside us,
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r src/parfocal/bench/peers.txt
 	@touch $@
 
+constraints:  ## resolve all extras in one fresh environment and pin what came out
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python -m pip install --quiet torch==2.13.0 'numpy==2.0.2' -e '.[all,dev]'
+	{ head -2 constraints.txt; .venv-constraints/bin/python -m pip freeze --exclude-editable \
+	  | sed 's/^torch==.*/torch==2.13.0/' | grep -v ' @ '; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+	rm -rf .venv-constraints
+
 clean:
 	rm -rf $(VENV) .venv-peers demo-data site build dist

@@ -14,6 +14,9 @@ from parfocal.bench._table import Row, as_document, as_table
 from parfocal.errors import BadInputError
 
 BENCHES: dict[str, str] = {
+    "catalog": "parfocal.bench._catalog:catalog",
+    "frames": "parfocal.bench._frames:frames",
+    "orchestration": "parfocal.bench._orchestration:orchestration",
     "scores": "parfocal.bench._scores:scores",
 }
 """Name to `module:function`; imported when asked for. The function returns a list of `Row`."""

@@ -109,13 +109,12 @@ def as_table(rows: Sequence[Row]) -> Table:
     table.add_column("ratio", justify="right")
     table.add_column("goal", justify="right")
     table.add_column("met")
-    table.add_column("peer is")
     for row in rows:
         peer = "" if row.peer is None else f"{row.peer:.3g}" + (" (recorded)" if row.recorded else "")
         met = "[green]yes[/]" if row.met else "[red]no[/]"
-        table.add_row(
-            row.id, f"{row.ours:.3g}", peer, row.unit, f"{row.ratio:.2f}", f"{row.goal:g}", met, row.peer_name
-        )
+        table.add_row(row.id, f"{row.ours:.3g}", peer, row.unit, f"{row.ratio:.2f}", f"{row.goal:g}", met)
+    table.caption = "\n".join(f"{row.id}: {row.peer_name}" for row in rows)
+    table.caption_justify = "left"
     return table
 
 

@@ -167,6 +167,8 @@ def timestamp_s(when: When) -> float:
     """Return seconds since the Unix epoch; local time where no zone is given."""
     if isinstance(when, int | float):
         return float(when)
+    if when == "today":  # pandas takes it for this very moment, people for midnight
+        return datetime.now().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     try:
         moment: datetime = pd.Timestamp(when).to_pydatetime()  # pyright: ignore[reportAssignmentType]  (no NaT)
         return moment.timestamp()  # a naive one is local time; pandas' own would take it for UTC

@@ -226,7 +226,9 @@ def _report(
         }
         typer.echo(json.dumps(about, default=str))
         return
-    console.print("\n[bold]Runs[/bold]")
+    for warning in _warnings(microscope):
+        console.print(f"note: {warning}", markup=False, soft_wrap=True)
+    console.print(f"\n[bold]Runs[/bold] of a {microscope.backend.name} microscope")
     console.print(runs_table(table))
     console.print("\n[bold]Best plane of each stack[/bold]")
     console.print(_stacks_table(stacks) if stacks else "no stack: one plane a position has no best one")

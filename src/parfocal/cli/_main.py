@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import typer
@@ -23,6 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _debug = False
+
+# Newer typers carry a click of their own, whose exceptions are not click's: both have this base.
+_USAGE_ERRORS: tuple[Any, ...] = tuple(
+    base for error in (click.BadParameter, typer.BadParameter) for base in error.__mro__ if hasattr(base, "show")
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,10 +73,10 @@ def main(arguments: list[str] | None = None) -> None:
     _add_faces(given)
     try:
         code = app(args=given, standalone_mode=False)
-    except click.ClickException as error:
+    except _USAGE_ERRORS as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, typer.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(130)
     except (ParfocalError, FailedStatus, OSError) as error:

@@ -4,11 +4,14 @@ from parfocal.devices._auditor import Auditor, Judge
 from parfocal.devices._burst import Burst, BurstSettings
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
-from parfocal.devices._factories import recorded_microscope, simulated_microscope
+from parfocal.devices._factories import micromanager_microscope, recorded_microscope, simulated_microscope
 from parfocal.devices._light import Light, LightDriver, NoLight
+from parfocal.devices._load_devices import load_devices
+from parfocal.devices._micromanager import micromanager_backend
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices._together import Together
 
 __all__ = [
     "FAILURE",
@@ -28,7 +31,11 @@ __all__ = [
     "Stage",
     "StageAxis",
     "StageDriver",
+    "Together",
     "default_frames_root",
+    "load_devices",
+    "micromanager_backend",
+    "micromanager_microscope",
     "recorded_microscope",
     "simulated_microscope",
 ]

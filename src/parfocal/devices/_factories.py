@@ -1,8 +1,9 @@
 """Microscopes by name and plain values, as a `devices.yml` or a startup file asks for them."""
 
-from __future__ import annotations
+# Annotations are not postponed here: guarneri holds what a `devices.yml` says against them.
 
 from parfocal.devices._microscope import Backend, Microscope
+from parfocal.errors import BadInputError
 
 
 def simulated_microscope(
@@ -56,3 +57,47 @@ def recorded_microscope(name: str, path: str, axes: str = "") -> Microscope:
     microscope = Microscope(name=name, backend=backend)
     microscope.xyz.z.tolerance_um = recorded.stage.z_tolerance_um * 1.001
     return microscope
+
+
+def micromanager_microscope(
+    name: str,
+    config: str = "",
+    channel_group: str = "Channel",
+    pixel_size_um: float | None = None,
+    na: float | None = None,
+    wavelength_um: float | None = None,
+    limits_um: dict[str, list[float]] | None = None,
+) -> Microscope:
+    """Return the microscope of a Micro-Manager configuration.
+
+    Parameters
+    ----------
+    name : str
+        Name of the device.
+    config : str
+        Path of a `.cfg`; empty: the demo configuration that comes with the device adapters.
+    channel_group : str
+        The configuration group whose presets are the channels.
+    pixel_size_um : float, optional
+        Of an unbinned pixel at the sample; default: as the configuration has it.
+    na, wavelength_um : float, optional
+        Of the objective and of the light, um; they go into every run.
+    limits_um : dict of [low, high], optional
+        Soft limits by axis. Micro-Manager knows none: give them where a move can hit something.
+    """
+    from parfocal.devices._micromanager import micromanager_backend
+
+    backend = micromanager_backend(
+        config or None,
+        channel_group=channel_group,
+        pixel_size_um=pixel_size_um,
+        na=na,
+        wavelength_um=wavelength_um,
+    )
+    # An axis that the configuration lacks cannot be sent anywhere; told before anything moves.
+    limits: dict[str, tuple[float, float]] = {a: (0.0, 0.0) for a in "xyz" if a not in backend.stage.axes}
+    for axis, ends in (limits_um or {}).items():
+        if axis not in "xyz" or len(ends) != 2 or not ends[0] < ends[1]:
+            raise BadInputError(f"{name}: limits_um of {axis!r} are {ends}; [low, high] of x, y or z was expected")
+        limits[axis] = (ends[0], ends[1])
+    return Microscope(name=name, backend=backend, limits_um=limits)

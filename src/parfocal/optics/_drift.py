@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.optics._random import normal_pair, stream
-
-_SPAN_S = 2.0**24  # about 194 days
-_FINEST_S = 2.0**-10
+from parfocal.optics._random import BROWNIAN_SPAN_S, brownian
 
 
 @dataclass(frozen=True)
@@ -56,33 +51,11 @@ class Drift:
         BadInputError
             If t_s is negative or beyond 194 days.
         """
-        if not 0 <= t_s < _SPAN_S:
-            raise BadInputError(f"drift: t_s is {t_s:g}, expected 0 to {_SPAN_S:g} s after the start")
+        if not 0 <= t_s < BROWNIAN_SPAN_S:
+            raise BadInputError(f"drift: t_s is {t_s:g}, expected 0 to {BROWNIAN_SPAN_S:g} s after the start")
         wave = (1 - math.cos(2 * math.pi * t_s / self.thermal_period_s)) / 2
         shift = np.array(self.linear_um_per_s) * t_s + np.array(self.thermal_um) * wave
         for axis, scale in enumerate(self.random_walk_um_per_sqrt_s):
             if scale > 0:
-                shift[axis] += scale * _brownian(
-                    t_s, np.uint64(self.seed % 2**62) * np.uint64(3) + np.uint64(axis)
-                )
+                shift[axis] += scale * brownian(t_s, np.uint64(self.seed % 2**62) * np.uint64(3) + np.uint64(axis))
         return shift
-
-
-@njit(cache=True)
-def _brownian(t_s: Any, seed: Any) -> Any:
-    """Return W(t), W(0) = 0, variance t: Levy's midpoints, each from its own stream; linear below 1 ms."""
-    left_t, right_t = 0.0, _SPAN_S
-    _state, first, _ = normal_pair(stream(seed, np.uint64(0)))
-    left, right = 0.0, first * math.sqrt(_SPAN_S)
-    node = np.uint64(1)
-    while right_t - left_t > _FINEST_S:
-        _state, z, _ = normal_pair(stream(seed, node))
-        middle_t = 0.5 * (left_t + right_t)
-        middle = 0.5 * (left + right) + z * 0.5 * math.sqrt(right_t - left_t)
-        if t_s < middle_t:
-            right_t, right = middle_t, middle
-            node = node * np.uint64(2)
-        else:
-            left_t, left = middle_t, middle
-            node = node * np.uint64(2) + np.uint64(1)
-    return left + (right - left) * (t_s - left_t) / (right_t - left_t)

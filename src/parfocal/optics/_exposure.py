@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.optics._camera_model import CameraModel
-from parfocal.optics._random import normal_pair, poisson, stream
+from parfocal.optics._random import add_noise, stream
 
 
 def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int = 0) -> NDArray[np.uint16]:
@@ -49,25 +46,5 @@ def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int
     adu = np.empty(mean.shape, dtype=np.uint16)
     # A plain int would be a signed one to the compiled kernel, and its arithmetic float.
     state = np.uint64(stream(np.uint64(seed % 2**64), np.uint64(number % 2**64)))
-    _expose(mean, maps[0], maps[1], maps[2], ceiling, state, adu)
+    add_noise(mean, maps[0], maps[1], maps[2], ceiling, state, adu)
     return adu
-
-
-@njit(cache=True)
-def _expose(mean: Any, offset: Any, gain: Any, read_noise: Any, ceiling: Any, state: Any, adu: Any) -> None:
-    height, width = mean.shape
-    # One number for all pixels arrives as a 1x1 array: its index stays 0.
-    oy, ox = int(offset.shape[0] > 1), int(offset.shape[1] > 1)
-    gy, gx = int(gain.shape[0] > 1), int(gain.shape[1] > 1)
-    ry, rx = int(read_noise.shape[0] > 1), int(read_noise.shape[1] > 1)
-    spare = 0.0
-    for y in range(height):
-        for x in range(width):
-            state, electrons = poisson(state, np.float64(mean[y, x]))
-            if (x & 1) == 0:
-                state, noise, spare = normal_pair(state)
-            else:
-                noise = spare
-            electrons += noise * read_noise[y * ry, x * rx]
-            value = offset[y * oy, x * ox] + gain[y * gy, x * gx] * electrons
-            adu[y, x] = np.uint16(min(max(value + 0.5, 0.0), ceiling))

@@ -3,6 +3,9 @@
 A stream is one 64-bit state, so a frame's noise depends on its seed and number alone: not on threads, not on
 which frames came before. Poisson counts are exact at every mean, no normal approximation.
 
+Whatever draws in a loop is here too: numba's file cache looks at a kernel's own file alone, and would go on
+using a kernel elsewhere that was compiled with an older version of these functions.
+
 References
 ----------
 .. [1] G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA (2014).
@@ -24,6 +27,10 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _TO_UNIT = 1.0 / 9007199254740992.0  # 2**-53
 _INVERSION_BELOW = 10.0
+_FINEST_S = 2.0**-10
+
+BROWNIAN_SPAN_S = 2.0**24
+"""How long a Brownian path is: about 194 days."""
 
 
 @njit(cache=True, inline="always")
@@ -92,3 +99,44 @@ def poisson(state: Any, mean: Any) -> Any:
         left = math.log(v * inverse_alpha / (a / (us * us) + b))
         if left <= count * math.log(mean) - mean - math.lgamma(count + 1.0):
             return state, count
+
+
+@njit(cache=True)
+def add_noise(mean: Any, offset: Any, gain: Any, read_noise: Any, ceiling: Any, state: Any, adu: Any) -> None:
+    """Fill `adu` with a noisy frame; see `expose`. Offset, gain and read noise are maps or 1x1 arrays."""
+    height, width = mean.shape
+    # One number for all pixels arrives as a 1x1 array: its index stays 0.
+    oy, ox = int(offset.shape[0] > 1), int(offset.shape[1] > 1)
+    gy, gx = int(gain.shape[0] > 1), int(gain.shape[1] > 1)
+    ry, rx = int(read_noise.shape[0] > 1), int(read_noise.shape[1] > 1)
+    spare = 0.0
+    for y in range(height):
+        for x in range(width):
+            state, electrons = poisson(state, np.float64(mean[y, x]))
+            if (x & 1) == 0:
+                state, noise, spare = normal_pair(state)
+            else:
+                noise = spare
+            electrons += noise * read_noise[y * ry, x * rx]
+            value = offset[y * oy, x * ox] + gain[y * gy, x * gx] * electrons
+            adu[y, x] = np.uint16(min(max(value + 0.5, 0.0), ceiling))
+
+
+@njit(cache=True)
+def brownian(t_s: Any, seed: Any) -> Any:
+    """Return W(t), W(0) = 0, variance t: Levy's midpoints, each from its own stream; linear below 1 ms."""
+    left_t, right_t = 0.0, BROWNIAN_SPAN_S
+    _state, first, _ = normal_pair(stream(seed, np.uint64(0)))
+    left, right = 0.0, first * math.sqrt(BROWNIAN_SPAN_S)
+    node = np.uint64(1)
+    while right_t - left_t > _FINEST_S:
+        _state, z, _ = normal_pair(stream(seed, node))
+        middle_t = 0.5 * (left_t + right_t)
+        middle = 0.5 * (left + right) + z * 0.5 * math.sqrt(right_t - left_t)
+        if t_s < middle_t:
+            right_t, right = middle_t, middle
+            node = node * np.uint64(2)
+        else:
+            left_t, left = middle_t, middle
+            node = node * np.uint64(2) + np.uint64(1)
+    return left + (right - left) * (t_s - left_t) / (right_t - left_t)

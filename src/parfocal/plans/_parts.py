@@ -39,10 +39,10 @@ class Parts:
         return {k: v for k, v in (("x", self.x), ("y", self.y), ("z", self.z)) if v is not None}
 
     @property
-    def readables(self) -> tuple[Any, ...]:
-        """Everything that is read into an event."""
+    def surroundings(self) -> tuple[Any, ...]:
+        """Everything that is read into an event beside the detectors."""
         lights = (self.light,) if self.light is not None else ()
-        return (*self.detectors, *self.axes.values(), *lights)
+        return (*self.axes.values(), *lights)
 
 
 def parts_of(microscope: Any, z: Any = None) -> Parts:
@@ -60,6 +60,9 @@ def parts_of(microscope: Any, z: Any = None) -> Parts:
     BadInputError
         It is neither.
     """
+    # A queue hands on names of devices that it does not know as they are.
+    if z is not None and not hasattr(z, "set"):
+        raise BadInputError(f"{z!r} cannot be moved: a Movable such as a stage axis was expected for z")
     if hasattr(microscope, "camera") and hasattr(microscope, "xyz"):
         stage, light = microscope.xyz, getattr(microscope, "light", None)
         return Parts(
@@ -71,7 +74,8 @@ def parts_of(microscope: Any, z: Any = None) -> Parts:
             z if z is not None else stage.z,
             light,
         )
-    detectors = tuple(microscope) if isinstance(microscope, Sequence) else (microscope,)
+    several = isinstance(microscope, Sequence) and not isinstance(microscope, str)
+    detectors: tuple[Any, ...] = tuple(microscope) if several else (microscope,)
     for detector in detectors:
         if not (hasattr(detector, "read") and hasattr(detector, "describe")):
             raise BadInputError(

@@ -1,0 +1,26 @@
+"""A microscope, ready to use: the same file for IPython and for a queue's worker.
+
+    ipython -i profiles/micromanager/startup.py
+    start-re-manager --startup-dir profiles/micromanager
+
+The devices are those of `devices.yml` beside this file; runs and frames go into the data folder
+(`PARFOCAL_DATA`, else the user's own). Focus is scored while frames come in.
+"""
+
+import atexit
+from pathlib import Path
+
+from parfocal.callbacks import FocusScores
+from parfocal.devices import load_devices
+from parfocal.plans import positions, run_mda, tile_scan, time_lapse, z_burst, z_stack
+from parfocal.session import start_session
+
+session = start_session(analyses=[FocusScores])
+RE = session.RE
+catalog = session.catalog
+
+microscope = session.use(load_devices(Path(__file__).with_name("devices.yml"))["microscope"])
+
+# In this order at the end: light off and stages still, then the last documents into the catalog.
+atexit.register(session.close)
+atexit.register(microscope.destroy)

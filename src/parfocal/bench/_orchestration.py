@@ -1,0 +1,125 @@
+"""`orchestration`: what a plan, its documents and its analyses add to each frame, beside a bare runner."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from bluesky import RunEngine
+from bluesky import plans as bp
+from bluesky_tiled_plugins import TiledWriter
+
+from parfocal.bench._peers import Peer, interleaved
+from parfocal.bench._table import Row
+from parfocal.callbacks import FocusScores
+from parfocal.catalog import stop_server
+from parfocal.devices import micromanager_microscope
+from parfocal.plans import z_burst, z_stack
+from parfocal.session import Session, start_session
+
+_EXPOSURE_S = 0.001
+_N_PLANES = 81
+_N_FRAMES = 200
+
+
+def orchestration(rounds: int = 7) -> list[Row]:
+    """Measure ms per frame of z-stacks and bursts against pymmcore-plus' MDA runner.
+
+    The same 512x512 frames of Micro-Manager's C++ demo camera at 1 ms. Ours has everything on: OME-Zarr,
+    documents into the catalog, focus scored live. Theirs writes OME-Zarr. Opening and closing count.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="parfocal-bench-") as folder,
+        Peer("pymmcore_mda") as peer,
+        _everything_on(Path(folder) / "ours") as (session, microscope),
+    ):
+        peer.call("prepare", exposure_ms=_EXPOSURE_S * 1e3)
+        number = itertools.count()
+
+        def theirs(kind: str, **size: int) -> float:
+            path = Path(folder) / f"theirs-{next(number)}.ome.zarr"
+            return peer.call(kind, path=str(path), **size)["seconds"]
+
+        def ours(plan: Callable[[], Any]) -> float:
+            began = time.perf_counter()
+            session.RE(plan())
+            seconds = time.perf_counter() - began
+            session.drain(60)
+            return seconds
+
+        half_range_um = (_N_PLANES - 1) * 0.25
+        synchronous = interleaved(
+            lambda: ours(lambda: z_stack(microscope, half_range_um, 0.5)),
+            lambda: _scan_with_tiled_writer(session, microscope, half_range_um),
+            rounds=max(3, rounds // 2),
+        )
+        stack = interleaved(
+            lambda: ours(lambda: z_stack(microscope, half_range_um, 0.5)),
+            lambda: theirs("stack", n_planes=_N_PLANES),
+            rounds=rounds,
+        )
+        burst = interleaved(
+            lambda: ours(lambda: z_burst(microscope, n_frames=_N_FRAMES)),
+            lambda: theirs("burst", n_frames=_N_FRAMES),
+            rounds=rounds,
+        )
+        name = f"MDA runner of {peer.name}"
+    return [
+        Row.compared(
+            "orchestration/vs-sync-tiledwriter",
+            synchronous[0] * 1e3 / _N_PLANES,
+            synchronous[1] * 1e3 / _N_PLANES,
+            peer_name="bp.scan with TiledWriter(batch_size=1) in the RunEngine, same camera and server",
+            unit="ms/frame",
+            goal=10,
+        ),
+        Row.compared(
+            "orchestration/vs-pymmcore-mda",
+            stack[0] * 1e3 / _N_PLANES,
+            stack[1] * 1e3 / _N_PLANES,
+            peer_name=name,
+            unit="ms/frame",
+            goal=0.5,
+        ),
+        Row.compared(
+            "orchestration/burst-vs-pymmcore-mda",
+            burst[0] * 1e3 / _N_FRAMES,
+            burst[1] * 1e3 / _N_FRAMES,
+            peer_name=f"{name}, hardware sequence",
+            unit="ms/frame",
+        ),
+    ]
+
+
+def _scan_with_tiled_writer(session: Session, microscope: Any, half_range_um: float) -> float:
+    """Return the seconds of the same stack as most beamlines would write it, each event at once."""
+    engine = RunEngine({}, loop=asyncio.new_event_loop())
+    engine.subscribe(TiledWriter(session.catalog.raw, batch_size=1))
+    z: Any = microscope.xyz.z
+    centre_um = z.position
+    began = time.perf_counter()
+    engine(bp.scan([microscope.camera], z, centre_um - half_range_um, centre_um + half_range_um, _N_PLANES))
+    seconds = time.perf_counter() - began
+    z.move(centre_um)
+    return seconds
+
+
+@contextlib.contextmanager
+def _everything_on(folder: Path) -> Generator[tuple[Session, Any]]:
+    """Open a session with its catalog and live analysis, on the demo camera."""
+    microscope = micromanager_microscope("microscope")
+    session = start_session(folder, analyses=[FocusScores])
+    try:
+        session.use(microscope)
+        microscope.camera.exposure_s.put(_EXPOSURE_S)
+        yield session, microscope
+    finally:
+        session.close()
+        microscope.destroy()
+        stop_server(folder)

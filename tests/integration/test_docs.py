@@ -1,0 +1,137 @@
+"""Every page does what it says: its Python runs, its commands exist, the places it names are there."""
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from parfocal.callbacks import FocusScores
+from parfocal.catalog import Catalog, stop_server
+from parfocal.cli import app
+from parfocal.cli._main import _add_faces
+from parfocal.devices import simulated_microscope
+from parfocal.plans import z_burst, z_stack
+from parfocal.session import Session
+from support import Documents
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_BLOCK = re.compile(r"^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+_PLACE = re.compile(r"`(?P<file>(?:src|tests|docs|profiles)/[\w/.-]+)(?:::(?P<name>[\w.]+))?`")
+_OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks(page, *languages):
+    text = page.read_text()
+    return [
+        (text.count("\n", 0, match.start("text")), match["text"])
+        for match in _BLOCK.finditer(text)
+        if match["language"] in languages
+    ]
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def having(*languages):
+    return [pytest.param(page, id=name_of(page)) for page in PAGES if blocks(page, *languages)]
+
+
+@pytest.fixture(scope="session")
+def served_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs-data")
+    yield folder
+    stop_server(folder)
+
+
+@pytest.fixture
+def namespace(served_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PARFOCAL_DATA", str(served_folder))
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    yield names
+    for session in [value for value in names.values() if isinstance(value, Session)]:
+        session.close()
+        session.catalog.close()
+        session.RE.loop.call_soon_threadsafe(session.RE.loop.stop)
+        session.RE._th.join(5)
+        session.RE.loop.close()
+    for catalog in [value for value in names.values() if isinstance(value, Catalog)]:
+        catalog.close()
+
+
+@pytest.mark.parametrize("page", having("python", "pycon"))
+def test_the_code_of_a_page_runs(page, namespace):
+    for line, text in blocks(page, "python", "pycon"):
+        if text.lstrip().startswith(">>>"):
+            examples = doctest.DocTestParser().get_doctest(text, namespace, name_of(page), str(page), line)
+            said = []
+            doctest.DocTestRunner(optionflags=_OPTIONS).run(examples, out=said.append, clear_globs=False)
+            namespace.update(examples.globs)
+            assert not said, "".join(said)
+        else:
+            # Empty lines before it, so that a traceback names the page's own line.
+            exec(compile("\n" * line + text, page, "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", having("console"))
+def test_the_commands_of_a_page_exist(page):
+    _add_faces([])
+    program = typer.main.get_command(app)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for _, text in blocks(page, "console"):
+        for command in re.findall(r"^\$ (.+)$", text, re.MULTILINE):
+            words = shlex.split(command, comments=True)
+            if words[0] == "make":
+                assert words[1] in targets, f"{command}: no such target"
+            elif words[0] == "parfocal":
+                _, sub, rest = program.resolve_command(click.Context(program), words[1:])
+                sub.make_context(words[1], rest)  # refuses an unknown option or a value of the wrong kind
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in PAGES])
+def test_the_places_a_page_names_are_there(page):
+    for match in _PLACE.finditer(page.read_text()):
+        assert (ROOT / match["file"]).exists(), match["file"]
+        if match["name"]:
+            last = match["name"].rpartition(".")[2]
+            assert re.search(
+                rf"\b(def|class) {last}\b|^{last}\b", (ROOT / match["file"]).read_text(), re.MULTILINE
+            ), match[0]
+
+
+def test_the_reference_names_every_command_and_option():
+    _add_faces([])
+    reference = (ROOT / "docs/reference/cli.md").read_text()
+    for name, command in typer.main.get_command(app).commands.items():
+        assert f"## parfocal {name}" in reference
+        for option in (opt for param in command.params for opt in param.opts if opt.startswith("--")):
+            assert f"`{option}" in reference, f"{name} {option}"
+
+
+def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path):
+    microscope = simulated_microscope("microscope", realtime=False, height_px=64, width_px=64)
+    microscope.camera.frames_root = tmp_path
+    derived = Documents()
+    analysis = FocusScores(emit=derived)
+    RE.subscribe(analysis)
+    for plan in (z_stack(microscope, 2.0, 1.0), z_burst(microscope, 2.0, 1.0)):
+        RE(plan)
+    analysis.close()
+    microscope.destroy()
+    reference = (ROOT / "docs/reference/documents.md").read_text()
+    for name, doc in documents.all + derived.all:
+        keys = list(doc) + list(doc.get("parfocal", {})) if name in ("start", "stop") else []
+        if name == "descriptor":
+            keys = [
+                *doc["data_keys"],
+                *(key for device in doc["configuration"].values() for key in device["data"]),
+            ]
+        for key in keys:
+            generic = re.sub(r"^stage_[xyz]", "stage_z", key)
+            assert f"`{generic}`" in reference, f"{name}: {key}"
