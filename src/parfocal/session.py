@@ -11,16 +11,18 @@ where they are wired::
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
+from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
 from parfocal.callbacks import Analysis
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog
-from parfocal.devices import Camera, Microscope
+from parfocal.devices import Microscope
 
 
 @dataclass
@@ -43,7 +45,22 @@ class Session:
     catalog: Catalog
     writer: CatalogWriter
     analyses: list[Analysis] = field(default_factory=list[Analysis])
-    _cameras: list[Camera] = field(default_factory=list[Camera])
+    _own_loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, plan: MsgGenerator[Any]) -> None:
+        """Run a plan as a command does: Ctrl-C ends it, safely, where at a prompt it would pause.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, when the run has been closed as `abort`, z put back and the light put out.
+        """
+        try:
+            self.RE(plan)
+        except RunEngineInterrupted:
+            if self.RE.state == "paused":
+                self.RE.abort("interrupted by the user")
+            raise KeyboardInterrupt from None
 
     def add(self, analysis: Analysis) -> Analysis:
         """Let an analysis look at every run, live."""
@@ -65,7 +82,11 @@ class Session:
         """Finish and let go; what the catalog does not hold yet stays in the write-ahead log."""
         for analysis in self.analyses:
             analysis.close(timeout_s)
-        return self.writer.close(timeout_s)
+        complete = self.writer.close(timeout_s)
+        self.catalog.close()
+        if self._own_loop is not None:
+            _end(self._own_loop)
+        return complete
 
 
 def start_session(
@@ -94,16 +115,28 @@ def start_session(
         The catalog cannot be opened; the message says why.
     """
     catalog = open_catalog(data)
-    engine = RE if RE is not None else RunEngine({}, loop=asyncio.new_event_loop())
+    loop = asyncio.new_event_loop() if RE is None else None
+    engine = RE if RE is not None else RunEngine({}, loop=loop)
     engine.md.update(md or {})
     # scan_id goes on where the catalog ends, so that it is a number people can use.
     engine.md.setdefault("scan_id", _last_scan_id(catalog))
     writer = CatalogWriter(catalog)
     engine.subscribe(writer)
-    session = Session(engine, catalog, writer)
+    session = Session(engine, catalog, writer, _own_loop=loop)
     for cls in analyses:
         session.add(cls(emit=writer))
     return session
+
+
+def _end(loop: asyncio.AbstractEventLoop, timeout_s: float = 5.0) -> None:
+    """Stop the loop that our RunEngine ran in, or its sockets stay open for as long as the process lives."""
+    loop.call_soon_threadsafe(loop.stop)
+    tick, waited_s = threading.Event(), 0.0
+    while loop.is_running() and waited_s < timeout_s:
+        waited_s += 0.01
+        tick.wait(0.01)
+    if not loop.is_running():
+        loop.close()
 
 
 def _last_scan_id(catalog: Catalog) -> int:

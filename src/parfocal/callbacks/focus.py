@@ -79,7 +79,9 @@ class FocusScores(Analysis):
 
     def open(self, run: RunView) -> RunAnalysis:
         """Return the scoring of one run."""
-        return _RunFocus(self.focus, run.camera_model(), run.axis_key("z"), _plain_z(run))
+        # Live, the plan has the first call on the cores.
+        n_threads = 1 if self.mode == "live" else None
+        return _RunFocus(self.focus, run.camera_model(), run.axis_key("z"), _plain_z(run), n_threads)
 
 
 def _plain_z(run: RunView) -> str:
@@ -95,6 +97,7 @@ class _RunFocus:
     camera_model: CameraModel | None
     z_key: str
     plain_z_key: str
+    n_threads: int | None
     _stacks: dict[tuple[Any, ...], dict[int, tuple[float, float, int]]] = field(
         default_factory=dict[tuple[Any, ...], dict[int, tuple[float, float, int]]]
     )
@@ -115,6 +118,7 @@ class _RunFocus:
             self.camera_model,
             None if self.parameters.noise == "auto" else self.parameters.noise,
             self.parameters.log_sigma_px,
+            self.n_threads,
         )
         z_um = float(columns.get(self.z_key, columns.get("z_um", columns.get(self.plain_z_key, float("nan")))))
         where = (

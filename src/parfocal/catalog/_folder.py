@@ -75,6 +75,11 @@ class DataFolder:
         CatalogError
             When it cannot be made or written to.
         """
+        if unfit := set("%#?") & set(str(self.root)):
+            raise CatalogError(
+                f"Data folder {self.root} has {' and '.join(sorted(unfit))} in its path, which Tiled takes for "
+                "a part of an address: choose another with --data or PARFOCAL_DATA."
+            )
         try:
             for part in (self.frames, self.wal, self.catalog):
                 part.mkdir(parents=True, exist_ok=True)

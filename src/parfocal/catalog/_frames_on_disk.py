@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import tensorstore
-from tiled.utils import path_from_uri
+
+from parfocal.frames import path_of
 
 
 def frames_on_disk(uri: str) -> int | None:
@@ -20,7 +20,7 @@ def frames_on_disk(uri: str) -> int | None:
     if metadata is None or metadata["chunk_grid"]["configuration"]["chunk_shape"][0] != 1:
         return None
     separator = metadata["chunk_key_encoding"].get("configuration", {}).get("separator", "/")
-    array = Path(path_from_uri(uri))
+    array = path_of(uri)
     if separator == "/":
         written = [int(chunk.name) for chunk in (array / "c").glob("*") if any(chunk.iterdir())]
     else:
@@ -33,7 +33,7 @@ def trim_frames(uri: str, n_frames: int) -> bool:
     metadata = _metadata(uri)
     if metadata is None or metadata["shape"][0] <= n_frames:
         return False
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path_from_uri(uri))}}
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path_of(uri))}}
     store = tensorstore.open(spec, write=True).result()
     store.resize(exclusive_max=[n_frames, *metadata["shape"][1:]], shrink_only=True).result()
     return True
@@ -41,7 +41,7 @@ def trim_frames(uri: str, n_frames: int) -> bool:
 
 def _metadata(uri: str) -> dict[str, Any] | None:
     try:
-        metadata = json.loads((Path(path_from_uri(uri)) / "zarr.json").read_text())
+        metadata = json.loads((path_of(uri) / "zarr.json").read_text())
     except (OSError, ValueError):
         return None
     return metadata if metadata.get("node_type") == "array" else None

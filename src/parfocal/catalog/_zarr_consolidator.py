@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from bluesky_tiled_plugins.writing.consolidators import CONSOLIDATOR_REGISTRY, ConsolidatorBase
 from event_model.documents import EventDescriptor, StreamResource
@@ -24,7 +25,9 @@ class ZarrConsolidator(ConsolidatorBase):
 
     def __init__(self, stream_resource: StreamResource, descriptor: EventDescriptor) -> None:
         super().__init__(stream_resource, descriptor)
-        self.assets = [Asset(data_uri=self.uri, is_directory=True, parameter=self.default_asset_role, num=None)]
+        # Tiled takes the path of a file: address as it stands, where documents have it percent-encoded.
+        where = unquote(self.uri) if self.uri.startswith("file:") else self.uri
+        self.assets = [Asset(data_uri=where, is_directory=True, parameter=self.default_asset_role, num=None)]
 
     def update_from_stream_resource(self, stream_resource: StreamResource) -> None:
         """Take a further StreamResource of the same array, as a device staged again composes one.

@@ -137,8 +137,8 @@ def runs_table(runs: pd.DataFrame) -> Table:
     table = Table(box=None, header_style="bold")
     columns = [c for c in runs.columns if any(_cell(str(c), v) not in ("", "nan", "None") for v in runs[c])]
     for column in columns:
-        # What a person copies from the table is never cut short.
-        table.add_column(column, no_wrap=column in ("uid", "raw_uid"), min_width=8 if "uid" in column else None)
+        # What is typed into the next command must not be cut off in a narrow window.
+        table.add_column(column, no_wrap=True, min_width=8 if column in ("uid", "raw_uid", "scan_id") else None)
     for row in runs[columns].itertuples(index=False):
         table.add_row(*(_cell(name, value) for name, value in zip(columns, row)))
     return table
@@ -148,7 +148,7 @@ def _cell(column: str, value: Any) -> str:
     if column in ("uid", "raw_uid"):
         return str(value)[:8]
     if column == "time":
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+        return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
         return f"{value:.1f}"
     return str(value)

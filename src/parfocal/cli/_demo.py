@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Generator
@@ -59,8 +60,6 @@ def demo_command(
         session.use(microscope)
     try:
         uids = _acquire(session, microscope, stages, console, stack)
-        with stages("focus scores finished"):
-            session.analyses[0].drain(60)
         with stages("catalog complete"):
             session.drain(60)
         _report(session, uids, microscope, stages, console, data, picture=picture, as_json=as_json)
@@ -109,10 +108,12 @@ def _acquire(
                     positions_um=POSITIONS_UM,
                     md={"sample": "simulated nuclei"},
                 )
-                session.RE(plan)
+                session.run(plan)
             else:
                 for plan in _recorded_plans(microscope, Path(stack).name):
-                    session.RE(plan)
+                    session.run(plan)
+        with stages("focus scores finished"):
+            session.analyses[0].drain(60)
         return watch.uids
 
 
@@ -130,6 +131,8 @@ def _recorded_plans(microscope: Microscope, sample: str) -> Generator[Any]:
             fields["z_plan"] = {"absolute": planes}
         if recorded.size("T") > 1:
             fields["time_plan"] = {"interval": 0, "loops": recorded.size("T")}
+        if not {"z_plan", "time_plan"} & set(fields):
+            fields["stage_positions"] = [{}]  # one image: a sequence of nothing but where the stage stands
         if sites:
             fields["stage_positions"] = [{"x": x, "y": y, "name": f"p{n}"} for n, (x, y) in enumerate(sites)]
         if recorded.size("C") > 1:
@@ -204,7 +207,7 @@ def _report(
         with stages("picture"):
             drawn = draw_picture(catalog, uids[-1], catalog.folder.root / "demo.png")
     table = catalog.runs(limit=10)
-    option = f" --data {data}" if data is not None else ""
+    option = f" --data {shlex.quote(str(data))}" if data is not None else ""
     newest = uids[-1][:8]
     commands = [
         f"parfocal runs{option} --analysis focus_scores",

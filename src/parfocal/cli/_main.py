@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import click
 import typer
+from bluesky.utils import FailedStatus
 from rich.console import Console
 
 from parfocal import __version__
@@ -78,10 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, typer.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(130)
-    except ParfocalError as error:
+    except (ParfocalError, FailedStatus, OSError) as error:
         if _debug:
             raise
-        _say(str(error))
+        _say(_in_one_line(error))
         sys.exit(2)
     except Exception as error:
         if _debug:
@@ -90,6 +91,15 @@ def main(arguments: list[str] | None = None) -> None:
         _say(f"{type(error).__name__}: {said} (unexpected; `parfocal --debug ...` shows where)")
         sys.exit(1)
     sys.exit(code or 0)
+
+
+def _in_one_line(error: BaseException) -> str:
+    """Say what a user can mend; of a step that failed in a plan, why the device says it did."""
+    if isinstance(error, FailedStatus) and error.__cause__ is not None:
+        return _in_one_line(error.__cause__)
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ParfocalError):
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _say(message: str) -> None:

@@ -11,6 +11,7 @@ from parfocal.devices._micromanager import micromanager_backend
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices._together import Together
 
 __all__ = [
     "FAILURE",
@@ -30,6 +31,7 @@ __all__ = [
     "Stage",
     "StageAxis",
     "StageDriver",
+    "Together",
     "default_frames_root",
     "load_devices",
     "micromanager_backend",

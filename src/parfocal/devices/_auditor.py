@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from ophyd.status import Status
 
 from parfocal.devices._camera import Camera
+from parfocal.devices._status import PlainStatus
 from parfocal.errors import HardwareError
 from parfocal.slices import Verdict
 
@@ -63,9 +63,9 @@ class Auditor:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=name)
         self._result: dict[str, Any] = {}
 
-    def trigger(self) -> Status:
+    def trigger(self) -> PlainStatus:
         """Hand the last frame to the judge; done with its verdict, or by the policy after `timeout_s`."""
-        status = Status(obj=self)
+        status = PlainStatus(self)
         pixels = self.camera.last_frame
         frame = int(self.camera.read()[f"{self.camera.name}_frame"]["value"])
         if pixels is None:

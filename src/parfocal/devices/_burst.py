@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from ophyd.status import DeviceStatus, Status
+from ophyd.status import DeviceStatus
 
 from parfocal.devices._frame_documents import ArrayDocuments
+from parfocal.devices._status import PlainStatus
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.frames import FrameWriter
+from parfocal.frames import CapturedFrame, FrameRing, FrameWriter
 
 if TYPE_CHECKING:
     from parfocal.devices._camera import Camera
 
 COMPANIONS = ("z_um", "t_s")
-_FLUSH_EVERY = 32
+_FLUSH_EVERY = 128
+_FLUSH_S = 0.25
+_IN_FLIGHT = 8
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,9 @@ class Burst:
         """Name of the flyer: the camera's, and `_burst`."""
         return f"{self.camera.name}_burst"
 
-    def prepare(self, value: BurstSettings) -> Status:
+    def prepare(self, value: BurstSettings) -> PlainStatus:
         """Say what the next burst shall be: `bps.prepare(camera.burst, BurstSettings(...), wait=True)`."""
-        status = Status(obj=self)
+        status = PlainStatus(self)
         if value.n_frames < 1 or (value.z_um is not None and len(value.z_um) != value.n_frames):
             planes = "no" if value.z_um is None else len(value.z_um)
             status.set_exception(
@@ -73,10 +77,10 @@ class Burst:
         status.set_finished()
         return status
 
-    def kickoff(self) -> Status:
+    def kickoff(self) -> PlainStatus:
         """Start the burst; the status is done when the camera is running."""
         n_frames, z_um = self._settings.n_frames, self._settings.z_um
-        started = Status(obj=self)
+        started = PlainStatus(self)
         self._stop.clear()
         self._status = DeviceStatus(self.camera)
         # A burst that is repeated after a pause starts again at the first frame no document refers to.
@@ -137,7 +141,7 @@ class Burst:
         self._writer, self._documents, self._written = None, [], 0
 
     def _run(
-        self, n_frames: int, z_um: Sequence[float] | None, started: Status, status: DeviceStatus | None
+        self, n_frames: int, z_um: Sequence[float] | None, started: PlainStatus, status: DeviceStatus | None
     ) -> None:
         if status is None:
             return
@@ -167,33 +171,55 @@ class Burst:
     def _fetch(self, writer: FrameWriter, n_frames: int, z_um: Sequence[float] | None) -> None:
         camera = self.camera
         timeout_s = camera.facts.settings.exposure_s + camera.timeout_s
-        companions: list[tuple[float, float]] = []
         first = self._written
-
-        def flush() -> None:
-            values = np.array(companions, dtype=np.float64)
-            for column, name in enumerate(COMPANIONS):
-                writer.companions[name].write_many(index + 1 - len(companions), values[:, column])
-            self._written = index + 1
-            companions.clear()
-
+        sink = _Sink(writer, camera.ring, first)
         flushed_s = time.monotonic()
-        index = first - 1
         try:
             for k in range(n_frames):
                 if self._stop.is_set():
                     raise HardwareError(f"{self.name} was stopped after {k} of {n_frames} frames")
                 frame = camera.source.next_frame(timeout_s)
                 camera.check_frame(frame)
-                writer.write(first + k, frame.pixels)
-                camera.ring.put(self._documents[0].location.uri, first + k, frame.pixels)
-                index = first + k
-                told = z_um[k] if z_um is not None else float("nan")
-                companions.append((frame.z_um if frame.z_um is not None else told, frame.t_s))
-                # Companions lag the pixels by a few frames: one small write for many.
-                if len(companions) >= _FLUSH_EVERY or time.monotonic() - flushed_s > 0.2:
-                    flush()
+                sink.take(first + k, frame, z_um[k] if z_um is not None else float("nan"))
+                if sink.waiting >= _FLUSH_EVERY or time.monotonic() - flushed_s > _FLUSH_S:
+                    self._written = sink.flush()
                     flushed_s = time.monotonic()
         finally:
-            if companions:
-                flush()
+            self._written = sink.flush()
+
+
+class _Sink:
+    """Frames on their way to the disk: several writes in flight, so that the camera never waits for one."""
+
+    def __init__(self, writer: FrameWriter, ring: FrameRing, first: int) -> None:
+        self._writer = writer
+        self._ring = ring
+        self._uri = writer.location.uri
+        self._on_disk = first
+        self._in_flight: deque[Callable[[], None]] = deque()
+        self._companions: list[tuple[float, float]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Frames since the last flush."""
+        return len(self._companions)
+
+    def take(self, index: int, frame: CapturedFrame, told_z_um: float) -> None:
+        """Begin to write a frame; wait for the oldest when too many are on their way."""
+        self._in_flight.append(self._writer.pixels.write_later(index, frame.pixels[np.newaxis]))
+        self._ring.put(self._uri, index, frame.pixels)
+        self._companions.append((frame.z_um if frame.z_um is not None else told_z_um, frame.t_s))
+        if len(self._in_flight) > _IN_FLIGHT:
+            self._in_flight.popleft()()
+
+    def flush(self) -> int:
+        """Wait for all frames, write their z and time, and return how many frames are on disk."""
+        while self._in_flight:
+            self._in_flight.popleft()()
+        if self._companions:
+            values = np.array(self._companions, dtype=np.float64)
+            for column, name in enumerate(COMPANIONS):
+                self._writer.companions[name].write_many(self._on_disk, values[:, column])
+            self._on_disk += len(self._companions)
+            self._companions.clear()
+        return self._on_disk

@@ -18,12 +18,12 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 from ophyd import Component, Device, Kind
-from ophyd.status import DeviceStatus
 
 from parfocal.devices._burst import Burst
 from parfocal.devices._frame_documents import ArrayDocuments
 from parfocal.devices._owner import Owner
 from parfocal.devices._settings import FactSignal, SettingSignal
+from parfocal.devices._status import PlainStatus
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import (
     CameraSettings,
@@ -183,9 +183,9 @@ class Camera(Device):
         self._close_array()
         return super().unstage()
 
-    def trigger(self) -> DeviceStatus:
+    def trigger(self) -> PlainStatus:
         """Take one frame; the status is done when it is on disk, and fails where there is none."""
-        status = DeviceStatus(self)
+        status = PlainStatus(self)
         future = self.owner.submit(self._capture)
         self._in_flight = future
 

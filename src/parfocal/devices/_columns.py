@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-from ophyd.status import Status
+from parfocal.devices._status import PlainStatus
 
 _KINDS = {str: ("string", None), int: ("integer", "<i8"), float: ("number", "<f8")}
 
@@ -51,9 +51,9 @@ class Columns:
         self._columns = columns
         self._values = dict(columns)
 
-    def set(self, values: dict[str, Any]) -> Status:
+    def set(self, values: dict[str, Any]) -> PlainStatus:
         """Replace columns; those not named keep their values."""
-        status = Status(obj=self)
+        status = PlainStatus(self)
         unknown = set(values) - set(self._columns)
         if unknown:
             status.set_exception(KeyError(f"{self.name}: no column {sorted(unknown)}"))

@@ -6,8 +6,8 @@ import time
 from typing import Any, Protocol, runtime_checkable
 
 from ophyd import Component, Device, Kind, Signal
-from ophyd.status import Status
 
+from parfocal.devices._status import PlainStatus
 from parfocal.errors import BadInputError
 
 
@@ -66,8 +66,8 @@ class _LightSignal(Signal):
             driver.set_on(bool(value))
         self._run_subs(sub_type=self.SUB_VALUE, old_value=old, value=self.get(), timestamp=time.time())
 
-    def set(self, value: Any, **kwargs: Any) -> Status:
-        status = Status(obj=self)
+    def set(self, value: Any, **kwargs: Any) -> PlainStatus:
+        status = PlainStatus(self)
         try:
             self.put(value)
         except Exception as error:

@@ -32,6 +32,7 @@ from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, cl
 
 _DEFAULT_STEP_UM = 1.0
 _VELOCITY_UM_PER_S = 1e6  # a recorded plane is there at once
+_EXPOSURE_S = 0.001  # nobody waits for photons that were caught long ago; set it longer to play a camera's pace
 
 
 class RecordedView:
@@ -189,7 +190,7 @@ class RecordedCamera:
 
     def __init__(self, view: RecordedView) -> None:
         self.view = view
-        self._settings = CameraSettings()
+        self._settings = CameraSettings(exposure_s=_EXPOSURE_S)
         self._stopped = threading.Event()
         self._running = False
         self._left: int | None = None

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from ophyd import Signal
 from ophyd.signal import SignalRO
-from ophyd.status import Status
 
+from parfocal.devices._status import PlainStatus
 from parfocal.errors import BadInputError
 from parfocal.frames import CameraSettings
 from parfocal.optics import CameraModel
@@ -47,9 +47,9 @@ class SettingSignal(Signal):
         self._camera.apply_settings(replace(settings, **{self._setting: value}))
         self._run_subs(sub_type=self.SUB_VALUE, old_value=old, value=self.get(), timestamp=self.timestamp)
 
-    def set(self, value: Any, **kwargs: Any) -> Status:
+    def set(self, value: Any, **kwargs: Any) -> PlainStatus:
         """Apply the setting; the status fails with the reason where it cannot be done."""
-        status = Status(obj=self)
+        status = PlainStatus(self)
         try:
             self.put(value)
         except Exception as error:

@@ -13,6 +13,7 @@ from ophyd.status import MoveStatus
 from ophyd.utils import LimitError
 
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices._status import PlainStatus, finished
 from parfocal.errors import BadInputError, HardwareError
 
 _POLL_S = 0.002
@@ -97,7 +98,7 @@ class StageAxis(Device, PositionerBase):
                 f"{self.name}: cannot move to {pos:g} um, soft limits are {low:g} to {high:g} um"
             )
 
-    def set(self, new_position: float, **kwargs: Any) -> MoveStatus:
+    def set(self, new_position: float, **kwargs: Any) -> MoveStatus | PlainStatus:
         """Move to an absolute position, um; the status is done when the axis has arrived and settled.
 
         Raises
@@ -113,24 +114,30 @@ class StageAxis(Device, PositionerBase):
         wait: bool = True,
         timeout: float | None = None,
         moved_cb: Any = None,
-    ) -> MoveStatus:
+    ) -> MoveStatus | PlainStatus:
         """Move to an absolute position, um. See `set`."""
         self.check_value(position)
         self._cancel.set()
         cancel = self._cancel = threading.Event()
-        status = MoveStatus(self, position, settle_time=self.settle_s)
-        if moved_cb is not None:
-            status.add_callback(lambda _: moved_cb(obj=self))
         velocity = max(self.driver.velocity_um_per_s(self.axis), 1e-6)
         patience_s = timeout if timeout is not None else self.timeout_s
         deadline = time.monotonic() + patience_s + abs(position - self.position) / velocity
         try:
             self.driver.move(self.axis, position)
         except Exception as error:
-            status.set_exception(error)
-            return status
+            refused = PlainStatus(self)
+            refused.set_exception(error)
+            return refused
         self._setpoint_um = position
         self._started_moving = True
+        if self._arrived(position) and not self.settle_s:
+            self._note_arrival(position)
+            if moved_cb is not None:
+                moved_cb(obj=self)
+            return finished(self)
+        status = MoveStatus(self, position, settle_time=self.settle_s)
+        if moved_cb is not None:
+            status.add_callback(lambda _: moved_cb(obj=self))
         if self._arrived(position):
             self._finish(status, position)
         else:
@@ -235,8 +242,11 @@ class StageAxis(Device, PositionerBase):
                 status.set_exception(error)
 
     def _finish(self, status: MoveStatus, position: float) -> None:
-        self._set_position(self.position)
         status.set_finished()
+        self._note_arrival(position)
+
+    def _note_arrival(self, position: float) -> None:
+        self._set_position(self.position)
         self._run_subs(sub_type=self.SUB_DONE, timestamp=time.time(), value=position)
 
 

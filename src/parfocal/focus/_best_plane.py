@@ -173,7 +173,8 @@ def _vertex(z: NDArray[np.float64], s: NDArray[np.float64], sd: NDArray[np.float
     height = float(np.abs(s).max())
     freedom = z.size - 3.0
     powers: tuple[float | None, ...] = (None,)
-    if (s > 0).all():
+    # A score that is next to nothing beside the peak says no more than 0 does, and its logarithm overflows.
+    if (s > 1e-9 * height).all():
         powers = _POWERS if freedom > 0 else (0.0,)
         # the freedom to choose a shape is worth about half a parameter, by the coverage in simulations
         freedom -= 0.5 if freedom > 1 else 0.0
@@ -182,7 +183,7 @@ def _vertex(z: NDArray[np.float64], s: NDArray[np.float64], sd: NDArray[np.float
     misfits: list[float] = []
     for power in powers:
         misfit, (_, b, c), inverse, from_noise = _fitted(design, s / height, sd / height, power)
-        if not c < 0:
+        if not c < -1e-12:  # flat to rounding
             continue
         gradient = np.array([0.0, -1 / (2 * c), b / (2 * c * c)])
         variance = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -131,15 +132,22 @@ class GrowingArray:
         HardwareError
             The item has another shape or dtype, or the disk refused it (the message says which).
         """
-        if item.shape != self.item_shape or item.dtype != self.dtype:
-            raise HardwareError(
-                f"frame {index} refused: got {item.dtype} {item.shape}, "
-                f"expected {self.dtype} {self.item_shape} as when the run began"
-            )
-        self.write_many(index, item[np.newaxis])
+        self.write_later(index, item[np.newaxis])()
 
     def write_many(self, start: int, items: NDArray[np.generic]) -> None:
         """Write consecutive items `[n, ...]` from index `start` and return when they are committed."""
+        self.write_later(start, items)()
+
+    def write_later(self, start: int, items: NDArray[np.generic]) -> Callable[[], None]:
+        """Begin to write consecutive items `[n, ...]`; call what is returned to wait until they are committed.
+
+        The items must not change, ever: they are not copied. Raises as `write` does, now or when waited for.
+        """
+        if items.shape[1:] != self.item_shape or items.dtype != self.dtype:
+            raise HardwareError(
+                f"frame {start} refused: got {items.dtype} {items.shape[1:]}, "
+                f"expected {self.dtype} {self.item_shape} as when the run began"
+            )
         stop = start + items.shape[0]
         try:
             while stop > self._capacity:
@@ -147,10 +155,21 @@ class GrowingArray:
                 self._store = self._store.resize(
                     exclusive_max=[self._capacity, *self.item_shape], expand_only=True
                 ).result()
-            self._store[start:stop].write(items).result()
+            future = self._store[start:stop].write(items, can_reference_source_data_indefinitely=True)
         except (ValueError, OSError) as error:
-            raise HardwareError(f"frame {start} could not be written to {self.path}: {_reason(error)}") from error
-        self._length = max(self._length, stop)
+            raise self._refusal(start, error) from error
+
+        def wait() -> None:
+            try:
+                future.result()
+            except (ValueError, OSError) as error:
+                raise self._refusal(start, error) from error
+            self._length = max(self._length, stop)
+
+        return wait
+
+    def _refusal(self, index: int, error: Exception) -> HardwareError:
+        return HardwareError(f"frame {index} could not be written to {self.path}: {_reason(error)}")
 
     def trim(self, length: int | None = None) -> None:
         """Cut the array to `length` items (default: those written); what lies beyond is removed."""

@@ -16,7 +16,7 @@ from bluesky.utils import FailedStatus, Msg, MsgGenerator
 from ophyd.utils import LimitError
 from useq import HardwareAutofocus, MDAEvent, MDASequence
 
-from parfocal.devices import FAILURE, POINT, Columns
+from parfocal.devices import FAILURE, POINT, Columns, Together
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._check import check_events
@@ -49,6 +49,7 @@ class _State:
     exposure_ms: float | None = None
     origin_s: float = 0.0
     default_exposure_ms: float | None = None
+    readables: tuple[Any, ...] = ()
     done: int = 0
     failed: int = 0
 
@@ -103,7 +104,10 @@ def acquire(
         raise BadInputError(f"{plan_name}: {parts.name} has no camera that takes an exposure")
     visits = [list(group) for _, group in itertools.groupby(events, key=_visit)]
     point, failure = Columns("point", POINT), Columns("failure", FAILURE)
-    state = _State(default_exposure_ms=exposure_s * 1000 if exposure_s is not None else None)
+    state = _State(
+        default_exposure_ms=exposure_s * 1000 if exposure_s is not None else None,
+        readables=_readables(parts, point),
+    )
 
     def run() -> MsgGenerator[str]:
         uid = yield from bps.open_run(_start_document(parts, sequence, events, plan_name, plan_args, policy, md))
@@ -125,6 +129,13 @@ def acquire(
     staged = [d for d in (*parts.detectors, *parts.axes.values()) if hasattr(d, "stage")]
     inner = bpp.contingency_wrapper(run(), except_plan=lambda error: _close_failed(error), auto_raise=True)
     return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(inner, staged), make_safe))
+
+
+def _readables(parts: Parts, point: Columns) -> tuple[Any, ...]:
+    """Return what an event reads: the detectors one by one, stage, light and point together."""
+    alone = [part for part in parts.surroundings if not Together.can_join(part)]
+    joined = [part for part in parts.surroundings if Together.can_join(part)]
+    return (*parts.detectors, *alone, Together("surroundings", (*joined, point)))
 
 
 def _close_failed(error: BaseException) -> MsgGenerator[None]:
@@ -206,7 +217,7 @@ def _one_event(
             "attempt": attempt,
         },
     )
-    yield from stubs.image_point(parts.detectors, (*parts.readables, point), moves=moves)
+    yield from stubs.image_point(parts.detectors, state.readables, moves=moves)
 
 
 def _moves(parts: Parts, event: MDAEvent, state: _State, z_shift_um: float) -> dict[Any, float]:

@@ -39,10 +39,10 @@ class Parts:
         return {k: v for k, v in (("x", self.x), ("y", self.y), ("z", self.z)) if v is not None}
 
     @property
-    def readables(self) -> tuple[Any, ...]:
-        """Everything that is read into an event."""
+    def surroundings(self) -> tuple[Any, ...]:
+        """Everything that is read into an event beside the detectors."""
         lights = (self.light,) if self.light is not None else ()
-        return (*self.detectors, *self.axes.values(), *lights)
+        return (*self.axes.values(), *lights)
 
 
 def parts_of(microscope: Any, z: Any = None) -> Parts:
