@@ -41,7 +41,10 @@ def test_the_demo_shows_runs_best_planes_times_and_what_to_do_next(demo, folder)
     out, took_s = demo
     # Others may be busy on this machine: what is promised is a minute of a machine of one's own.
     assert took_s < 60 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert re.search(r"time_lapse +simulated nuclei +simulated +success", "\n".join(section(out, "Runs of a simulated microscope")))
+    assert re.search(
+        r"time_lapse +simulated nuclei +simulated +success",
+        "\n".join(section(out, "Runs of a simulated microscope")),
+    )
     stacks = section(out, "Best plane of each stack")[1:]
     assert len(stacks) == 9
     assert all(re.search(r"-?\d+\.\d\d ± \d+\.\d\d", line) for line in stacks), stacks
