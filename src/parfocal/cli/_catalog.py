@@ -90,7 +90,7 @@ def runs_command(
 def show_command(run: str, data: DataOption = None, stream: str = "primary", as_json: JsonOption = False) -> None:
     """Show one run: what it was, its streams, and the analyses of it."""
     catalog = open_catalog(data)
-    found = catalog.run(int(run) if run.lstrip("-").isdigit() and len(run) < 6 else run)
+    found = catalog.run(run)
     start, stop = _documents_of(found)
     derived: list[dict[str, Any]] = []
     for analysis in catalog.analyses_of(found):
