@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections import defaultdict
@@ -70,16 +71,18 @@ def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None
     """
     folder = as_folder(data) if catalog is None or data is not None else catalog.folder
     results: list[RecoveredRun] = []
-    for path in sorted(folder.wal.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
-        if is_being_written(path):
-            results.append(RecoveredRun(path.stem, "running"))
-            continue
-        logged = read_log(path)
-        if not logged or logged[0].name != "start":  # killed before the first document was whole
-            path.unlink()
-            continue
-        catalog = catalog or open_catalog(folder)
-        results.append(_recover_run(path, logged, catalog))
+    with contextlib.ExitStack() as ours:
+        for path in sorted(folder.wal.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
+            if is_being_written(path):
+                results.append(RecoveredRun(path.stem, "running"))
+                continue
+            logged = read_log(path)
+            if not logged or logged[0].name != "start":  # killed before the first document was whole
+                path.unlink()
+                continue
+            if catalog is None:
+                catalog = ours.enter_context(open_catalog(folder))
+            results.append(_recover_run(path, logged, catalog))
     return results
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from parfocal.catalog import DataFolder, open_catalog, recover, serve, stop_server
+from parfocal.catalog import DataFolder, RecoveredRun, open_catalog, recover, serve, stop_server
 from parfocal.errors import BadInputError
 
 DataOption = Annotated[
@@ -66,19 +66,20 @@ def runs_command(
     as_json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
-    table = open_catalog(data).runs(
-        sample=sample,
-        plan=plan,
-        since=since,
-        until=until,
-        scan_id=scan_id,
-        uid=uid,
-        instrument=instrument,
-        analysis=analysis,
-        verdict=verdict,
-        parameters=read_parameters(parameter) or None,
-        limit=limit,
-    )
+    with open_catalog(data) as catalog:
+        table = catalog.runs(
+            sample=sample,
+            plan=plan,
+            since=since,
+            until=until,
+            scan_id=scan_id,
+            uid=uid,
+            instrument=instrument,
+            analysis=analysis,
+            verdict=verdict,
+            parameters=read_parameters(parameter) or None,
+            limit=limit,
+        )
     if as_json:
         typer.echo(table.to_json(orient="records", date_format="iso"))
     elif table.empty:
@@ -89,21 +90,22 @@ def runs_command(
 
 def show_command(run: str, data: DataOption = None, stream: str = "primary", as_json: JsonOption = False) -> None:
     """Show one run: what it was, its streams, and the analyses of it."""
-    catalog = open_catalog(data)
-    found = catalog.run(run)
-    start, stop = _documents_of(found)
     derived: list[dict[str, Any]] = []
-    for analysis in catalog.analyses_of(found):
-        begun, ended = _documents_of(analysis)
-        derived.append(
-            {
-                "uid": begun["uid"],
-                "analysis": begun["parfocal"]["analysis"],
-                "exit_status": ended.get("exit_status"),
-                "verdict": ended.get("parfocal", {}).get("verdict", ""),
-            }
-        )
-    about: dict[str, Any] = {"start": start, "stop": stop, "streams": list(found), "analyses": derived}
+    with open_catalog(data) as catalog:
+        found = catalog.run(run)
+        start, stop = _documents_of(found)
+        for analysis in catalog.analyses_of(found):
+            begun, ended = _documents_of(analysis)
+            derived.append(
+                {
+                    "uid": begun["uid"],
+                    "analysis": begun["parfocal"]["analysis"],
+                    "exit_status": ended.get("exit_status"),
+                    "verdict": ended.get("parfocal", {}).get("verdict", ""),
+                }
+            )
+        streams = list(found)
+    about: dict[str, Any] = {"start": start, "stop": stop, "streams": streams, "analyses": derived}
     if as_json:
         typer.echo(json.dumps(about, default=str))
         return
@@ -111,7 +113,7 @@ def show_command(run: str, data: DataOption = None, stream: str = "primary", as_
     console.print(f"[bold]{start['plan_name']}[/bold] {start['uid']}  {stop.get('exit_status', 'not closed')}")
     if stop.get("reason"):
         console.print(f"  reason: {stop['reason']}", markup=False)
-    for name in found:
+    for name in streams:
         console.print(f"  stream {name}: {(stop.get('num_events') or {}).get(name, '?')} events")
     for one in derived:
         console.print(f"  analysis {one['analysis']} {one['uid'][:8]} {one['exit_status']} {one['verdict']}")
@@ -126,10 +128,27 @@ def recover_command(data: DataOption = None, as_json: JsonOption = False) -> Non
     found = recover(folder_of(data))
     if as_json:
         typer.echo(json.dumps([vars(run) for run in found], default=str))
-        return
-    for run in found:
-        typer.echo(str(run))
-    typer.echo(f"{len(found)} run(s) recovered" if found else "nothing to recover")
+    elif not found:
+        typer.echo("nothing to recover")
+    for run in found if not as_json else []:
+        typer.echo(f"{run.uid[:8]}  {_RECOVERED[run.outcome]}{run.problem or _what_came(run)}")
+    if any(run.outcome == "failed" for run in found):
+        raise typer.Exit(2)
+
+
+_RECOVERED = {
+    "written": "recovered: ",
+    "present": "was in the catalog already: ",
+    "running": "is still being written, and was left alone",
+    "failed": "could not be recovered, its log stays: ",
+}
+
+
+def _what_came(run: RecoveredRun) -> str:
+    if run.outcome == "running":
+        return ""
+    loose = f", {run.n_frames_without_event} more frames without one" if run.n_frames_without_event else ""
+    return f"{run.n_events} events{loose}, closed as {run.exit_status}"
 
 
 def runs_table(runs: pd.DataFrame) -> Table:

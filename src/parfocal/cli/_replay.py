@@ -33,21 +33,19 @@ def replay_command(
     as_json: JsonOption = False,
 ) -> None:
     """Send stored runs through an analysis; results are derived runs. Done before: skipped."""
-    catalog = open_catalog(data)
     wanted: list[Any] = list(runs or [])
-    if not wanted:
-        if not (plan or sample or since):
-            raise BadInputError("replay: name runs, or say which with --plan, --sample or --since")
-        wanted = list(catalog.runs(plan=plan, sample=sample, since=since)["uid"])
-    done = replay(
-        wanted,
-        analysis,
-        read_parameters(parameter),
-        catalog=catalog,
-        if_done="supersede" if supersede else "skip",
-        scheduler=scheduler,
-        progress=not as_json,
-    )
+    if not wanted and not (plan or sample or since):
+        raise BadInputError("replay: name runs, or say which with --plan, --sample or --since")
+    with open_catalog(data) as catalog:
+        done = replay(
+            wanted or list(catalog.runs(plan=plan, sample=sample, since=since)["uid"]),
+            analysis,
+            read_parameters(parameter),
+            catalog=catalog,
+            if_done="supersede" if supersede else "skip",
+            scheduler=scheduler,
+            progress=not as_json,
+        )
     if as_json:
         typer.echo(json.dumps([vars(one) for one in done]))
     else:
