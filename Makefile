@@ -30,7 +30,7 @@ lint: $(VENV)/.dev  ## style, types, and the arrows of the house
 
 test: lint  ## set up, then everything that must hold before a change lands
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test-long: $(VENV)/.dev  ## what takes minutes
 	$(BIN)/python -m pytest -m long
@@ -52,6 +52,9 @@ constraints:  ## resolve all extras in one fresh environment and pin what came o
 	  | sed 's/^torch==.*/torch==2.13.0/' | grep -v ' @ '; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 	rm -rf .venv-constraints
+
+bench: peers $(VENV)/.dev  ## measure everything beside the peers
+	@for name in $$($(BIN)/parfocal bench --list | cut -d' ' -f1); do $(BIN)/parfocal bench $$name; done
 
 clean:
 	rm -rf $(VENV) .venv-peers demo-data site build dist

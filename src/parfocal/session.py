@@ -11,6 +11,7 @@ where they are wired::
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from bluesky.utils import MsgGenerator, RunEngineInterrupted
 from parfocal.callbacks import Analysis
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog
 from parfocal.devices import Microscope
+
+_SWITCH_INTERVAL_S = 0.0005
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Session:
     catalog: Catalog
     writer: CatalogWriter
     analyses: list[Analysis] = field(default_factory=list[Analysis])
+    _closed: bool = False
     _own_loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, plan: MsgGenerator[Any]) -> None:
@@ -79,7 +83,13 @@ class Session:
         return self.writer.drain(timeout_s) and all(states)
 
     def close(self, timeout_s: float = 60.0) -> bool:
-        """Finish and let go; what the catalog does not hold yet stays in the write-ahead log."""
+        """Finish and let go; what the catalog does not hold yet stays in the write-ahead log.
+
+        Closing again does nothing.
+        """
+        if self._closed:
+            return True
+        self._closed = True
         for analysis in self.analyses:
             analysis.close(timeout_s)
         complete = self.writer.close(timeout_s)
@@ -114,6 +124,8 @@ def start_session(
     CatalogError
         The catalog cannot be opened; the message says why.
     """
+    # Analyses and the catalog's writer are Python too: they hand over to the plan ten times sooner so.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     catalog = open_catalog(data)
     loop = asyncio.new_event_loop() if RE is None else None
     engine = RE if RE is not None else RunEngine({}, loop=loop)

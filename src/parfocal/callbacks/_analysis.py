@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from parfocal.callbacks._derived_run import DerivedRun
 from parfocal.callbacks._run_view import RunView
-from parfocal.frames import Frame, Frames
+from parfocal.frames import Frame, Frames, give_way
 
 Emit = Callable[[str, dict[str, Any]], Any]
 Overflow = Literal["skip", "wait"]
@@ -163,6 +163,8 @@ class Analysis(ABC):
     # -- in the worker -------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        if self.mode == "live":
+            give_way()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._queue) or self._closed)

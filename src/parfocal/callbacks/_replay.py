@@ -150,6 +150,8 @@ def _maker(analysis: Any, parameters: Mapping[str, Any] | None) -> Callable[...,
     if isinstance(analysis, str):
         analysis_named(analysis, parameters).close()  # refuse before the first run, not at it
         return partial(analysis_named, analysis, parameters)
+    if parameters:
+        raise BadInputError("replay: parameters go with an analysis by name; give yours to its own class")
     if isinstance(analysis, type) and issubclass(analysis, Analysis):
         return analysis
     return None

@@ -103,8 +103,10 @@ class RunView:
         if key != self.data_key or not self.is_burst:
             return
         base = uri.rpartition("/")[0]
-        for index in range(doc["indices"]["start"], doc["indices"]["stop"]):
-            columns = {name: float(frames.read(f"{base}/{name}", index)) for name in ("z_um", "t_s")}
+        start, stop = doc["indices"]["start"], doc["indices"]["stop"]
+        told = {name: frames.read_range(f"{base}/{name}", start, stop) for name in ("z_um", "t_s")}
+        for index in range(start, stop):
+            columns = {name: float(values[index - start]) for name, values in told.items()}
             yield Frame(frames.get(uri, index), uri, index, index + 1, columns["t_s"], columns)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -113,7 +114,7 @@ def runs(
 
 
 def run(catalog: Catalog, which: str | int | BlueskyRun) -> BlueskyRun:
-    """Return one run: by uid or its first characters (at least 5), by scan_id, or -1 for the newest.
+    """Return one run: by uid or its first characters (at least 5), by scan_id, or -1 or "newest" for the newest.
 
     Raw runs are looked through first, then analyses; whole numbers mean raw runs.
 
@@ -124,6 +125,8 @@ def run(catalog: Catalog, which: str | int | BlueskyRun) -> BlueskyRun:
     """
     if not isinstance(which, str | int):
         return which
+    if isinstance(which, str) and (which == "newest" or re.fullmatch(r"-?\d{1,4}", which)):
+        which = -1 if which == "newest" else int(which)
     problem = "there is none"
     shelves = (catalog.raw,) if isinstance(which, int) else (catalog.raw, catalog.analysis)
     for shelf in shelves:

@@ -28,6 +28,7 @@ from parfocal.catalog._open import Catalog
 from parfocal.catalog._run_sink import RunSink
 from parfocal.catalog._shelves import shelf_of
 from parfocal.errors import CatalogError
+from parfocal.frames import give_way
 
 _SUSPICIOUS_S = 1.5  # a document that waits for longer makes us ask whether the server is there
 
@@ -196,6 +197,7 @@ class CatalogWriter:
     # -- the writer's thread -------------------------------------------------------------------------
 
     def _write_loop(self) -> None:
+        give_way()
         while not self._closing.is_set():
             self._wake.wait(None if self._is_drained() else self._flush_s)
             self._wake.clear()

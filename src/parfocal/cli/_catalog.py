@@ -92,7 +92,7 @@ def show_command(run: str, data: DataOption = None, stream: str = "primary", as_
     """Show one run: what it was, its streams, and the analyses of it."""
     derived: list[dict[str, Any]] = []
     with open_catalog(data) as catalog:
-        found = catalog.run(int(run) if run.lstrip("-").isdigit() and len(run) < 6 else run)
+        found = catalog.run(run)
         start, stop = _documents_of(found)
         for analysis in catalog.analyses_of(found):
             begun, ended = _documents_of(analysis)

@@ -21,7 +21,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def replay_command(
-    runs: Annotated[list[str] | None, typer.Argument(help="Uids or their beginnings; -1 is the newest.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(help="Uids or their beginnings; or `newest`.")] = None,
     data: DataOption = None,
     analysis: Annotated[str, typer.Option(help=f"One of: {', '.join(ANALYSES)}.")] = "focus_scores",
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value")] = None,
@@ -33,7 +33,7 @@ def replay_command(
     as_json: JsonOption = False,
 ) -> None:
     """Send stored runs through an analysis; results are derived runs. Done before: skipped."""
-    wanted: list[Any] = [int(r) if r.lstrip("-").isdigit() and len(r) < 6 else r for r in runs or []]
+    wanted: list[Any] = list(runs or [])
     if not wanted and not (plan or sample or since):
         raise BadInputError("replay: name runs, or say which with --plan, --sample or --since")
     with open_catalog(data) as catalog:

@@ -346,5 +346,5 @@ class Camera(Device):
 
 def default_frames_root() -> Path:
     """Return `frames` in the data folder: `PARFOCAL_DATA`, else the user's own."""
-    data = os.environ.get("PARFOCAL_DATA") or platformdirs.user_data_dir("parfocal", appauthor=False)
+    data = os.environ.get("PARFOCAL_DATA") or platformdirs.user_data_dir("parfocal")
     return Path(data) / "frames"

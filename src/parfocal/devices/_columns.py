@@ -51,15 +51,22 @@ class Columns:
         self._columns = columns
         self._values = dict(columns)
 
+    def note(self, **values: Any) -> None:
+        """Replace columns at once: for a plan that has no reason to wait, since nothing moves."""
+        unknown = set(values) - set(self._columns)
+        if unknown:
+            raise KeyError(f"{self.name}: no column {sorted(unknown)}")
+        self._values.update(values)
+
     def set(self, values: dict[str, Any]) -> PlainStatus:
         """Replace columns; those not named keep their values."""
         status = PlainStatus(self)
-        unknown = set(values) - set(self._columns)
-        if unknown:
-            status.set_exception(KeyError(f"{self.name}: no column {sorted(unknown)}"))
-            return status
-        self._values.update(values)
-        status.set_finished()
+        try:
+            self.note(**values)
+        except KeyError as error:
+            status.set_exception(error)
+        else:
+            status.set_finished()
         return status
 
     def read(self) -> OrderedDict[str, dict[str, Any]]:

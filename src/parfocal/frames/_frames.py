@@ -77,6 +77,20 @@ class Frames:
             raise BadInputError(f"frame {index} at {uri} does not exist: it holds {store.shape[0]} frames")
         return store[index].read().result()
 
+    def read_range(self, uri: str, start: int, stop: int) -> NDArray[np.generic]:
+        """Return consecutive items `[n, ...]` of a local array in one read, such as a burst's `z_um`."""
+        try:
+            store = self._store(uri, stop - 1)
+        except (BadInputError, ValueError, OSError) as error:
+            if self._remote is not None:
+                return np.stack([self._remote(uri, index) for index in range(start, stop)])
+            raise BadInputError(
+                f"items {start} to {stop} at {uri} cannot be read: {_first_line(error)}"
+            ) from error
+        if not 0 <= start <= stop <= store.shape[0]:
+            raise BadInputError(f"items {start} to {stop} at {uri} do not exist: it holds {store.shape[0]}")
+        return store[start:stop].read().result()
+
     def _store(self, uri: str, index: int) -> Any:
         """Return the opened array, opened again when it has grown beyond what was seen."""
         with self._lock:

@@ -15,11 +15,11 @@ from parfocal.frames import path_of
 
 
 def view_command(
-    run: Annotated[str, typer.Argument(help="Uid or how it begins; -1 is the newest.")] = "-1",
+    run: Annotated[str, typer.Argument(help="Uid or how it begins; or `newest`.")] = "newest",
     data: Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default=False)] = None,
 ) -> None:
     """Open a run in napari, its frames read as they are looked at."""
-    layers = layers_of(open_catalog(data), int(run) if run.lstrip("-").isdigit() and len(run) < 6 else run)
+    layers = layers_of(open_catalog(data), run)
     try:
         import napari  # pyright: ignore[reportMissingImports]
     except ImportError as error:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import FailedStatus, Msg, MsgGenerator
+from bluesky.utils import FailedStatus, MsgGenerator
 from ophyd.utils import LimitError
 from useq import HardwareAutofocus, MDAEvent, MDASequence
 
@@ -198,19 +198,16 @@ def _one_event(
         state.z_shift_um[place] = state.z_shift_um.get(place, 0.0) + shift
         state.at.pop("z", None)
         return
-    yield Msg(
-        "set",
-        point,
-        {
-            "position": event.index.get("p", 0),
-            "position_name": event.pos_name or "",
-            "time_point": event.index.get("t", 0),
-            "plane": event.index.get("z", 0),
-            "tile": event.index.get("g", 0),
-            "channel": event.channel.config if event.channel is not None else "",
-            "exposure_s": _exposure_s(parts),
-            "attempt": attempt,
-        },
+    # Not a message: nothing moves, and a repeated step repeats it from the same values.
+    point.note(
+        position=event.index.get("p", 0),
+        position_name=event.pos_name or "",
+        time_point=event.index.get("t", 0),
+        plane=event.index.get("z", 0),
+        tile=event.index.get("g", 0),
+        channel=event.channel.config if event.channel is not None else "",
+        exposure_s=_exposure_s(parts),
+        attempt=attempt,
     )
     yield from stubs.image_point(parts.detectors, state.readables, moves=moves)
 

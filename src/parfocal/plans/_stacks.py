@@ -270,6 +270,8 @@ def _sequence(planes: dict[str, float] | None, channels: list[str] | None, **axe
     fields: dict[str, Any] = {"axis_order": "tpgcz", **axes}
     if planes is not None:
         fields["z_plan"] = planes
+    elif not axes and not channels:
+        fields["stage_positions"] = [{}]  # one plane, where the stage stands
     if channels:
         fields["channels"] = [{"config": c, "exposure": None} for c in channels]
     return MDASequence.model_validate(fields)

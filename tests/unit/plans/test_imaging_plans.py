@@ -52,6 +52,11 @@ def test_a_stack_is_centred_where_z_stands_and_z_is_put_back(RE, microscope, sta
     assert stage.at["z"] == 20.0
 
 
+def test_a_range_of_nothing_is_one_plane(RE, microscope, documents):
+    RE(z_stack(microscope, 0, 1))
+    assert len(documents.of("event")) == 1
+
+
 def test_the_start_document_says_what_will_be_done(RE, microscope, documents):
     RE(z_stack(microscope, 1, 0.5, md={"sample": "slide 7"}))
     (start,) = documents.of("start")
