@@ -112,7 +112,7 @@ def show_command(run: str, data: DataOption = None, stream: str = "primary", as_
     console = Console()
     console.print(f"[bold]{start['plan_name']}[/bold] {start['uid']}  {stop.get('exit_status', 'not closed')}")
     if stop.get("reason"):
-        console.print(f"  reason: {stop['reason']}", markup=False)
+        console.print(f"  reason: {stop['reason']}", markup=False, soft_wrap=True)
     for name in streams:
         console.print(f"  stream {name}: {(stop.get('num_events') or {}).get(name, '?')} events")
     for one in derived:

@@ -22,12 +22,14 @@ from parfocal.callbacks import FocusScores
 from parfocal.cli._catalog import DataOption, JsonOption, folder_of, runs_table
 from parfocal.cli._demo_picture import draw_picture
 from parfocal.devices import Microscope, recorded_microscope, simulated_microscope
+from parfocal.errors import CatalogError
 from parfocal.files import AxesUnknownError
 from parfocal.plans import acquire, parts_of, time_lapse
 from parfocal.session import Session, start_session
 
 POSITIONS_UM = [[0.0, 0.0], [120.0, -60.0], [-150.0, 90.0]]
 N_TIME_POINTS = 3
+_PATIENCE_AFTER_FAILURE_S = 10.0  # somebody waits to read what went wrong; the log keeps what the catalog lacks
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -55,16 +57,24 @@ def demo_command(
             microscope = simulated_microscope("microscope", seed=seed)
         else:
             microscope = _recorded(stack, axes, console, interactive=sys.stdin.isatty() and not as_json)
-    with stages("catalog open"):
-        session = start_session(folder_of(data).root, analyses=[FocusScores], md={"purpose": "demo"})
-        session.use(microscope)
+    patience_s = _PATIENCE_AFTER_FAILURE_S
     try:
-        uids = _acquire(session, microscope, stages, console, stack)
-        with stages("catalog complete"):
-            session.drain(60)
-        _report(session, uids, microscope, stages, console, data, picture=picture, as_json=as_json)
+        with stages("catalog open"):
+            session = start_session(folder_of(data).root, analyses=[FocusScores], md={"purpose": "demo"})
+            session.use(microscope)
+        try:
+            uids = _acquire(session, microscope, stages, console, stack)
+            with stages("catalog complete"):
+                if not session.drain(60):
+                    raise CatalogError(
+                        f"the catalog does not hold the run yet ({session.writer.last_error}): it lies in "
+                        "its log, and `parfocal recover` brings it in"
+                    )
+            _report(session, uids, microscope, stages, console, data, picture=picture, as_json=as_json)
+            patience_s = 60.0
+        finally:
+            session.close(patience_s)
     finally:
-        session.close()
         microscope.destroy()
 
 

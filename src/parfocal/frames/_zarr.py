@@ -260,4 +260,7 @@ def _reason(error: Exception) -> str:
         return "the folder is not writable"
     if "Not a directory" in text:
         return "part of the path is a file, not a folder"
-    return text.splitlines()[0][:200]
+    if "File too large" in text:
+        return "it is larger than this process may write (ulimit -f)"
+    # Paths come first, and the reason last.
+    return text.splitlines()[0].rpartition('": ')[2][:200]
