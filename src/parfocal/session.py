@@ -94,7 +94,7 @@ class Session:
             analysis.close(timeout_s)
         complete = self.writer.close(timeout_s)
         self.catalog.close()
-        if self._own_loop is not None:
+        if self._own_loop is not None and not self._own_loop.is_closed():
             _end(self._own_loop)
         return complete
 

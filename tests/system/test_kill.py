@@ -52,7 +52,7 @@ def own_folder(tmp_path):
 
 
 def kill_after(process, n_events):
-    """Read what the process says until `n_events` were emitted, and kill it -9; return uid and what it said."""
+    """Read what the process says until `n_events` were emitted, kill it -9; return uid and what it said."""
     uid = process.stdout.readline().strip()
     said = []
     while len(said) < n_events:

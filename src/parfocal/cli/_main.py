@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _debug = False
+_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended, and typer too
 
 # Newer typers carry a click of their own, whose exceptions are not click's: both have this base.
 _USAGE_ERRORS: tuple[Any, ...] = tuple(
@@ -70,6 +72,9 @@ def _add_faces(arguments: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 done, 1 a fault of ours, 2 something to mend, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
+    if "--debug" not in given:
+        # Bluesky logs the traceback of every plan that fails or is ended; what went wrong is said below.
+        logging.getLogger("bluesky").addHandler(logging.NullHandler())
     _add_faces(given)
     try:
         code = app(args=given, standalone_mode=False)
@@ -78,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except (click.Abort, typer.Abort, KeyboardInterrupt):
         _say("interrupted")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except (ParfocalError, FailedStatus, OSError) as error:
         if _debug:
             raise
@@ -90,6 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
         said = (str(error).splitlines() or [""])[0]
         _say(f"{type(error).__name__}: {said} (unexpected; `parfocal --debug ...` shows where)")
         sys.exit(1)
+    if code == _INTERRUPTED:
+        _say("interrupted")
     sys.exit(code or 0)
 
 

@@ -20,6 +20,7 @@ from parfocal.devices import FAILURE, POINT, Columns, Together
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._check import check_events
+from parfocal.plans._failures import close_failed, reason_of
 from parfocal.plans._parts import Parts
 
 OnError = Literal["abort", "skip", "retry"]
@@ -127,7 +128,7 @@ def acquire(
             yield from bps.mv(parts.z, home["z"])
 
     staged = [d for d in (*parts.detectors, *parts.axes.values()) if hasattr(d, "stage")]
-    inner = bpp.contingency_wrapper(run(), except_plan=lambda error: _close_failed(error), auto_raise=True)
+    inner = bpp.contingency_wrapper(run(), except_plan=close_failed, auto_raise=True)
     return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(inner, staged), make_safe))
 
 
@@ -136,12 +137,6 @@ def _readables(parts: Parts, point: Columns) -> tuple[Any, ...]:
     alone = [part for part in parts.surroundings if not Together.can_join(part)]
     joined = [part for part in parts.surroundings if Together.can_join(part)]
     return (*parts.detectors, *alone, Together("surroundings", (*joined, point)))
-
-
-def _close_failed(error: BaseException) -> MsgGenerator[None]:
-    """Close the run with the reason; the RunEngine's own word for it would be the exception's repr."""
-    status = "fail" if isinstance(error, Exception) else "abort"
-    yield from bps.close_run(exit_status=status, reason=_reason(error))
 
 
 def _visit_with_policy(
@@ -170,7 +165,7 @@ def _visit_with_policy(
                 "position_name": visit[0].pos_name or "",
                 "time_point": visit[0].index.get("t", 0),
             }
-            values = {**where, "attempt": attempt, "action": action, "reason": _reason(error)}
+            values = {**where, "attempt": attempt, "action": action, "reason": reason_of(error)}
             yield from stubs.light_off(parts.light)
             yield from stubs.record(failure, values, stream="failures")
             if action == "abort":
@@ -322,10 +317,3 @@ def _start_document(
 
 def _fields(axis: Any) -> list[str]:
     return list(getattr(axis, "hints", {}).get("fields", [axis.name]))
-
-
-def _reason(error: BaseException) -> str:
-    """Say in one line what went wrong, from the status's own cause where there is one."""
-    cause = error.__cause__ if isinstance(error, FailedStatus) and error.__cause__ else error
-    text = str(cause).splitlines()
-    return text[0] if text else type(cause).__name__

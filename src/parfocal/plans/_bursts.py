@@ -11,6 +11,7 @@ from bluesky.utils import MsgGenerator, plan
 from parfocal.devices import BurstSettings
 from parfocal.errors import BadInputError
 from parfocal.plans import stubs
+from parfocal.plans._failures import close_failed
 from parfocal.plans._parts import parts_of
 
 
@@ -99,4 +100,5 @@ def z_burst(
         if parts.z is not None:
             yield from bps.mv(parts.z, home_um)
 
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(run(), [camera]), make_safe))
+    inner = bpp.contingency_wrapper(run(), except_plan=close_failed, auto_raise=True)
+    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(inner, [camera]), make_safe))
