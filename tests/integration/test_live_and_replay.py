@@ -8,9 +8,10 @@ import pytest
 from bluesky.utils import Msg, RunEngineInterrupted
 
 from parfocal.callbacks import ANALYSES, Analysis, FocusScores, analysis_named, replay
-from parfocal.catalog import DataFolder, stop_server
+from parfocal.catalog import DataFolder, remote_frames, stop_server
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
+from parfocal.frames import FrameRing, Frames
 from parfocal.plans import time_lapse, z_burst, z_stack
 from parfocal.session import start_session
 
@@ -117,6 +118,20 @@ def test_what_was_done_is_skipped_and_other_parameters_are_another_result(sessio
     found = session.catalog.runs(analysis="focus_scores", parameters={"score": "brenner"})
     assert other.derived_uid in set(found["uid"])
     assert session.catalog.raw_of(other.derived_uid).metadata["start"]["uid"] == uid
+
+
+def test_frames_come_from_memory_from_disk_and_through_the_server_alike(session, microscope):
+    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    session.drain(60)
+    uri = next(d["uri"] for n, d in session.catalog.documents(uid) if n == "stream_resource")
+    memory = microscope.camera.ring.get(uri, 3)
+    disk = Frames(FrameRing(1)).read(uri, 3)
+    elsewhere = Frames(FrameRing(1), remote=remote_frames(session.catalog, uid))
+    elsewhere._store = lambda *_: (_ for _ in ()).throw(OSError("not on this machine"))
+    assert np.array_equal(memory, disk)
+    assert np.array_equal(memory, elsewhere.get(uri, 3))
+    with pytest.raises(BadInputError, match="none of the runs"):
+        elsewhere.get(uri + "x", 0)
 
 
 class Broken(Analysis):
