@@ -289,9 +289,11 @@ class _Run:
         return DerivedRun(analysis.send, view.start, about, columns)
 
     def _close(self) -> None:
+        skipped = self._analysis.skipped(self._view.uid)
+        if self._derived is None and skipped and self._view.data_key:
+            self._derived = self._open_derived({})
         if self._derived is None:
             return
-        skipped = self._analysis.skipped(self._view.uid)
         reason = self._failed
         if skipped and not reason:
             reason = f"{skipped} events found the queue full; replay the run to have them"

@@ -4,6 +4,7 @@ from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
 from parfocal.catalog._open import Catalog, open_catalog
 from parfocal.catalog._recover import RecoveredRun, recover
+from parfocal.catalog._remote_frames import remote_frames
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
 from parfocal.catalog._writer import CatalogHealth, CatalogWriter
 from parfocal.catalog._zarr_consolidator import ZarrConsolidator, register_zarr_consolidator
@@ -22,6 +23,7 @@ __all__ = [
     "open_catalog",
     "recover",
     "register_zarr_consolidator",
+    "remote_frames",
     "serve",
     "stop_server",
 ]

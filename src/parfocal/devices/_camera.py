@@ -258,6 +258,8 @@ class Camera(Device):
     def configure(self, d: dict[str, Any]) -> tuple[Any, Any]:
         """Change settings; the frames go on into the same array."""
         self._reconfigured = True
+        if self._array is not None:
+            self._array.documents.allow_new_descriptor()
         return super().configure(d)
 
     def pause(self) -> None:
@@ -283,6 +285,10 @@ class Camera(Device):
         frame = self.source.snap(self.facts.settings.exposure_s + self.timeout_s)
         self.check_frame(frame)
         array = self._ensure_array()
+        if array.documents.is_mixed:
+            raise HardwareError(
+                f"{self.name} was read into two streams of one run by turns; read it into one stream a run"
+            )
         index = array.documents.emitted
         self._store(array, index, frame.pixels, frame.t_s)
 

@@ -46,6 +46,8 @@ class ArrayDocuments:
         self._announced: dict[str, Any] | None = None
         self._last_datum: dict[str, Any] | None = None
         self._emitted = 0
+        self._descriptors: set[str] = set()
+        self._allowed = 1
 
     @property
     def announced(self) -> bool:
@@ -57,8 +59,18 @@ class ArrayDocuments:
         """Number of frames whose datum was emitted; the index of the next frame."""
         if self._last_datum is not None and self._last_datum["descriptor"]:
             self._emitted = self._last_datum["indices"]["stop"]
+            self._descriptors.add(self._last_datum["descriptor"])
             self._last_datum = None
         return self._emitted
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether frames of more streams than one came into this array: their places no longer agree."""
+        return self.emitted > 0 and len(self._descriptors) > self._allowed
+
+    def allow_new_descriptor(self) -> None:
+        """Expect one descriptor more: the camera was configured within the run."""
+        self._allowed += 1
 
     def collect(self, stop: int) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the documents of frames `emitted` to `stop` (not included), the resource first if needed."""

@@ -150,8 +150,10 @@ class StageAxis(Device, PositionerBase):
     def stop(self, *, success: bool = False) -> None:
         """Stop where it is; a move under way fails its status."""
         self._cancel.set()
+        was_moving = self.driver.is_moving(self.axis)
         self.driver.stop(self.axis)
-        self._setpoint_um = self.position
+        if was_moving:  # a RunEngine stops everything at the end, arrived or not
+            self._setpoint_um = self.position
         super().stop(success=success)
 
     def read(self) -> OrderedDict[str, dict[str, Any]]:

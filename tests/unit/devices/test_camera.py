@@ -162,6 +162,21 @@ def test_a_change_of_exposure_in_a_run_goes_on_in_the_same_array(RE, camera, doc
     assert exposures == [0.001, 0.002]
 
 
+def test_two_streams_have_an_array_each_and_turns_between_them_are_refused(RE, camera, documents):
+    def plan(streams):
+        yield from bps.open_run()
+        for stream in streams:
+            yield from bps.trigger_and_read([camera], name=stream)
+        yield from bps.close_run()
+
+    RE(bpp.stage_wrapper(plan(["a", "a", "b", "b"]), [camera]))
+    assert [e["data"]["camera_frame"] for e in documents.of("event")] == [0, 1, 0, 1]
+    assert len(documents.of("stream_resource")) == 2
+    with pytest.raises(FailedStatus) as error:
+        RE(bpp.stage_wrapper(plan(["a", "b", "a", "b"]), [camera]))
+    assert "two streams of one run by turns" in str(error.value.__cause__)
+
+
 def test_a_change_of_shape_in_a_run_is_refused_and_undone(RE, camera, source):
     def plan():
         yield from bps.open_run()

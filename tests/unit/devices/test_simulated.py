@@ -224,13 +224,13 @@ def test_timeout_really_waits():
 
 def test_a_move_takes_its_time_and_arrives():
     core = world({"x": AxisModel(100.0, 0.01, 0.01, encoder_noise_um=0.0)}, realtime=True)
-    core.stage.move("x", 10.0)
-    assert core.stage.is_moving("x")
-    assert core.stage.position_um("x") < 5
     began = time.monotonic()
+    core.stage.move("x", 10.0)
+    early_um, early_s = core.stage.position_um("x"), time.monotonic() - began
+    assert early_um <= 100.0 * early_s + 0.1
     while core.stage.is_moving("x"):
         threading.Event().wait(0.002)
-    assert 0.1 < time.monotonic() - began < 0.5
+    assert time.monotonic() - began > 0.1
     assert core.stage.position_um("x") == pytest.approx(10.0, abs=0.011)
 
 

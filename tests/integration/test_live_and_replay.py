@@ -1,0 +1,213 @@
+"""Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
+
+import bluesky.plan_stubs as bps
+import bluesky.plans as bp
+import bluesky.preprocessors as bpp
+import numpy as np
+import pytest
+from bluesky.utils import Msg, RunEngineInterrupted
+
+from parfocal.callbacks import ANALYSES, Analysis, FocusScores, analysis_named, replay
+from parfocal.catalog import DataFolder, remote_frames, stop_server
+from parfocal.devices import simulated_microscope
+from parfocal.errors import BadInputError
+from parfocal.frames import FrameRing, Frames
+from parfocal.plans import time_lapse, z_burst, z_stack
+from parfocal.session import start_session
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """One session with its catalog: RunEngine, writer, and every analysis we have, live."""
+    folder = DataFolder(tmp_path_factory.mktemp("contract"))
+    session = start_session(folder.root, analyses=[cls for cls, _ in ANALYSES.values()])
+    yield session
+    session.close()
+    stop_server(folder)
+
+
+@pytest.fixture
+def microscope(session):
+    microscope = simulated_microscope("microscope", sample="beads", height_px=64, width_px=64, realtime=False)
+    session.use(microscope)
+    yield microscope
+    microscope.destroy()
+
+
+def tables(run):
+    """Everything a derived run says, but for uids and times; of a repeated event, the last."""
+    said = {}
+    for stream in run:
+        data = run[stream].read()
+        columns = {str(k): np.asarray(data[k]) for k in data}
+        rows = columns.get("raw_seq_num", np.arange(len(next(iter(columns.values())))))
+        last = sorted({int(seq_num): row for row, seq_num in enumerate(rows)}.values())
+        said[stream] = {k: repr(v[last].tolist()) for k, v in columns.items() if k != "time" and k[:3] != "ts_"}
+    return said
+
+
+def start_of(run):
+    return run.metadata["start"]["parfocal"]
+
+
+def repeated(microscope):
+    """A stack in which one event is repeated: paused between save and the next checkpoint."""
+    camera, z = microscope.camera, microscope.xyz.z
+    yield from bps.open_run({"plan_name": "repeated", "parfocal": {"camera": "camera", "axes": {"z": "stage_z"}}})
+    for n, z_um in enumerate(np.linspace(-2, 2, 7)):
+        yield Msg("checkpoint")
+        yield from bps.mv(z, z_um)
+        yield from bps.trigger_and_read([camera, z])
+        if n == 3:
+            yield from bps.pause()
+    yield from bps.close_run()
+
+
+RUNS = {
+    "stack": lambda m: z_stack(m, 2, 0.5),
+    "time-lapse": lambda m: time_lapse(m, 2, 0.0, 1, 0.5, positions_um=[[0, 0], [20, 0]]),
+    "burst": lambda m: z_burst(m, 2, 0.5),
+    "plain bp.scan": lambda m: bp.scan([m.camera], m.xyz.z, -1, 1, 7),
+    "repeated event": lambda m: bpp.stage_wrapper(repeated(m), [m.camera]),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("name", ANALYSES)
+def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
+    try:
+        session.RE(RUNS[kind](microscope))
+    except RunEngineInterrupted:
+        session.RE.resume()
+    assert session.drain(60)
+    uid = session.catalog.raw[-1].metadata["start"]["uid"]
+    (live,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == name]
+    (done,) = replay([uid], name, catalog=session.catalog, writer=session.writer, if_done="supersede")
+    assert done.status == "done", done.reason
+    assert session.writer.drain(60)
+    again = session.catalog.run(done.derived_uid)
+    assert tables(live) == tables(again)
+    assert tables(live), "an analysis that says nothing proves nothing"
+    different = {k for k in start_of(live) if start_of(live)[k] != start_of(again).get(k)}
+    assert different == {"mode"}
+    assert start_of(again)["supersedes"] == live.metadata["start"]["uid"]
+    assert live.metadata["stop"]["parfocal"] == again.metadata["stop"]["parfocal"]
+
+
+def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
+    with pytest.raises(RunEngineInterrupted):
+        session.RE(RUNS["repeated event"](microscope))
+    session.RE.resume()
+    session.drain(60)
+    run = session.catalog.raw[-1]
+    frames = np.asarray(run["primary"].read()["camera_frame"]).tolist()
+    assert frames == list(range(8)), "both frames are kept, and the stream reads"
+    (analysis,) = session.catalog.analyses_of(run)
+    assert np.asarray(analysis["stacks"].read()["n_planes"]).tolist() == [7]
+
+
+def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):
+    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    session.drain(60)
+    (again,) = replay([uid], "focus_scores", catalog=session.catalog)
+    assert again.status == "skipped"
+    (other,) = replay([uid], "focus_scores", {"score": "brenner"}, catalog=session.catalog)
+    assert other.status == "done"
+    (same,) = replay([uid], "focus_scores", {"score": "brenner"}, catalog=session.catalog)
+    assert (same.status, same.derived_uid) == ("skipped", other.derived_uid)
+    found = session.catalog.runs(analysis="focus_scores", parameters={"score": "brenner"})
+    assert other.derived_uid in set(found["uid"])
+    assert session.catalog.raw_of(other.derived_uid).metadata["start"]["uid"] == uid
+
+
+def test_frames_come_from_memory_from_disk_and_through_the_server_alike(session, microscope):
+    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    session.drain(60)
+    uri = next(d["uri"] for n, d in session.catalog.documents(uid) if n == "stream_resource")
+    memory = microscope.camera.ring.get(uri, 3)
+    disk = Frames(FrameRing(1)).read(uri, 3)
+    elsewhere = Frames(FrameRing(1), remote=remote_frames(session.catalog, uid))
+    elsewhere._store = lambda *_: (_ for _ in ()).throw(OSError("not on this machine"))
+    assert np.array_equal(memory, disk)
+    assert np.array_equal(memory, elsewhere.get(uri, 3))
+    with pytest.raises(BadInputError, match="none of the runs"):
+        elsewhere.get(uri + "x", 0)
+
+
+class Broken(Analysis):
+    """Its science raises at the third frame."""
+
+    name, version = "broken", "1"
+
+    def open(self, run):
+        return self
+
+    columns = {"rows": {"mean": {"dtype": "number", "shape": []}}}  # noqa: RUF012
+    verdict = ""
+
+    def frame(self, frame):
+        if frame.seq_num == 3:
+            raise ValueError("no such thing\nas a third frame")
+        yield "rows", {"mean": float(frame.pixels.mean())}
+
+    def finish(self):
+        return ()
+
+
+def test_an_exception_in_an_analysis_is_recorded_and_never_touches_the_plan(session, microscope):
+    broken = Broken(emit=session.writer)
+    token = session.RE.subscribe(broken)
+    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    session.RE.unsubscribe(token)
+    assert broken.close()
+    session.drain(60)
+    assert session.catalog.run(uid).metadata["stop"]["exit_status"] == "success"
+    (derived,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "broken"]
+    stop = derived.metadata["stop"]
+    assert (stop["exit_status"], stop["reason"]) == ("fail", "ValueError: no such thing")
+    assert len(derived["rows"].read()["mean"]) == 2
+
+
+def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
+    emitted = []
+    slow = FocusScores(emit=lambda name, doc: emitted.append((name, doc)), queue_size=3)
+    (uid,) = session.RE(z_stack(microscope, 2, 0.5))
+    session.drain(60)
+    documents = list(session.catalog.documents(uid))
+    with slow._changed:  # the worker cannot take a document while they come
+        for name, doc in documents:
+            slow(name, doc)
+    slow.close()
+    stop = [doc for name, doc in emitted if name == "stop"]
+    assert stop
+    assert stop[0]["exit_status"] == "fail"
+    assert "found the queue full; replay the run" in stop[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "words"),
+    [
+        ("fokus", {}, "there are: focus_scores"),
+        ("focus_scores", {"scor": 1}, "there are: score, noise"),
+        ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
+        ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),
+    ],
+)
+def test_an_unknown_analysis_or_parameter_is_refused(name, parameters, words):
+    with pytest.raises(BadInputError, match=words):
+        analysis_named(name, parameters)
+
+
+def test_many_runs_on_a_dask_cluster_give_what_one_process_gives(session, microscope):
+    distributed = pytest.importorskip("distributed")
+    uids = [session.RE(z_stack(microscope, 1, 0.5))[0] for _ in range(2)]
+    session.drain(60)
+    parameters = {"score": "vollath_f4"}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        done = replay(
+            uids, "focus_scores", parameters, catalog=session.catalog, scheduler=cluster.scheduler_address
+        )
+    assert [d.status for d in done] == ["done", "done"]
+    here = replay(uids, "focus_scores", parameters, catalog=session.catalog, if_done="supersede")
+    for there, ours in zip(done, here, strict=True):
+        assert tables(session.catalog.run(there.derived_uid)) == tables(session.catalog.run(ours.derived_uid))
