@@ -13,7 +13,7 @@ from tiled.queries import Key
 from parfocal.callbacks._analysis import Analysis
 from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks.focus import FocusParameters, FocusScores
-from parfocal.catalog import Catalog, CatalogWriter, open_catalog
+from parfocal.catalog import Catalog, CatalogWriter, open_catalog, remote_frames
 from parfocal.errors import BadInputError, CatalogError
 from parfocal.frames import FrameRing, Frames
 
@@ -178,7 +178,9 @@ def _replay_one(
         if writer is not None:
             writer(name, doc)
 
-    analysis = make(emit=emit, frames=Frames(FrameRing(1)), mode="replay", overflow="wait")
+    # Found on this machine's disk, or else asked of the server.
+    frames = Frames(FrameRing(1), remote_frames(catalog, documents))
+    analysis = make(emit=emit, frames=frames, mode="replay", overflow="wait")
     try:
         target = _target(documents, analysis)
         if target is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.catalog._live_order import NamedDocument
 from parfocal.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 _MOST_OPEN = 32
 
 
-def remote_frames(catalog: Catalog, *runs: str | int | BlueskyRun) -> Callable[[str, int], NDArray[np.generic]]:
+def remote_frames(
+    catalog: Catalog, *runs: str | int | BlueskyRun | list[NamedDocument]
+) -> Callable[[str, int], NDArray[np.generic]]:
     """Return the last resort of `Frames(remote=...)`: frames of these runs through the Tiled client.
 
     About 200 ms a frame of 2048x2048, where the local Zarr takes a few: for people at another machine.
@@ -29,7 +32,8 @@ def remote_frames(catalog: Catalog, *runs: str | int | BlueskyRun) -> Callable[[
     catalog
         Where the runs are.
     runs
-        Uids or their beginnings, or run clients; the arrays of others are not known.
+        Uids or their beginnings, run clients, or the documents of a run where they are at hand; the arrays of
+        others are not known.
 
     Returns
     -------
@@ -41,7 +45,7 @@ def remote_frames(catalog: Catalog, *runs: str | int | BlueskyRun) -> Callable[[
         streams: dict[str, str] = {}
         keys: dict[str, str] = {}
         uid = ""
-        for name, doc in catalog.documents(catalog.run(which)):
+        for name, doc in which if isinstance(which, list) else catalog.documents(catalog.run(which)):
             if name == "start":
                 uid = doc["uid"]
             elif name == "descriptor":
