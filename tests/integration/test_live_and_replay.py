@@ -198,12 +198,16 @@ def test_an_unknown_analysis_or_parameter_is_refused(name, parameters, words):
         analysis_named(name, parameters)
 
 
-def test_many_runs_on_a_dask_cluster_give_what_one_process_gives(session, microscope):
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [False, True])
+def test_many_runs_on_a_dask_cluster_give_what_one_process_gives(session, microscope, processes):
     distributed = pytest.importorskip("distributed")
     uids = [session.RE(z_stack(microscope, 1, 0.5))[0] for _ in range(2)]
     session.drain(60)
-    parameters = {"score": "vollath_f4"}
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+    parameters = {"score": "vollath_f4", "log_sigma_px": 1.0 + processes}
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=processes, dashboard_address=":0"
+    ) as cluster:
         done = replay(
             uids, "focus_scores", parameters, catalog=session.catalog, scheduler=cluster.scheduler_address
         )

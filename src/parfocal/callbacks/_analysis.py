@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -24,6 +25,7 @@ from parfocal.callbacks._derived_run import DerivedRun
 from parfocal.callbacks._run_view import RunView
 from parfocal.frames import Frame, Frames, give_way
 
+_LOG = logging.getLogger(__name__)
 Emit = Callable[[str, dict[str, Any]], Any]
 Overflow = Literal["skip", "wait"]
 Mode = Literal["live", "replay"]
@@ -175,6 +177,8 @@ class Analysis(ABC):
                 self._changed.notify_all()
             try:
                 self._handle(name, doc)
+            except Exception:  # a document of a form we do not know must not end the worker
+                _LOG.exception("analysis %s could not take a %s document", self.name, name)
             finally:
                 with self._changed:
                     self._busy = False
