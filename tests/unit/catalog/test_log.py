@@ -120,7 +120,7 @@ def test_a_log_is_being_written_until_released_or_its_process_is_gone(tmp_path):
 
 
 def test_no_uid_leads_out_of_the_folder(tmp_path):
-    for uid in ("../../etc/passwd", "/root/a", "a" * 500, "", ".."):
+    for uid in ("../../etc/passwd", "/abs/a", "a" * 500, "", ".."):
         assert log_path(tmp_path, uid).parent == tmp_path
         assert len(log_path(tmp_path, uid).name) < 100
 
