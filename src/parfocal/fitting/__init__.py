@@ -1,5 +1,6 @@
 """PSF fits, bounds and the defocus model."""
 
-from parfocal.fitting._defocus_model import DefocusModel, WidthCurve
+from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, ZCorrection
+from parfocal.fitting._fit_defocus import DefocusFit, WidthSamples, fit_defocus
 
-__all__ = ["DefocusModel", "WidthCurve"]
+__all__ = ["DefocusFit", "DefocusModel", "WidthCurve", "WidthSamples", "ZCorrection", "fit_defocus"]
