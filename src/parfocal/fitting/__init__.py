@@ -1,8 +1,20 @@
 """PSF fits, bounds, the defocus model and its calibration."""
 
+from parfocal.fitting._calibrate import calibrate, calibrate_steps
+from parfocal.fitting._calibration import (
+    Calibration,
+    CalibrationKind,
+    DevianceBaseline,
+    Hysteresis,
+    Issue,
+    check_applies,
+    corrected,
+    next_sweep,
+)
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, ZCorrection
 from parfocal.fitting._find_beads import cut_rois, find_beads
 from parfocal.fitting._fit_defocus import DefocusFit, WidthSamples, fit_defocus
+from parfocal.fitting._gates import CalibrationGates
 from parfocal.fitting._moments import Moments, moments_error, spot_moments
 from parfocal.fitting._optics_facts import OpticsFacts
 from parfocal.fitting._psf_depth import ZEstimate, ZEstimates, estimate_z, estimate_zs
@@ -23,10 +35,16 @@ from parfocal.fitting._theta_line import ThetaLine, theta_line
 from parfocal.fitting._vote import Vote, bead_offsets, vote_z
 
 __all__ = [
+    "Calibration",
+    "CalibrationGates",
+    "CalibrationKind",
     "DefocusFit",
     "DefocusModel",
+    "DevianceBaseline",
     "ExpectedSlope",
     "FitKind",
+    "Hysteresis",
+    "Issue",
     "LinearSignal",
     "Moments",
     "OpticsFacts",
@@ -47,6 +65,10 @@ __all__ = [
     "ZEstimate",
     "ZEstimates",
     "bead_offsets",
+    "calibrate",
+    "calibrate_steps",
+    "check_applies",
+    "corrected",
     "cut_rois",
     "estimate_z",
     "estimate_zs",
@@ -58,6 +80,7 @@ __all__ = [
     "has_expected_slope",
     "measure_steps",
     "moments_error",
+    "next_sweep",
     "spot_moments",
     "theta_line",
     "vote_z",
