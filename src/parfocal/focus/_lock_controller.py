@@ -103,7 +103,7 @@ class LockController:
         self._setpoint_um = self._setpoint_se_um = math.nan
         self._under_way = CommandsUnderWay(s.latency_frames)
         self._setpoints = CommandsUnderWay(s.latency_frames)
-        self._filter = DriftFilter(s.walk_um_per_frame, s.rate_share, s.walk_memory_frames)
+        self._filter = DriftFilter(s.walk_um_per_frame, s.noise_factor, s.rate_share, s.walk_memory_frames)
         self._runaway = Runaway(s.runaway_slope, s.runaway_sigma)
         self._probe = SignProbe(s)
         self._mean = MeanOfGoodFrames(s.setpoint_frames)

@@ -22,6 +22,9 @@ class LockSettings:
         next frame is already exposed at the new place. A fraction is the share of an exposure before the move.
     walk_um_per_frame : float or None
         Random walk of the focus from frame to frame, um (`kalman`); None estimates it while running.
+    noise_factor : float or None
+        By how much the noise of measurements exceeds the standard errors of their fits (`kalman`); None estimates
+        it while running.
     rate_share : float
         How much the drift rate changes each frame, as a share of the walk (`kalman`).
     walk_memory_frames : float
@@ -138,6 +141,7 @@ class LockSettings:
     law: Literal["kalman", "pi"] = "kalman"
     latency_frames: float = 1.0
     walk_um_per_frame: float | None = None
+    noise_factor: float | None = None
     rate_share: float = 0.01
     walk_memory_frames: float = 900.0
     kp: float = 0.6
@@ -284,7 +288,7 @@ _NOT_NEGATIVE = (
     "fwhm_min_px", "edge_margin_px", "domain_margin_um", "search_passes", "min_cal_q_span",
     "min_cal_usable_half_range_um", "min_cal_slope_per_um", "track_deadband_px", "roi_expand_max_px",
 )  # fmt: skip
-_OPTIONAL_POSITIVE = ("walk_um_per_frame", "max_slew_rate_um_per_s", "max_abs_excursion_um")
+_OPTIONAL_POSITIVE = ("walk_um_per_frame", "noise_factor", "max_slew_rate_um_per_s", "max_abs_excursion_um")
 _SHARES = (
     "min_confidence_scale", "min_roi_intensity_fraction", "detection_pass_threshold", "runaway_slope",
     "track_gain",
