@@ -42,12 +42,17 @@ class OpticsTold:
 
 @dataclass
 class _Sequence:
-    """A sequence under way; frame times are counted from `start_s`."""
+    """A sequence under way.
 
-    start_s: float
+    The camera counts time from a moment within the call that starts it, which may take a second for its buffers:
+    `zero_s` begins as the end of that call, and comes down where a frame arrived sooner than it then could have.
+    """
+
+    zero_s: float
     n_frames: int | None
     z_um: Sequence[float] | None
     fetched: int = 0
+    end_s: float = 0.0
 
 
 class MicroManagerCamera:
@@ -168,13 +173,13 @@ class MicroManagerCamera:
                 core.waitForDevice(focus)
                 core.loadStageSequence(focus, list(z_um))
                 core.startStageSequence(focus)
-            start_s = clock_s()
-            self._sequence = _Sequence(start_s, n_frames, z_um)
+            self._sequence = sequence = _Sequence(clock_s(), n_frames, z_um)
             # A counted burst ends with its first lost frame. An endless one goes on with the newest.
             if n_frames is not None:
                 core.startSequenceAcquisition(n_frames, 0.0, True)
             else:
                 core.startContinuousSequenceAcquisition(0.0)
+            sequence.zero_s = clock_s()
 
     def next_frame(self, timeout_s: float) -> CapturedFrame:
         """Return the next frame of the sequence."""
@@ -342,7 +347,12 @@ class MicroManagerCamera:
         now_s = clock_s()
         number = int(metadata.get("ImageNumber", sequence.fetched))
         elapsed_ms = metadata.get("ElapsedTime-ms")
-        end_s = now_s if elapsed_ms is None else min(sequence.start_s + float(elapsed_ms) / 1000, now_s)
+        end_s = now_s
+        if elapsed_ms is not None:
+            elapsed_s = float(elapsed_ms) / 1000
+            sequence.zero_s = min(sequence.zero_s, now_s - elapsed_s)
+            end_s = sequence.zero_s + elapsed_s
+        end_s = sequence.end_s = max(end_s, sequence.end_s)
         dropped = max(0, number - sequence.fetched)
         sequence.fetched = max(number, sequence.fetched) + 1
         planes = sequence.z_um
