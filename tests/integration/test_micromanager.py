@@ -264,7 +264,7 @@ def test_a_camera_that_runs_for_a_lock_serves_plans_and_lets_the_stage_move(RE, 
         RE(z_stack(microscope, 2.0, 1.0))
         got = [every.next(5) for _ in range(20)]
         assert camera.feed.is_running
-    assert len(documents.of("event")) == 3
+    assert len(documents.of("event")) == 5
     assert [fed.number for fed in got] == list(range(20))
     assert np.all(np.diff([fed.t_s for fed in got]) > 0)
     assert not camera.feed.is_running

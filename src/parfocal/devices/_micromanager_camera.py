@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.devices._device_clock import DeviceClock
 from parfocal.devices._micromanager_core import in_one_line
 from parfocal.devices._owner import Owner
 from parfocal.errors import BadInputError, HardwareError
@@ -42,17 +43,12 @@ class OpticsTold:
 
 @dataclass
 class _Sequence:
-    """A sequence under way.
+    """A sequence under way."""
 
-    The camera counts time from a moment within the call that starts it, which may take a second for its buffers:
-    `zero_s` begins as the end of that call, and comes down where a frame arrived sooner than it then could have.
-    """
-
-    zero_s: float
+    clock: DeviceClock
     n_frames: int | None
     z_um: Sequence[float] | None
     fetched: int = 0
-    end_s: float = 0.0
 
 
 class MicroManagerCamera:
@@ -173,13 +169,14 @@ class MicroManagerCamera:
                 core.waitForDevice(focus)
                 core.loadStageSequence(focus, list(z_um))
                 core.startStageSequence(focus)
-            self._sequence = sequence = _Sequence(clock_s(), n_frames, z_um)
+            self._sequence = sequence = _Sequence(DeviceClock(), n_frames, z_um)
             # A counted burst ends with its first lost frame. An endless one goes on with the newest.
             if n_frames is not None:
                 core.startSequenceAcquisition(n_frames, 0.0, True)
             else:
                 core.startContinuousSequenceAcquisition(0.0)
-            sequence.zero_s = clock_s()
+            # The camera counts time from within the call that starts it, which may take a second for buffers.
+            sequence.clock = DeviceClock(clock_s())
 
     def next_frame(self, timeout_s: float) -> CapturedFrame:
         """Return the next frame of the sequence."""
@@ -347,12 +344,7 @@ class MicroManagerCamera:
         now_s = clock_s()
         number = int(metadata.get("ImageNumber", sequence.fetched))
         elapsed_ms = metadata.get("ElapsedTime-ms")
-        end_s = now_s
-        if elapsed_ms is not None:
-            elapsed_s = float(elapsed_ms) / 1000
-            sequence.zero_s = min(sequence.zero_s, now_s - elapsed_s)
-            end_s = sequence.zero_s + elapsed_s
-        end_s = sequence.end_s = max(end_s, sequence.end_s)
+        end_s = now_s if elapsed_ms is None else sequence.clock.ready_s(float(elapsed_ms) / 1000, now_s)
         dropped = max(0, number - sequence.fetched)
         sequence.fetched = max(number, sequence.fetched) + 1
         planes = sequence.z_um
