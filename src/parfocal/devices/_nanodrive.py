@@ -182,7 +182,7 @@ class MadlibDrive:
             handle = int(library.MCL_InitHandleOrGetExisting())
             if handle <= 0:
                 raise HardwareError(
-                    "mcl stage: no Nano-Drive could be opened; check cable, power, and whether another program has it"
+                    "mcl stage: no Nano-Drive could be opened; check cable and power; does another program have it?"
                 )
             self._handle = handle
         else:
