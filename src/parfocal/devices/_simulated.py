@@ -164,6 +164,8 @@ class SimulatedStage:
     Not in real time, asking whether an axis moves lets it arrive.
     """
 
+    backend = "simulated"
+
     def __init__(self, core: SimulatedMicroscopeCore) -> None:
         self._core = core
         self._stalls: set[str] = set()

@@ -97,6 +97,10 @@ class SimulatedCamera:
                 )
         self._settings = settings
 
+    def now_s(self) -> float:
+        """Return the present time on the clock of the frames: the world's own, where it is not in real time."""
+        return self._core.utc_s(self._core.now_s())
+
     def snap(self, timeout_s: float) -> CapturedFrame:
         """Take one frame, exposed from now on."""
         if self._sequence is not None:

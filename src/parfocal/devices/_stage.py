@@ -178,7 +178,7 @@ class StageAxis(Device, PositionerBase):
         return described
 
     def read_configuration(self) -> OrderedDict[str, dict[str, Any]]:
-        """Return velocity, settling and limits."""
+        """Return velocity, settling and limits, and what kind of stage it is."""
         now = time.time()
         low, high = self.limits_um if self.limits_um is not None else (float("-inf"), float("inf"))
         values = {
@@ -186,24 +186,25 @@ class StageAxis(Device, PositionerBase):
             "settle_s": self.settle_s,
             "low_limit_um": low,
             "high_limit_um": high,
+            "backend": str(getattr(self.driver, "backend", type(self.driver).__name__)),
         }
         return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
 
     def describe_configuration(self) -> OrderedDict[str, dict[str, Any]]:
-        """Describe velocity, settling and limits."""
+        """Describe velocity, settling and limits, and what kind of stage it is."""
         units = {
             "velocity_um_per_s": "um/s",
             "settle_s": "s",
             "low_limit_um": "um",
             "high_limit_um": "um",
         }
-        return OrderedDict(
-            (
-                f"{self.name}_{key}",
-                {"source": f"parfocal:{self.axis}", "dtype": "number", "shape": [], "units": unit},
-            )
+        source = f"parfocal:{self.axis}"
+        described: OrderedDict[str, dict[str, Any]] = OrderedDict(
+            (f"{self.name}_{key}", {"source": source, "dtype": "number", "shape": [], "units": unit})
             for key, unit in units.items()
         )
+        described[f"{self.name}_backend"] = {"source": source, "dtype": "string", "shape": []}
+        return described
 
     @property
     def hints(self) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import PchipInterpolator
 
 from parfocal.errors import BadInputError
 
@@ -55,6 +57,60 @@ class WidthCurve:
         growth = x * (2 + x * (3 * self.a + x * 4 * self.b))
         return self.sigma0_px**2 * growth / (2 * self.depth_um * self.width_px(z_um))
 
+    def gradient(self, z_um: ArrayLike) -> NDArray[np.float64]:
+        """Return d sigma / d (sigma0_px, center_um, depth_um, a, b) at each z, shape (n, 5)."""
+        x = (np.atleast_1d(np.asarray(z_um, dtype=np.float64)) - self.center_um) / self.depth_um
+        width, slope = self.width_px(np.atleast_1d(z_um)), self.slope_px_per_um(np.atleast_1d(z_um))
+        scale = self.sigma0_px**2 / (2 * width)
+        return np.stack([width / self.sigma0_px, -slope, -slope * x, scale * x**3, scale * x**4], axis=-1)
+
+    def square_of(self, span_um: float) -> NDArray[np.float64]:
+        """Return the coefficients of sigma² as a polynomial of z / span, lowest order first."""
+        x = np.polynomial.Polynomial([-self.center_um / self.depth_um, span_um / self.depth_um])
+        square = self.sigma0_px**2 * (1 + x**2 + self.a * x**3 + self.b * x**4)
+        coefficients = np.zeros(5)
+        coefficients[: square.coef.size] = square.coef
+        return coefficients
+
+
+@dataclass(frozen=True)
+class ZCorrection:
+    """From z that the model says to z that the stage said, learnt in a sweep; the identity plus a shift outside.
+
+    No real spot is a Gaussian, so widths that fit best over a whole sweep are wrong by some nanometres
+    here and there, the same way in every frame. A smooth monotone curve takes that out.
+
+    Parameters
+    ----------
+    model_um, stage_um : tuple of float
+        Nodes, both growing, um.
+    """
+
+    model_um: tuple[float, ...]
+    stage_um: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        grows = all(np.all(np.diff(nodes) > 0) for nodes in (self.model_um, self.stage_um))
+        if len(self.model_um) != len(self.stage_um) or len(self.model_um) < 2 or not grows:
+            raise BadInputError("z correction: expected as many model_um as stage_um, 2 or more, both growing")
+
+    def z_um(self, z_um: ArrayLike) -> NDArray[np.float64]:
+        """Return the stage's z of a model's z, um."""
+        z = np.asarray(z_um, dtype=np.float64)
+        low, high = self.model_um[0], self.model_um[-1]
+        inside = np.clip(z, low, high)
+        return np.asarray(self._curve(inside) + (z - inside), dtype=np.float64)
+
+    def slope(self, z_um: ArrayLike) -> NDArray[np.float64]:
+        """Return d stage / d model: standard errors are multiplied by it."""
+        z = np.asarray(z_um, dtype=np.float64)
+        within = (z >= self.model_um[0]) & (z <= self.model_um[-1])
+        return np.where(within, self._curve.derivative()(np.clip(z, self.model_um[0], self.model_um[-1])), 1.0)
+
+    @cached_property
+    def _curve(self) -> PchipInterpolator:
+        return PchipInterpolator(self.model_um, self.stage_um)
+
 
 @dataclass(frozen=True)
 class DefocusModel:
@@ -74,6 +130,10 @@ class DefocusModel:
         Where q = ln(sigma_x / sigma_y) is monotone and calibrated; z outside is not to be trusted.
     pixel_size_um : float
         Of the camera that was calibrated, at the sample.
+    covariance : ndarray of shape (10, 10), optional
+        Of `coefficients().ravel()`, as the sweep left them uncertain; None where unknown.
+    correction : ZCorrection, optional
+        What a direct-z estimate is passed through; see `corrected_um`.
     """
 
     x: WidthCurve
@@ -81,6 +141,8 @@ class DefocusModel:
     theta_rad: float
     usable_um: tuple[float, float]
     pixel_size_um: float
+    covariance: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    correction: ZCorrection | None = field(default=None, repr=False)
 
     def widths_px(self, z_um: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return sigma_x and sigma_y at z, px."""
@@ -94,3 +156,116 @@ class DefocusModel:
     def coefficients(self) -> NDArray[np.float64]:
         """Return the curves as a (2, 5) array, for kernels: sigma0_px, center_um, depth_um, a, b of x, then y."""
         return np.array([[c.sigma0_px, c.center_um, c.depth_um, c.a, c.b] for c in (self.x, self.y)])
+
+    def q_slope_per_um(self, z_um: ArrayLike) -> NDArray[np.float64]:
+        """Return dq / dz, 1/um."""
+        sigma_x_px, sigma_y_px = self.widths_px(z_um)
+        return self.x.slope_px_per_um(z_um) / sigma_x_px - self.y.slope_px_per_um(z_um) / sigma_y_px
+
+    def corrected_um(self, z_um: ArrayLike) -> NDArray[np.float64]:
+        """Return a direct-z estimate with the correction learnt in the sweep, um; unchanged without one."""
+        return np.asarray(z_um, dtype=np.float64) if self.correction is None else self.correction.z_um(z_um)
+
+    def z_of_q(self, q: ArrayLike) -> NDArray[np.float64]:
+        """Return z by the monotone cubic through 1024 nodes of q(z), um; NaN outside the usable range."""
+        return np.asarray(self._inverse(np.asarray(q, dtype=np.float64)), dtype=np.float64)
+
+    def z_of_q_analytic(self, q: float) -> float:
+        """Return z as a root of the quartic exp(2 q) sigma_y(z)² = sigma_x(z)², um; NaN where none is usable.
+
+        Of the real roots (|Im| below 1e-7 (1 + |Re|): exact tests drop some) in the usable range, the one
+        nearest to focus.
+        """
+        span, numerator, denominator = self._quartics
+        low, high = self.usable_um
+        ratio = np.exp(2 * q)
+        poly = numerator - ratio * denominator
+        lead = np.flatnonzero(np.abs(poly) > 1e-13 * np.abs(poly).max())
+        if lead.size == 0 or not np.isfinite(ratio):
+            return float("nan")
+        roots = _roots(poly[: lead[-1] + 1])
+        real = roots.real[np.abs(roots.imag) < 1e-7 * (1 + np.abs(roots.real))] * span
+        tolerance = 1e-7 * (high - low)
+        inside = real[(real >= low - tolerance) & (real <= high + tolerance)]
+        return float(inside[np.argmin(np.abs(inside))]) if inside.size else float("nan")
+
+    def calibration_sd_um(self, z_um: ArrayLike) -> NDArray[np.float64]:
+        """Return how well z is known for the calibration's own uncertainty, um; NaN without a covariance.
+
+        sqrt((dz/dp)' Cov (dz/dp)) of a direct-z estimate at z, in which each width counts by its photon bound
+        sigma² / 2N (N drops out), relative to focus at 0, which is where the same errors put it. Systematic:
+        more frames do not lower it.
+        """
+        z = np.atleast_1d(np.asarray(z_um, dtype=np.float64))
+        if self.covariance is None:
+            return np.full(np.shape(z_um), np.nan)
+        shift = self._z_gradient(z) - self._z_gradient(np.zeros(1))
+        variance = np.einsum("ni,ij,nj->n", shift, self.covariance, shift)
+        return np.sqrt(np.maximum(variance, 0)).reshape(np.shape(z_um))
+
+    @cached_property
+    def _inverse(self) -> PchipInterpolator:
+        z = np.linspace(*self.usable_um, 1024)
+        q = self.q(z)
+        order = slice(None) if q[-1] > q[0] else slice(None, None, -1)
+        q, z = q[order], z[order]
+        if not np.all(np.diff(q) > 0):
+            raise BadInputError(
+                f"defocus model: sigma_x / sigma_y is not monotone over {self.usable_um} um; give a shorter usable_um"
+            )
+        return PchipInterpolator(q, z, extrapolate=False)
+
+    @cached_property
+    def _quartics(self) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """The squares of both widths as polynomials of z / span, lowest order first."""
+        span = max(self.x.depth_um, self.y.depth_um)
+        return span, self.x.square_of(span), self.y.square_of(span)
+
+    def _z_gradient(self, z_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return dz / d coefficients of a direct-z estimate at z, shape (n, 10)."""
+        weights = [1 / np.square(w) for w in self.widths_px(z_um)]
+        slopes = [c.slope_px_per_um(z_um) for c in (self.x, self.y)]
+        information = sum(w * s * s for w, s in zip(weights, slopes))
+        parts = [
+            (-(w * s) / information)[:, np.newaxis] * c.gradient(z_um)
+            for w, s, c in zip(weights, slopes, (self.x, self.y))
+        ]
+        return np.concatenate(parts, axis=1)
+
+
+def usable_range(x: WidthCurve, y: WidthCurve, swept_um: tuple[float, float]) -> tuple[float, float]:
+    """Return where q is monotone around 0, limited to where it was swept, um.
+
+    The ends are the stationary points of q nearest to 0, roots of X'Y - XY' with X and Y the squares of the
+    widths: the one polynomial of degree 7 or less. Where the curves are not positive, the range ends too.
+    """
+    span = max(x.depth_um, y.depth_um)
+    big_x, big_y = (np.polynomial.Polynomial(curve.square_of(span)) for curve in (x, y))
+    stationary = _real_roots((big_x.deriv() * big_y - big_x * big_y.deriv()).coef) * span
+    zeros = np.concatenate([_real_roots(big_x.coef), _real_roots(big_y.coef)]) * span
+    ends = np.concatenate([stationary, zeros])
+    # a root of even order (a flat spot) is no turn, yet there q says nothing: it ends the range as well
+    low = max(swept_um[0], float(np.max(ends[ends < 0], initial=-np.inf)))
+    high = min(swept_um[1], float(np.min(ends[ends > 0], initial=np.inf)))
+    # just inside the turn, where q still grows by more than rounding
+    shrink = 1e-4 * (high - low)
+    return (low + (low > swept_um[0]) * shrink, high - (high < swept_um[1]) * shrink)
+
+
+def _real_roots(poly: NDArray[np.float64]) -> NDArray[np.float64]:
+    lead = np.flatnonzero(np.abs(poly) > 1e-13 * np.abs(poly).max(initial=0))
+    if lead.size == 0 or lead[-1] == 0:
+        return np.empty(0)
+    roots = _roots(poly[: lead[-1] + 1])
+    return roots.real[np.abs(roots.imag) < 1e-7 * (1 + np.abs(roots.real))]
+
+
+def _roots(poly: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return the roots of a polynomial, lowest order first, as eigenvalues of its companion matrix."""
+    degree = poly.size - 1
+    if degree < 1:
+        return np.empty(0, np.complex128)
+    companion = np.zeros((degree, degree))
+    companion[np.arange(1, degree), np.arange(degree - 1)] = 1
+    companion[:, -1] = -poly[:-1] / poly[-1]
+    return np.linalg.eigvals(companion).astype(np.complex128, copy=False)
