@@ -11,6 +11,7 @@ from parfocal.fitting._calibration import (
     corrected,
     next_sweep,
 )
+from parfocal.fitting._calibration_json import calibration_from_json, calibration_hash, calibration_to_json
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, ZCorrection
 from parfocal.fitting._find_beads import cut_rois, find_beads
 from parfocal.fitting._fit_defocus import DefocusFit, WidthSamples, fit_defocus
@@ -32,6 +33,14 @@ from parfocal.fitting._signal_models import (
 )
 from parfocal.fitting._step_fits import StepFits, measure_steps
 from parfocal.fitting._sweep import Sweep, SweepSettings
+from parfocal.fitting._sweep_csv import (
+    EllipticityConvention,
+    facts_from_meta,
+    meta_from_json,
+    sweep_from_csv,
+    sweep_meta,
+    sweep_to_csv,
+)
 from parfocal.fitting._theta_line import ThetaLine, theta_line
 from parfocal.fitting._vote import Vote, bead_offsets, vote_z
 
@@ -42,6 +51,7 @@ __all__ = [
     "DefocusFit",
     "DefocusModel",
     "DevianceBaseline",
+    "EllipticityConvention",
     "ExpectedSlope",
     "FitKind",
     "Hysteresis",
@@ -68,6 +78,9 @@ __all__ = [
     "bead_offsets",
     "calibrate",
     "calibrate_steps",
+    "calibration_from_json",
+    "calibration_hash",
+    "calibration_to_json",
     "check_applies",
     "corrected",
     "crlb_psf",
@@ -75,6 +88,7 @@ __all__ = [
     "cut_rois",
     "estimate_z",
     "estimate_zs",
+    "facts_from_meta",
     "find_beads",
     "fit_defocus",
     "fit_psf",
@@ -82,10 +96,14 @@ __all__ = [
     "fit_signal_model",
     "has_expected_slope",
     "measure_steps",
+    "meta_from_json",
     "moments_error",
     "next_sweep",
     "spot_image",
     "spot_moments",
+    "sweep_from_csv",
+    "sweep_meta",
+    "sweep_to_csv",
     "theta_line",
     "vote_z",
 ]

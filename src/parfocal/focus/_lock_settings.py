@@ -81,10 +81,12 @@ class LockSettings:
         Brightest pixel over saturation, at most.
     min_photons, min_roi_intensity_fraction : float
         Fewest photoelectrons of the spot, outright and as a share of their running mean.
+    max_roi_intensity_fraction : float
+        Most of them, as a share of their running mean: another spot shines in.
     max_z_se_um : float
         Largest standard error of a measurement, um.
     max_excess_deviance : float
-        How much worse than at engage a fit may be, in standard deviations of its deviance.
+        How much worse than usual a fit may be, in standard deviations of its deviance.
     fwhm_min_px, fwhm_max_px, ellipticity_min, ellipticity_max : float
         Plausible widths (geometric mean, as FWHM) and sqrt(sigma_x / sigma_y).
     edge_margin_px : float
@@ -179,8 +181,9 @@ class LockSettings:
     max_peak_fraction: float = 0.98
     min_photons: float = 50.0
     min_roi_intensity_fraction: float = 0.25
+    max_roi_intensity_fraction: float = 1.4
     max_z_se_um: float = 0.1
-    max_excess_deviance: float = 8.0
+    max_excess_deviance: float = 6.0
     fwhm_min_px: float = 1.0
     fwhm_max_px: float = 20.0
     ellipticity_min: float = 0.5
@@ -203,7 +206,7 @@ class LockSettings:
     search_step_um: float = 0.2
     search_range_um: float = 2.0
     search_passes: int = 2
-    relock_frames: int = 3
+    relock_frames: int = 5
     min_cal_q_span: float = 0.06
     min_cal_usable_half_range_um: float = 0.1
     min_cal_slope_per_um: float = 0.05
@@ -268,6 +271,7 @@ class LockSettings:
             max_peak_fraction=math.inf,
             max_peaks=1_000_000,
             min_roi_intensity_fraction=0.0,
+            max_roi_intensity_fraction=math.inf,
             max_z_se_um=math.inf,
             search=False,
         )
@@ -281,6 +285,7 @@ _POSITIVE = (
     "stage_nudge_frames", "stage_stall_frames", "lost_frames", "search_step_um", "search_range_um",
     "relock_frames", "limit_fault_frames", "dynamic_deadband_window", "walk_memory_frames", "max_peaks",
     "max_peak_fraction", "probe_frames", "track_max_step_px", "roi_expand_step_px", "roi_shrink_stable_frames",
+    "max_roi_intensity_fraction",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "latency_frames", "rate_share", "kp", "ki", "kd", "integral_limit_um", "command_deadband_um",

@@ -126,14 +126,37 @@ class PrecisionGate:
         return Alarm("imprecise", f"z known to {m.z_se_um:.3f} um, expected {self.max_z_se_um:g} um or better")
 
 
-class MisfitGate:
-    """Refuses a spot that fits much worse than at engage: something else is in the region.
+class BrightGate:
+    """Refuses a spot much brighter than its own running mean: another one shines in.
 
-    No real spot is quite the fitted shape, and the brighter it is the more that shows: the excess deviance
-    that is usual is learnt from the first good frames, grows with the photons, and may be doubled.
+    Beads that merge fit well, at a wrong z; their light tells them.
+    """
+
+    def __init__(self, low_signal: LowSignalGate, max_fraction: float) -> None:
+        self._low_signal = low_signal
+        self._max_fraction = max_fraction
+
+    def judge(self, m: Measurement) -> Alarm | None:
+        """Return `too_bright` or None."""
+        usual = self._low_signal.baseline
+        if not m.photons > self._max_fraction * usual:
+            return None
+        return Alarm(
+            "too_bright", f"{m.photons:.0f} photoelectrons in the spot, {m.photons / usual:.1f} times its mean"
+        )
+
+
+class MisfitGate:
+    """Refuses a spot that fits worse than it used to at that z: something else is in the region.
+
+    No real spot is quite the fitted shape, and the brighter it is the more that shows. So what is usual is
+    learnt from good frames, per photon, apart for each 0.1 um of z: mean and scatter. Where nothing was learnt
+    yet, three times the worst mean of other z is let pass.
     """
 
     _LEARNT_FROM = 20
+    _LEARNT_TO = 200  # then no more: a bead that comes near slowly must not be got used to
+    _BIN_UM = 0.1
 
     def __init__(self, max_excess: float) -> None:
         self._max_excess = max_excess
@@ -141,23 +164,32 @@ class MisfitGate:
 
     def judge(self, m: Measurement) -> Alarm | None:
         """Return `poor_fit` or None."""
-        if self._n == 0:
+        n, mean, variance = self._usual.get(self._bin(m), (0, 0.0, 0.0))
+        if n >= self._LEARNT_FROM:
+            limit = mean * m.photons + self._max_excess * max(1.0, math.sqrt(variance) * m.photons)
+        elif self._usual:
+            limit = 3 * max(mean for _, mean, _ in self._usual.values()) * m.photons + self._max_excess
+        else:
             return None
-        usual = 2 * self._per_photon * m.photons
-        if not m.excess_deviance > usual + self._max_excess:
+        if not m.excess_deviance > limit:
             return None
         return Alarm("poor_fit", f"fit off by {m.excess_deviance:.0f} standard deviations of its deviance")
 
     def accept(self, m: Measurement) -> None:
-        """Learn from one of the first good frames."""
-        if self._n < self._LEARNT_FROM and m.photons > 0:
-            self._n += 1
-            self._per_photon += (max(m.excess_deviance, 0.0) / m.photons - self._per_photon) / self._n
+        """Learn from a good frame."""
+        n, mean, variance = self._usual.get(self._bin(m), (0, 0.0, 0.0))
+        if n >= self._LEARNT_TO or not m.photons > 0:
+            return
+        share = 1 / (n + 1)
+        off = max(m.excess_deviance, 0.0) / m.photons - mean
+        self._usual[self._bin(m)] = (n + 1, mean + share * off, (1 - share) * (variance + share * off * off))
 
     def reset(self) -> None:
         """Learn anew."""
-        self._n = 0
-        self._per_photon = 0.0
+        self._usual: dict[int, tuple[int, float, float]] = {}
+
+    def _bin(self, m: Measurement) -> int:
+        return round(m.z_um / self._BIN_UM) if math.isfinite(m.z_um) else 0
 
 
 class EdgeGate:
@@ -245,6 +277,7 @@ class QualityGates:
             FitGate(),
             SaturationGate(s.max_peak_fraction),
             self._low_signal,
+            BrightGate(self._low_signal, s.max_roi_intensity_fraction),
             self._edge,
             SecondBeadGate(s.max_peaks),
             WidthGate(s.fwhm_min_px, s.fwhm_max_px, s.ellipticity_min, s.ellipticity_max),
