@@ -29,7 +29,7 @@ _FLOOR = 1e-3
 _WIDTH_MIN_PX, _WIDTH_MAX_SIZES = 0.25, 1.5
 _ROTATED_ABOVE_RAD = 0.01
 _MAX_STEPS = 100
-_DONE = 1e-9
+_DONE = 1e-6
 _FAST = {"reassoc", "contract", "arcp", "nsz"}  # without nnan and ninf: both do occur
 
 
@@ -365,14 +365,12 @@ def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any
                 _WIDTH_MIN_PX < p[4] < _WIDTH_MAX_SIZES * size and _WIDTH_MIN_PX < p[5] < _WIDTH_MAX_SIZES * size
             ):
                 return WIDTH_AT_LIMIT, nll, n
-            if decrement < _DONE * (1.0 + damping):
-                return (AT_LIMIT if pinned else CONVERGED), nll, n
             # Far from the curvature that the Fisher matrix expects, full steps go to and fro around the top.
             if gain > 0.75 * promised:
                 damping = 0.1 * damping if damping > 1e-8 else 0.0
             elif gain < 0.25 * promised:
                 damping = max(8.0 * damping, 0.1)
-        elif decrement < _DONE:
+        elif decrement < 1e-3 * _DONE:  # rounding
             return (AT_LIMIT if pinned else CONVERGED), nll, n
         elif n == 1:
             return NOT_FINITE, nll, n
@@ -393,6 +391,13 @@ def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any
         for k in range(n_solved):
             decrement += step[k] * score[k]
             promised += 0.5 * step[k] * (score[k] + damping * fisher[k, k] * step[k])
+        if decrement < _DONE and damping < 0.1:
+            # A thousandth of a standard error is left, and this step takes most of it: nothing else would change.
+            _stepped(mode, p, step, limits, size, trial)
+            if mode == DEPTH:
+                trial[4], trial[5] = _width(curves[0], trial[7])[0], _width(curves[1], trial[7])[0]
+            _copy(trial, p)
+            return (AT_LIMIT if pinned else CONVERGED), nll, n
         _stepped(mode, p, step, limits, size, trial)
     return NOT_CONVERGED, nll, _MAX_STEPS
 

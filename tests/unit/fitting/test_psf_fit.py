@@ -222,6 +222,27 @@ def test_where_no_spot_can_be_fitted_moments_are_given_and_labelled():
     assert math.isnan(fit_psf(missing, CAMERA).x_px)
 
 
+def test_infinite_pixels_are_a_label_and_no_warning():
+    adu = np.full((13, 13), 120.0)
+    adu[0, 0], adu[1, 1] = np.inf, -np.inf
+    assert fit_psf(adu, CAMERA).reason == "not finite"
+
+
+def test_background_alone_is_never_a_sure_spot():
+    fits = fit_psfs(noisy(np.full((13, 13), 20.0), 1000), CAMERA)
+    sure = fits.photons > 4 * fits.standard_errors[:, 2]
+    assert sure.mean() < 0.01
+
+
+def test_a_picture_need_not_be_square():
+    mean = spot_image((9, 17), 11.2, 3.6, 1.4, 1.9, 5000, 10)
+    for theta in (0.0, 0.02):
+        fits = fit_psfs(noisy(mean, 200), CAMERA, theta_rad=theta)
+        assert fits.is_mle.all()
+        pulls = errors(fits, (11.2, 3.6, 5000, 10, 1.4, 1.9)) / fits.standard_errors
+        assert (np.abs(pulls.mean(axis=0)) < 0.3).all()
+
+
 def test_a_camera_s_own_frames_are_taken_as_they_come():
     camera = CameraModel()
     adu = expose(spot_image((13, 13), 6.2, 5.9, 1.4, 1.9, 5000, 10), camera, seed=0)
