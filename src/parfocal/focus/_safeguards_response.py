@@ -114,34 +114,51 @@ class InnovationGate:
     """Refuses a measurement far from what was expected, unless others after it agree with it.
 
     A single one is an accident of the image. Some in a row, as near to each other as their noise has it, are a
-    jump of the sample: a kick.
+    jump of the sample: a kick. So are some in a row that lie to the same side, none of them far enough by
+    itself but too far together: a small kick in little light.
     """
 
     def __init__(self, sigma: float, kick_frames: int) -> None:
         self._sigma = sigma
-        self._kick_frames = kick_frames
         self._far: deque[tuple[float, float]] = deque(maxlen=kick_frames)
+        self._near: deque[tuple[float, float, float]] = deque(maxlen=kick_frames)
+        self._jumped: list[tuple[float, float]] = []
 
     def judge(self, value_um: float, se_um: float, expected_um: float, expected_sd_um: float) -> Alarm | None:
-        """Return `unexpected` or None; `kick` when the jump has been confirmed (see `jump`)."""
+        """Return `unexpected` or None; `kick` when a jump has been confirmed (see `jump`)."""
         sd = math.hypot(se_um, expected_sd_um)
         away = value_um - expected_um
         if not abs(away) > self._sigma * sd:
             self._far.clear()
-            return None
+            return self._together(value_um, se_um, away / sd)
+        self._near.clear()
         self._far.append((value_um, se_um))
         values = [v for v, _ in self._far]
-        if len(values) == self._kick_frames and max(values) - min(values) <= self._sigma * sd * math.sqrt(2):
+        is_full = len(values) == self._far.maxlen
+        if is_full and max(values) - min(values) <= self._sigma * sd * math.sqrt(2):
+            self._jumped = list(self._far)
             return Alarm("kick", f"focus has jumped by {away:+.3f} um")
         return Alarm("unexpected", f"z is {away:+.3f} um from where it was expected, {abs(away) / sd:.0f} sigma")
 
     def jump(self) -> tuple[float, float]:
         """Return where the jump went, weighted mean and its standard error, and forget it."""
-        weights = [1 / se**2 for _, se in self._far]
-        mean = sum(w * v for w, (v, _) in zip(weights, self._far, strict=True)) / sum(weights)
-        self._far.clear()
+        weights = [1 / se**2 for _, se in self._jumped]
+        mean = sum(w * v for w, (v, _) in zip(weights, self._jumped, strict=True)) / sum(weights)
+        self.reset()
         return mean, 1 / math.sqrt(sum(weights))
 
     def reset(self) -> None:
         """Forget unexpected measurements."""
         self._far.clear()
+        self._near.clear()
+        self._jumped = []
+
+    def _together(self, value_um: float, se_um: float, sigmas: float) -> Alarm | None:
+        self._near.append((value_um, se_um, sigmas))
+        if len(self._near) < (self._near.maxlen or 0):
+            return None
+        total = sum(s for _, _, s in self._near) / math.sqrt(len(self._near))
+        if not abs(total) > self._sigma:
+            return None
+        self._jumped = [(v, se) for v, se, _ in self._near]
+        return Alarm("kick", f"the last {len(self._near)} frames are {abs(total):.0f} sigma off together")

@@ -294,7 +294,7 @@ def test_a_kick_does_not_pass_for_a_response():
     assert found.slope == pytest.approx(1, abs=4 * found.se)
 
 
-@pytest.mark.parametrize(("slope", "code"), [(-1, "wrong_sign"), (0, "no_response"), (0.5, "wrong_response")])
+@pytest.mark.parametrize(("slope", "code"), [(-1, "wrong_sign"), (0.1, "no_response"), (0.5, "wrong_response")])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_probe_finds_a_wrong_response(slope, code, seed):
     assert probe(slope, seed)[0].code == code
@@ -338,6 +338,14 @@ def test_one_wild_measurement_is_refused_and_three_that_agree_are_a_kick():
     mean, se = gate.jump()
     assert mean == pytest.approx(0.5)
     assert se == pytest.approx(0.007 / math.sqrt(3))
+
+
+def test_small_steps_to_one_side_are_a_kick_together():
+    gate = InnovationGate(5.0, 3)
+    codes = [gate.judge(z, 0.03, 0.0, 0.0) for z in (0.02, -0.02, 0.1, 0.11, 0.1)]
+    assert codes[:4] == [None] * 4
+    assert codes[4].code == "kick"
+    assert gate.jump()[0] == pytest.approx(0.31 / 3)
 
 
 def test_wild_measurements_that_disagree_are_no_kick():
