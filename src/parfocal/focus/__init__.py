@@ -1,4 +1,4 @@
-"""Focus from images: scores along a stack, the best plane and how well it is known."""
+"""Focus from images: scores along a stack, the best plane, and the lock that holds a bead's defocus."""
 
 from parfocal.focus._best_plane import BestPlane, best_plane
 from parfocal.focus._calibration_files import load_calibration, load_sweep, save_calibration, save_sweep
@@ -17,6 +17,7 @@ from parfocal.focus._lock_measurement import measurement_from
 from parfocal.focus._lock_settings import LockSettings
 from parfocal.focus._lock_summary import LockSamples, LockSummary, summarize_lock
 from parfocal.focus._measurement import Command, LockState, Measurement, StageState
+from parfocal.focus._roi_tracker import Roi, RoiTracker
 from parfocal.focus._safeguards_quality import Alarm
 from parfocal.focus._score_stack import DEFAULT_SCORE, StackScores, score_stack
 
@@ -33,7 +34,9 @@ __all__ = [
     "LockSummary",
     "MeasureKind",
     "Measurement",
+    "Roi",
     "RoiMeasure",
+    "RoiTracker",
     "StackScores",
     "StageState",
     "best_plane",

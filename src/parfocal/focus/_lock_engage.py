@@ -9,6 +9,7 @@ from parfocal.focus._safeguards_quality import Alarm
 from parfocal.focus._safeguards_response import ResponseSlope
 
 _SURE = 3.0  # standard errors below zero response that end a probe at once
+_NEARER_TO_REVERSED = -0.5
 _CLEAR_SHARE = 0.2  # of the tolerance: standard error at which a response counts as known (5 sigma to its edge)
 
 
@@ -80,13 +81,13 @@ class SignProbe:
     def judge(self) -> tuple[bool, Alarm | None]:
         """Return whether the probe is over, and what was wrong."""
         slope, se = self.response.slope, self.response.se
-        if slope + _SURE * se < self._s.runaway_slope:
-            if slope < -self._s.runaway_slope:
-                return True, Alarm(
-                    "wrong_sign", f"focus moves against the stage, response {slope:.2f}, expected 1"
-                )
-            return True, Alarm("no_response", f"focus does not follow the stage, response {slope:.2f}, expected 1")
-        if se <= _CLEAR_SHARE * self._s.response_tolerance:
+        is_known = se <= _CLEAR_SHARE * self._s.response_tolerance
+        if slope + _SURE * se < self._s.runaway_slope or (is_known and slope < self._s.runaway_slope):
+            found = f"response {slope:.2f} +- {se:.2f}, expected 1"
+            if slope < _NEARER_TO_REVERSED:
+                return True, Alarm("wrong_sign", f"focus moves against the stage: {found}")
+            return True, Alarm("no_response", f"focus does not follow the stage: {found}")
+        if is_known:
             if abs(slope - 1) <= self._s.response_tolerance:
                 return True, None
             expected = f"1 +- {self._s.response_tolerance:g}"

@@ -204,9 +204,10 @@ class EdgeGate:
         if self.shape_px is None or self._margin_px == 0:
             return None
         height, width = self.shape_px
-        distance = min(m.x_px, m.y_px, width - 1 - m.x_px, height - 1 - m.y_px)
-        if distance >= self._margin_px:
+        distances = (m.x_px, m.y_px, width - 1 - m.x_px, height - 1 - m.y_px)
+        if all(distance >= self._margin_px for distance in distances):
             return None
+        distance = min(distances)
         return Alarm(
             "edge_of_roi", f"spot {distance:.1f} px from the border, expected {self._margin_px:g} or more"
         )
