@@ -124,6 +124,10 @@ class OrcaBinding:
         low_s, high_s = camera.get_attribute("EXPOSURE TIME").update_limits()
         return float(low_s), float(high_s)
 
+    def set_exposure(self, camera: Any, exposure_s: float) -> None:
+        """Set the exposure; the frame rate follows."""
+        camera.set_exposure(exposure_s)
+
     def binnings(self, camera: Any) -> tuple[int, ...]:
         """Return the binnings that it has."""
         return tuple(int(value) for value in camera.get_attribute("BINNING").ivalues)

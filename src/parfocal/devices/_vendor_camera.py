@@ -62,6 +62,10 @@ class Binding(Protocol):
         """Return the shortest and longest exposure."""
         ...
 
+    def set_exposure(self, camera: Any, exposure_s: float) -> None:
+        """Set the exposure, with frames as fast as it allows."""
+        ...
+
     def binnings(self, camera: Any) -> tuple[int, ...]:
         """Return the binnings that it has."""
         ...
@@ -132,7 +136,9 @@ class VendorCamera:
     def __init__(self, binding: Binding, told: OpticsTold, buffer_mb: int = 512) -> None:
         self.name = binding.name
         if not told.pixel_size_um or not told.pixel_size_um > 0:
-            raise BadInputError(f"{self.name}: pixel_size_um is {told.pixel_size_um}, that at the sample was expected")
+            raise BadInputError(
+                f"{self.name}: pixel_size_um is {told.pixel_size_um}, that at the sample was expected"
+            )
         self._binding = binding
         self._told = told
         self._buffer_mb = buffer_mb
@@ -167,8 +173,9 @@ class VendorCamera:
             before = self._settings
             try:
                 self._put(camera, settings)
-            except BadInputError:
-                self._put(camera, before)
+            except Exception as error:
+                if not self._binding.is_gone(error):
+                    self._put(camera, before)
                 raise
             self._description = self._describe(camera)
 
@@ -200,7 +207,9 @@ class VendorCamera:
         if sequence is None:
             raise HardwareError(f"{self.name}: no sequence is running, start one first")
         if sequence.n_frames is not None and sequence.fetched >= sequence.n_frames:
-            raise HardwareError(f"{self.name}: the {sequence.n_frames} frames of the sequence have all been fetched")
+            raise HardwareError(
+                f"{self.name}: the {sequence.n_frames} frames of the sequence have all been fetched"
+            )
         with self._words(f"failed after {sequence.fetched} frames"):
             pixels, info, arrival_s = self._wait(camera, sequence, timeout_s)
             lost = max(0, int(info.frame_index) - sequence.index)
@@ -212,7 +221,9 @@ class VendorCamera:
         sequence.fetched += 1 + lost
         ready_s = arrival_s if stamp_s is None else sequence.clock.ready_s(stamp_s, arrival_s)
         middle_s = ready_s - (sequence.readout_s + self._settings.exposure_s) / 2
-        return CapturedFrame(np.ascontiguousarray(pixels), middle_s, None, lost)
+        # Andor pads its rows, and pylablib 1.4.3 leaves the padding in.
+        height, width = self._description.shape
+        return CapturedFrame(np.ascontiguousarray(pixels[:height, :width]), middle_s, None, lost)
 
     def stop_sequence(self) -> None:
         """Stop the sequence, if one is running."""
@@ -287,9 +298,7 @@ class VendorCamera:
                 raise
         self._sequence = _Sequence(n_frames, DeviceClock(), readout_s)
 
-    def _wait(
-        self, camera: Any, sequence: _Sequence, timeout_s: float
-    ) -> tuple[NDArray[np.generic], Any, float]:
+    def _wait(self, camera: Any, sequence: _Sequence, timeout_s: float) -> tuple[NDArray[np.generic], Any, float]:
         deadline_s, pause = clock_s() + timeout_s, threading.Event()
         while True:
             try:
@@ -350,7 +359,7 @@ class VendorCamera:
         else:
             y, x, height, width = (value * binning for value in settings.roi_px)
             camera.set_roi(x, x + width, y, y + height, binning, binning)
-        camera.set_exposure(settings.exposure_s)
+        self._binding.set_exposure(camera, settings.exposure_s)
         if self._binding.gain_range(camera) is not None:
             self._binding.set_gain(camera, settings.gain)
         left, right, top, bottom, across, down = camera.get_roi()
@@ -360,10 +369,10 @@ class VendorCamera:
         if roi_px is not None:
             got = (top // binning, left // binning, (bottom - top) // binning, (right - left) // binning)
             if got != tuple(roi_px):
-                raise BadInputError(f"{self.name}: ROI (y, x, height, width) is {roi_px}, the camera made it {got}")
-        self._settings = CameraSettings(
-            float(camera.get_exposure()), self._binding.gain(camera), binning, roi_px
-        )
+                raise BadInputError(
+                    f"{self.name}: ROI (y, x, height, width) is {roi_px}, the camera made it {got}"
+                )
+        self._settings = CameraSettings(float(camera.get_exposure()), self._binding.gain(camera), binning, roi_px)
 
     def _describe(self, camera: Any) -> SourceDescription:
         height, width = camera.get_data_dimensions()
