@@ -16,7 +16,9 @@ from parfocal.errors import BadInputError
 BENCHES: dict[str, str] = {
     "catalog": "parfocal.bench._catalog:catalog",
     "frames": "parfocal.bench._frames:frames",
+    "lock": "parfocal.bench._lock:lock",
     "orchestration": "parfocal.bench._orchestration:orchestration",
+    "psf": "parfocal.bench._psf:psf",
     "scores": "parfocal.bench._scores:scores",
 }
 """Name to `module:function`; imported when asked for. The function returns a list of `Row`."""

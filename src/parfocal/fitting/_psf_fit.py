@@ -1,0 +1,315 @@
+"""One spot, or many: position, widths, photons and background with their errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from parfocal.errors import BadInputError
+from parfocal.fitting._psf_input import prepared
+from parfocal.fitting._psf_run import REASONS, Solved, solved
+from parfocal.optics import CameraModel
+
+FitKind = Literal["mle", "moment_fallback"]
+
+_WIDTHS, _WIDTHS_AND_THETA = 0, 1
+_STARTS_PX = (0.9, 1.5, 2.5, 4.2)
+
+
+@dataclass(frozen=True, slots=True)
+class PsfFit:
+    """An elliptical spot in one picture.
+
+    Attributes
+    ----------
+    x_px, y_px : float
+        Centre; a pixel's centre is its integer index in the picture.
+    sigma_x_px, sigma_y_px : float
+        Widths along u and v (see `DefocusModel`), px.
+    photons : float
+        Photoelectrons of the whole spot, those beyond the picture's edge included.
+    background : float
+        Photoelectrons per pixel.
+    theta_rad : float
+        Angle of the axes, given or fitted.
+    covariance : ndarray of shape (6, 6), or (7, 7) with theta fitted
+        Inverse Fisher matrix in the order x, y, photons, background, sigma_x, sigma_y, theta; NaN in a fallback.
+    deviance : float
+        Twice the log-likelihood below that of a model with a mean for each pixel; NaN in a fallback.
+    degrees_of_freedom : int
+        Pixels less parameters.
+    n_iterations : int
+        Evaluations of the image model.
+    kind : {"mle", "moment_fallback"}
+        Maximum of the likelihood, or windowed moments where there is none in the picture: to be looked at, never
+        to be calibrated or locked with.
+    reason : str
+        Why it is a fallback; "" where it is not.
+    """
+
+    x_px: float
+    y_px: float
+    sigma_x_px: float
+    sigma_y_px: float
+    photons: float
+    background: float
+    theta_rad: float
+    covariance: NDArray[np.float64]
+    deviance: float
+    degrees_of_freedom: int
+    n_iterations: int
+    kind: FitKind = "mle"
+    reason: str = ""
+
+    @property
+    def q(self) -> float:
+        """Ellipticity, ln(sigma_x / sigma_y)."""
+        return math.log(self.sigma_x_px / self.sigma_y_px)
+
+    @property
+    def q_se(self) -> float:
+        """Standard error of `q`."""
+        c, sx, sy = self.covariance, self.sigma_x_px, self.sigma_y_px
+        return math.sqrt(c[4, 4] / sx**2 + c[5, 5] / sy**2 - 2 * c[4, 5] / (sx * sy))
+
+    @property
+    def x_se_px(self) -> float:
+        """Standard error of `x_px`."""
+        return math.sqrt(self.covariance[0, 0])
+
+    @property
+    def y_se_px(self) -> float:
+        """Standard error of `y_px`."""
+        return math.sqrt(self.covariance[1, 1])
+
+    @property
+    def photons_se(self) -> float:
+        """Standard error of `photons`."""
+        return math.sqrt(self.covariance[2, 2])
+
+    @property
+    def background_se(self) -> float:
+        """Standard error of `background`."""
+        return math.sqrt(self.covariance[3, 3])
+
+    @property
+    def sigma_x_se_px(self) -> float:
+        """Standard error of `sigma_x_px`."""
+        return math.sqrt(self.covariance[4, 4])
+
+    @property
+    def sigma_y_se_px(self) -> float:
+        """Standard error of `sigma_y_px`."""
+        return math.sqrt(self.covariance[5, 5])
+
+    @property
+    def excess_deviance(self) -> float:
+        """(deviance - dof) / sqrt(2 dof): about standard normal where the picture is such a spot."""
+        return (self.deviance - self.degrees_of_freedom) / math.sqrt(2 * self.degrees_of_freedom)
+
+
+@dataclass(frozen=True, slots=True)
+class PsfFits:
+    """Spots of many pictures: the fields of `PsfFit` as arrays of n; `fits[k]` is the k-th as a `PsfFit`."""
+
+    x_px: NDArray[np.float64]
+    y_px: NDArray[np.float64]
+    sigma_x_px: NDArray[np.float64]
+    sigma_y_px: NDArray[np.float64]
+    photons: NDArray[np.float64]
+    background: NDArray[np.float64]
+    theta_rad: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    deviance: NDArray[np.float64]
+    degrees_of_freedom: int
+    n_iterations: NDArray[np.int64]
+    kind: NDArray[np.str_]
+    reason: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return self.x_px.size
+
+    def __getitem__(self, index: int) -> PsfFit:
+        k = range(len(self))[index]
+        return PsfFit(
+            float(self.x_px[k]),
+            float(self.y_px[k]),
+            float(self.sigma_x_px[k]),
+            float(self.sigma_y_px[k]),
+            float(self.photons[k]),
+            float(self.background[k]),
+            float(self.theta_rad[k]),
+            self.covariance[k],
+            float(self.deviance[k]),
+            self.degrees_of_freedom,
+            int(self.n_iterations[k]),
+            "mle" if self.kind[k] == "mle" else "moment_fallback",
+            str(self.reason[k]),
+        )
+
+    def __iter__(self) -> Iterator[PsfFit]:
+        return (self[k] for k in range(len(self)))
+
+    @property
+    def is_mle(self) -> NDArray[np.bool_]:
+        """Which are maxima of the likelihood."""
+        return self.kind == "mle"
+
+    @property
+    def standard_errors(self) -> NDArray[np.float64]:
+        """Standard errors (n, 6 or 7) in the order of `covariance`."""
+        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+
+    @property
+    def q(self) -> NDArray[np.float64]:
+        """Ellipticities, ln(sigma_x / sigma_y)."""
+        return np.log(self.sigma_x_px / self.sigma_y_px)
+
+    @property
+    def q_se(self) -> NDArray[np.float64]:
+        """Standard errors of `q`."""
+        c, sx, sy = self.covariance, self.sigma_x_px, self.sigma_y_px
+        return np.sqrt(c[:, 4, 4] / sx**2 + c[:, 5, 5] / sy**2 - 2 * c[:, 4, 5] / (sx * sy))
+
+    @property
+    def excess_deviance(self) -> NDArray[np.float64]:
+        """(deviance - dof) / sqrt(2 dof)."""
+        return (self.deviance - self.degrees_of_freedom) / math.sqrt(2 * self.degrees_of_freedom)
+
+
+def fit_psf(
+    roi: ArrayLike,
+    camera_model: CameraModel,
+    *,
+    theta_rad: float | None = 0.0,
+    excess_noise: float = 1.0,
+) -> PsfFit:
+    """Fit a pixel-integrated elliptical Gaussian to one picture by maximum likelihood.
+
+    The camera's noise is taken as Huang et al. [1]_ do: with n photoelectrons read in a pixel of read variance v,
+    n + v is Poisson with mean mu + v. The climb is Levenberg-Marquardt on the Fisher matrix.
+
+    Parameters
+    ----------
+    roi : array_like of shape (height, width)
+        Raw ADU; 5 to 64 px a side.
+    camera_model : CameraModel
+        Offset, gain and read noise; maps must have the picture's shape (`CameraModel.cropped`). Read noise is to
+        contain the rounding of the camera's converter, as dark frames measure it.
+    theta_rad : float or None
+        Angle of the axes; below 0.01 rad they are taken as those of the camera, which is 5 times as fast. None:
+        fit it too; it comes out in (-pi/4, pi/4], and is unknown where the spot is round.
+    excess_noise : float
+        Variance over mean of amplified electrons: 2 for an EMCCD (its gain belongs into the camera model).
+
+    Returns
+    -------
+    PsfFit
+
+    Raises
+    ------
+    BadInputError
+        Shape or dtype cannot be used, or a camera map has another shape. A picture with NaN, with saturated pixels
+        or without a spot is no error but a labelled `moment_fallback`.
+
+    References
+    ----------
+    .. [1] F. Huang et al., Nat. Methods 10, 653 (2013).
+    """
+    pictures = prepared(np.asarray(roi)[None], camera_model, None, excess_noise, "fit_psf")
+    result = solved(pictures, *_how(theta_rad, pictures.counts.shape, "fit_psf"), excess_noise=excess_noise)
+    x, y, photons, background, sigma_x, sigma_y, theta, _ = result.states[0].tolist()
+    status = int(result.status[0])
+    return PsfFit(
+        x,
+        y,
+        sigma_x,
+        sigma_y,
+        photons,
+        background,
+        theta,
+        result.covariances[0],
+        float(result.deviances[0]),
+        pictures.counts.size - result.covariances.shape[1],
+        int(result.n_iterations[0]),
+        "moment_fallback" if status else "mle",
+        REASONS[status],
+    )
+
+
+def fit_psfs(
+    rois: ArrayLike,
+    camera_model: CameraModel,
+    *,
+    theta_rad: float | None = 0.0,
+    corners_px: ArrayLike | None = None,
+    excess_noise: float = 1.0,
+    n_threads: int | None = None,
+) -> PsfFits:
+    """Fit many pictures as `fit_psf` does one, on all usable cores.
+
+    Parameters
+    ----------
+    rois : array_like of shape (n, height, width)
+        Raw ADU.
+    camera_model : CameraModel
+        Maps of the picture's shape, of shape (n, height, width), or of the whole frame with `corners_px`.
+    theta_rad, excess_noise
+        As in `fit_psf`.
+    corners_px : array_like of shape (n, 2), optional
+        (y, x) of each picture's first pixel in the camera model's maps.
+    n_threads : int, optional
+        Threads to use; all usable cores by default.
+
+    Returns
+    -------
+    PsfFits
+
+    Raises
+    ------
+    BadInputError
+        As `fit_psf`.
+    """
+    pictures = prepared(np.asarray(rois), camera_model, corners_px, excess_noise, "fit_psfs")
+    how = _how(theta_rad, pictures.counts.shape, "fit_psfs")
+    return _as_fits(solved(pictures, *how, excess_noise=excess_noise, n_threads=n_threads), pictures.counts.shape)
+
+
+def _as_fits(result: Solved, shape: tuple[int, ...]) -> PsfFits:
+    x, y, photons, background, sigma_x, sigma_y, theta, _ = np.ascontiguousarray(result.states.T)
+    return PsfFits(
+        x,
+        y,
+        sigma_x,
+        sigma_y,
+        photons,
+        background,
+        theta,
+        result.covariances,
+        result.deviances,
+        shape[1] * shape[2] - result.covariances.shape[1],
+        result.n_iterations,
+        np.where(result.status == 0, "mle", "moment_fallback"),
+        np.array(REASONS)[result.status],
+    )
+
+
+def _how(theta_rad: float | None, shape: tuple[int, ...], who: str) -> tuple[int, NDArray[np.float64]]:
+    """Return mode and start candidates."""
+    if theta_rad is not None and not math.isfinite(theta_rad):
+        raise BadInputError(f"{who}: theta_rad is {theta_rad}, expected a number, or None to fit it")
+    mode = _WIDTHS_AND_THETA if theta_rad is None else _WIDTHS
+    return mode, _candidates(theta_rad, min(shape[1:]))
+
+
+@lru_cache(maxsize=64)
+def _candidates(theta_rad: float | None, side_px: int) -> NDArray[np.float64]:
+    widths = [width for width in _STARTS_PX if width <= side_px / 3]
+    angles = (0.0, math.pi / 4) if theta_rad is None else (theta_rad,)
+    return np.array([(sx, sy, angle, 0.0) for angle in angles for sx in widths for sy in widths])
