@@ -52,7 +52,7 @@ class AndorBinding:
                 self._sdk3.lib.initlib()
         except (OSError, AttributeError) as error:
             raise BadInputError(
-                f"Andor: SDK3 cannot be loaded ({library or 'searched as atcore.dll'}); install it, "
+                f"Andor: SDK3 cannot be loaded ({library or 'looked for atcore.dll'}); install it, "
                 "or give `library`, the folder with an atcore.dll"
             ) from error
 

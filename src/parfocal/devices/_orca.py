@@ -55,7 +55,7 @@ class OrcaBinding:
             self._dcam.lib.initlib()
         except (OSError, AttributeError) as error:
             raise BadInputError(
-                f"Orca: Hamamatsu's DCAM-API cannot be loaded ({library or 'searched as dcamapi.dll'}); install it, "
+                f"Orca: Hamamatsu's DCAM-API cannot be loaded ({library or 'looked for dcamapi.dll'}); install it "
                 "or give `library`, the folder with a dcamapi.dll"
             ) from error
 

@@ -22,6 +22,7 @@ from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, cl
 from parfocal.optics import CameraModel
 
 _POLL_S = 0.001
+_SLICE_S = 0.1
 _SMALLEST_RING = 16
 _RING = 200
 
@@ -302,9 +303,10 @@ class VendorCamera:
         deadline_s, pause = clock_s() + timeout_s, threading.Event()
         while True:
             try:
-                running = camera.wait_for_frame(timeout=max(0.0, deadline_s - clock_s()))
+                # pylablib asks once whether the camera is there and then waits: in slices, unplugging is seen.
+                running = camera.wait_for_frame(timeout=min(max(0.0, deadline_s - clock_s()), _SLICE_S))
             except camera.TimeoutError:
-                running = False
+                running = True
             arrival_s = clock_s()
             # A camera that has stopped after its last frame may still be handing it over.
             got = camera.read_oldest_image(return_info=True)
