@@ -166,7 +166,7 @@ def a_frame_that_never_comes_is_given_up_on(camera):
     STANDIN.standin_stall_after(0)
     start_s = clock_s()
     raised(HardwareError, r"no frame within 0\.2 s; check the camera and its trigger$", camera.snap, 0.2)
-    assert 0.2 <= clock_s() - start_s < 0.6
+    assert 0.2 <= clock_s() - start_s < 2
     STANDIN.standin_stall_after(2)
     camera.start_sequence(None)
     for _ in range(2):
