@@ -4,8 +4,20 @@ from parfocal.devices._auditor import Auditor, Judge
 from parfocal.devices._burst import Burst, BurstSettings
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
-from parfocal.devices._factories import micromanager_microscope, recorded_microscope, simulated_microscope
+from parfocal.devices._factories import (
+    focus_microscope,
+    micromanager_microscope,
+    recorded_microscope,
+    simulated_microscope,
+)
 from parfocal.devices._feed import FedFrame, FeedReader, FrameFeed
+from parfocal.devices._focus_hardware import (
+    FOCUS_CAMERAS,
+    STAGES,
+    open_focus_backend,
+    open_focus_camera,
+    open_stage_driver,
+)
 from parfocal.devices._focus_lock import Armed, FocusLock, optics_facts
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._load_devices import load_devices
@@ -20,7 +32,9 @@ from parfocal.devices._together import Together
 
 __all__ = [
     "FAILURE",
+    "FOCUS_CAMERAS",
     "POINT",
+    "STAGES",
     "Armed",
     "Auditor",
     "Backend",
@@ -47,9 +61,13 @@ __all__ = [
     "StageDriver",
     "Together",
     "default_frames_root",
+    "focus_microscope",
     "load_devices",
     "micromanager_backend",
     "micromanager_microscope",
+    "open_focus_backend",
+    "open_focus_camera",
+    "open_stage_driver",
     "optics_facts",
     "recorded_microscope",
     "simulated_microscope",

@@ -108,3 +108,39 @@ def micromanager_microscope(
             raise BadInputError(f"{name}: limits_um of {axis!r} are {ends}; [low, high] of x, y or z was expected")
         limits[axis] = (ends[0], ends[1])
     return Microscope(name=name, backend=backend, limits_um=limits)
+
+
+def focus_microscope(
+    name: str,
+    camera: str = "simulate",
+    stage: str = "simulate",
+    axis: str = "z",
+    camera_options: dict[str, object] | None = None,
+    stage_options: dict[str, object] | None = None,
+) -> Microscope:
+    """Return a microscope of a focus camera and a stage: a bench for the lock alone.
+
+    Parameters
+    ----------
+    name : str
+        Name of the device.
+    camera : {"simulate", "orca", "andor", "micromanager"}
+        The camera that sees the bead.
+    stage : {"simulate", "mcl", "micromanager"}
+        The stage that focuses.
+    axis : {"x", "y", "z"}
+        Which of the stage's axes focuses; it is `z` in documents.
+    camera_options, stage_options : dict, optional
+        What `open_focus_camera` and `open_stage_driver` take.
+    """
+    from parfocal.devices._focus_hardware import open_focus_backend
+
+    backend = open_focus_backend(camera, stage, axis, camera_options, stage_options)
+    limits_of = getattr(backend.stage, "limits_um", None)
+    if limits_of is not None:
+        limits = {each: limits_of(each) for each in "xyz"}
+    elif stage == "simulate":
+        limits = {"z": (-60.0, 60.0)}
+    else:
+        limits = {each: (0.0, 0.0) for each in "xyz" if each not in backend.stage.axes}
+    return Microscope(name=name, backend=backend, limits_um=limits)

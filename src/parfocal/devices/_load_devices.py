@@ -12,7 +12,7 @@ from ophyd import Device
 from parfocal.devices import _factories
 from parfocal.errors import BadInputError, HardwareError
 
-_OURS = ("simulated_microscope", "recorded_microscope", "micromanager_microscope")
+_OURS = ("simulated_microscope", "recorded_microscope", "micromanager_microscope", "focus_microscope")
 
 
 def load_devices(path: Path | str, timeout_s: float = 10.0) -> dict[str, Device]:

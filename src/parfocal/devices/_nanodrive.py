@@ -182,7 +182,7 @@ class MadlibDrive:
             handle = int(library.MCL_InitHandleOrGetExisting())
             if handle <= 0:
                 raise HardwareError(
-                    "mcl stage: no Nano-Drive could be opened; check cable and power; does another program have it?"
+                    "mcl stage: no Nano-Drive could be opened; check cable and power, and that nothing else has it"
                 )
             self._handle = handle
         else:

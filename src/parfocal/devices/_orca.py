@@ -55,7 +55,7 @@ class OrcaBinding:
             self._dcam.lib.initlib()
         except (OSError, AttributeError) as error:
             raise BadInputError(
-                f"Orca: Hamamatsu's DCAM-API cannot be loaded ({library or 'searched as dcamapi.dll'}); install it, "
+                f"Orca: Hamamatsu's DCAM-API cannot be loaded ({library or 'looked for dcamapi.dll'}); install it "
                 "or give `library`, the folder with a dcamapi.dll"
             ) from error
 
@@ -123,6 +123,10 @@ class OrcaBinding:
         """Return the shortest and longest exposure with the present ROI."""
         low_s, high_s = camera.get_attribute("EXPOSURE TIME").update_limits()
         return float(low_s), float(high_s)
+
+    def set_exposure(self, camera: Any, exposure_s: float) -> None:
+        """Set the exposure; the frame rate follows."""
+        camera.set_exposure(exposure_s)
 
     def binnings(self, camera: Any) -> tuple[int, ...]:
         """Return the binnings that it has."""

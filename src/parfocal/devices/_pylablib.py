@@ -36,9 +36,7 @@ def import_pylablib(camera: str, module: str) -> Any:
 def tell_library(parameter: str, path: str | None) -> None:
     """Tell pylablib in which folder a vendor's library lies."""
     if path is not None:
-        import pylablib
-
-        parameters = cast(Any, pylablib).par
+        parameters = cast(Any, importlib.import_module("pylablib")).par
         parameters[f"devices/dlls/{parameter}"] = str(Path(path).expanduser())
 
 

@@ -22,6 +22,7 @@ from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, cl
 from parfocal.optics import CameraModel
 
 _POLL_S = 0.001
+_SLICE_S = 0.1
 _SMALLEST_RING = 16
 _RING = 200
 
@@ -60,6 +61,10 @@ class Binding(Protocol):
 
     def exposure_range_s(self, camera: Any) -> tuple[float, float]:
         """Return the shortest and longest exposure."""
+        ...
+
+    def set_exposure(self, camera: Any, exposure_s: float) -> None:
+        """Set the exposure, with frames as fast as it allows."""
         ...
 
     def binnings(self, camera: Any) -> tuple[int, ...]:
@@ -169,8 +174,9 @@ class VendorCamera:
             before = self._settings
             try:
                 self._put(camera, settings)
-            except BadInputError:
-                self._put(camera, before)
+            except Exception as error:
+                if not self._binding.is_gone(error):
+                    self._put(camera, before)
                 raise
             self._description = self._describe(camera)
 
@@ -216,7 +222,9 @@ class VendorCamera:
         sequence.fetched += 1 + lost
         ready_s = arrival_s if stamp_s is None else sequence.clock.ready_s(stamp_s, arrival_s)
         middle_s = ready_s - (sequence.readout_s + self._settings.exposure_s) / 2
-        return CapturedFrame(np.ascontiguousarray(pixels), middle_s, None, lost)
+        # Andor pads its rows, and pylablib 1.4.3 leaves the padding in.
+        height, width = self._description.shape
+        return CapturedFrame(np.ascontiguousarray(pixels[:height, :width]), middle_s, None, lost)
 
     def stop_sequence(self) -> None:
         """Stop the sequence, if one is running."""
@@ -295,9 +303,10 @@ class VendorCamera:
         deadline_s, pause = clock_s() + timeout_s, threading.Event()
         while True:
             try:
-                running = camera.wait_for_frame(timeout=max(0.0, deadline_s - clock_s()))
+                # pylablib asks once whether the camera is there and then waits: in slices, unplugging is seen.
+                running = camera.wait_for_frame(timeout=min(max(0.0, deadline_s - clock_s()), _SLICE_S))
             except camera.TimeoutError:
-                running = False
+                running = True
             arrival_s = clock_s()
             # A camera that has stopped after its last frame may still be handing it over.
             got = camera.read_oldest_image(return_info=True)
@@ -352,7 +361,7 @@ class VendorCamera:
         else:
             y, x, height, width = (value * binning for value in settings.roi_px)
             camera.set_roi(x, x + width, y, y + height, binning, binning)
-        camera.set_exposure(settings.exposure_s)
+        self._binding.set_exposure(camera, settings.exposure_s)
         if self._binding.gain_range(camera) is not None:
             self._binding.set_gain(camera, settings.gain)
         left, right, top, bottom, across, down = camera.get_roi()
