@@ -23,12 +23,12 @@ from typing import Any
 from ophyd import Kind, Signal
 
 from parfocal.devices._camera import Camera
-from parfocal.devices._lock_loop import LockLoop, LockTarget, Roi
+from parfocal.devices._lock_loop import LockLoop, LockTarget, RoiPx
 from parfocal.devices._lock_ring import LockRing, is_in_lock
 from parfocal.devices._lock_samples import LockSampleStream
 from parfocal.devices._lock_setpoint import LockSetpoint
 from parfocal.devices._stage import StageAxis
-from parfocal.devices._status import PlainStatus
+from parfocal.devices._status import PlainStatus, finished
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_applies
 from parfocal.focus import Command, LockController, LockSettings, LockState, RoiMeasure, measure_direct
@@ -58,7 +58,7 @@ class Armed:
     """
 
     calibration: Calibration
-    roi_px: Roi
+    roi_px: RoiPx
     settings: LockSettings
     measure: RoiMeasure
     run_uid: str
@@ -90,7 +90,7 @@ class FocusLock:
     state : ophyd.Signal
         The `LockState` as text.
     is_held : ophyd.Signal
-        1 while the focus is held or the lock is off, 0 while it is lost or at fault: for a suspender.
+        0 while the bead is lost, else 1: for a suspender.
     ring : LockRing
         The latest samples, for whoever shows them.
     """
@@ -123,6 +123,7 @@ class FocusLock:
         self._last: Command | None = None
         self._mark = 0
         self._changed = threading.Event()
+        self._telling = threading.RLock()
         self._closing = False
         threading.Thread(target=self._tell, name=f"{name}-tell", daemon=True).start()
 
@@ -144,7 +145,7 @@ class FocusLock:
         return self._loop.controller if self._loop is not None else None
 
     @property
-    def roi_px(self) -> Roi | None:
+    def roi_px(self) -> RoiPx | None:
         """The region being fitted: y, x, height, width; None before arming."""
         if self._loop is not None:
             return self._loop.roi_px
@@ -153,7 +154,7 @@ class FocusLock:
     def arm(
         self,
         calibration: Calibration,
-        roi_px: Roi | None = None,
+        roi_px: RoiPx | None = None,
         settings: LockSettings | None = None,
         *,
         measure: RoiMeasure | None = None,
@@ -189,7 +190,14 @@ class FocusLock:
             run_uid,
             calibration_hash(calibration),
         )
-        self._note(Command(None, LockState.CALIBRATED_READY, float("nan"), 0.0))
+        self._settle(LockState.CALIBRATED_READY)
+
+    def set(self, engaged: bool | int, timeout_s: float = _ENGAGE_TIMEOUT_S) -> PlainStatus:
+        """Engage (true) or release (false), as a plan does: `bps.abs_set(lock, True)`."""
+        if engaged:
+            return self.engage(timeout_s)
+        self.release()
+        return finished(self)
 
     def engage(self, timeout_s: float = _ENGAGE_TIMEOUT_S) -> PlainStatus:
         """Take z and find the focus; the status is done when locked, and fails with the reason where it is not.
@@ -240,8 +248,8 @@ class FocusLock:
         """Stop holding focus; z stays where it is, and anybody may move it again."""
         was_engaged = self.is_engaged
         self._end()
-        if was_engaged and self._armed is not None and self.state.get() != LockState.FAULT:
-            self._note(Command(None, LockState.CALIBRATED_READY, float("nan"), 0.0))
+        if was_engaged and self.state.get() != LockState.FAULT:
+            self._settle(LockState.CALIBRATED_READY)
 
     def _end(self) -> None:
         loop, self._loop = self._loop, None
@@ -273,6 +281,10 @@ class FocusLock:
             raise HardwareError(f"{self.name} is not engaged{why}: engage it first")
         return self._loop
 
+    def _settle(self, state: LockState) -> None:
+        self._last = Command(None, state, float("nan"), 0.0)
+        self._heed(self._last)
+
     # -- beside the loop ----------------------------------------------------------------------------
 
     def _note(self, command: Command) -> None:
@@ -293,9 +305,11 @@ class FocusLock:
             self._changed.clear()
             if self._closing:
                 return
-            command = self._last
-            if command is None:
-                continue
+            if self._last is not None:
+                self._heed(self._last)
+
+    def _heed(self, command: Command) -> None:
+        with self._telling:
             gave_up = command.state == LockState.CALIBRATED_READY and "engage_timeout" in command.flags
             if command.state == LockState.FAULT or gave_up:
                 self.reason = command.reason
@@ -304,10 +318,12 @@ class FocusLock:
                     engaging.set_exception(HardwareError(f"{self.name} did not lock: {command.reason}"))
                 self.setpoint.fail(HardwareError(f"{self.name} gave up: {command.reason}"))
                 self._end()
-            is_held = command.state not in (LockState.LOST, LockState.FAULT)
-            self.state.put(str(command.state))
-            if self.is_held.get() != int(is_held):
-                self.is_held.put(int(is_held))
+            # FAULT does not count: a plan that is suspended would wait for ever, where it should be told.
+            is_held = int(command.state != LockState.LOST)
+            if self.state.get() != command.state:
+                self.state.put(str(command.state))
+            if self.is_held.get() != is_held:
+                self.is_held.put(is_held)
 
     # -- read into events ---------------------------------------------------------------------------
 
@@ -413,7 +429,7 @@ def _model(camera: Camera) -> CameraModel:
     return known if known is not None else CameraModel()
 
 
-def _check_roi(name: str, roi_px: Roi, camera: Camera) -> None:
+def _check_roi(name: str, roi_px: RoiPx, camera: Camera) -> None:
     y, x, height, width = roi_px
     rows, columns = camera.facts.shape
     if height != width or height < 7 or y < 0 or x < 0 or y + height > rows or x + width > columns:

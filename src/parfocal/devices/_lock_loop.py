@@ -11,11 +11,12 @@ from parfocal.devices._feed import FedFrame
 from parfocal.devices._lock_ring import LockRing
 from parfocal.devices._stage import StageAxis
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.focus import Command, LockController, LockState, RoiMeasure, StageState
+from parfocal.focus import Command, LockController, LockState, Roi, RoiMeasure, RoiTracker, StageState
 from parfocal.optics import CameraModel
 
-Roi = tuple[int, int, int, int]
+RoiPx = tuple[int, int, int, int]
 _RESTARTS = 3
+_TRACKED = (LockState.LOCKED, LockState.LOCKING, LockState.RECOVERY)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class LockTarget:
     camera: Camera
     axis: StageAxis
     holder: str
-    roi_px: Roi
+    roi_px: RoiPx
 
 
 class LockLoop:
@@ -84,10 +85,11 @@ class LockLoop:
         self._commanded_t_s = 0.0
         self._roi_px = target.roi_px
         self._roi_model = camera_model.cropped(target.roi_px)
+        self._tracker = RoiTracker(Roi(*target.roi_px), target.camera.facts.shape, controller.settings)
         self._thread = threading.Thread(target=self._run, name=f"{target.holder}-loop", daemon=True)
 
     @property
-    def roi_px(self) -> Roi:
+    def roi_px(self) -> RoiPx:
         """The region that is fitted now: y, x, height, width."""
         return self._roi_px
 
@@ -118,6 +120,18 @@ class LockLoop:
         latency_s = (arrived_s - fed.t_s, fitted_s - fed.t_s, answered_s - fed.t_s)
         self._ring.put(measurement, command, setpoint_um, stage.z_um, axis.setpoint_um, latency_s)
         self._on_step(command)
+        self._follow_spot(measurement.y_px, measurement.x_px, command)
+
+    def _follow_spot(self, y_px: float, x_px: float, command: Command) -> None:
+        """Move the region, never the stage, after a bead that wanders sideways."""
+        found = self._tracker.follow(y_px, x_px, command.state in _TRACKED and not command.flags)
+        roi_px = (found.y_px, found.x_px, found.height_px, found.width_px)
+        if roi_px == self._roi_px:
+            return
+        if roi_px[2:] != self._roi_px[2:]:
+            self.controller.resize_roi(roi_px[2:])
+        self._roi_px = roi_px
+        self._roi_model = self._camera_model.cropped(roi_px)
 
     def _send(self, command: Command, axis: StageAxis) -> Command:
         if command.z_um is None or self._stop.is_set():
