@@ -76,6 +76,7 @@ class Session:
         """Write a microscope's frames into this session's data folder."""
         for camera in (microscope.camera, microscope.focus_camera):
             camera.frames_root = self.catalog.folder.frames
+        microscope.lock.calibrations = self.catalog.folder.calibrations
         return microscope
 
     def drain(self, timeout_s: float = 60.0) -> bool:

@@ -3,11 +3,14 @@
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
 from parfocal.callbacks._run_view import RunView
+from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 
 __all__ = [
     "ANALYSES",
     "Analysis",
+    "CalibrationParameters",
+    "FocusCalibration",
     "FocusParameters",
     "FocusScores",
     "NoParameters",

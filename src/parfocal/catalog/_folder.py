@@ -29,6 +29,7 @@ class DataFolder:
           wal/           write-ahead logs of runs that the catalog does not yet hold whole
           catalog/       catalog.db, tables.duckdb, arrays/: what Tiled keeps
                          secrets.json, database.json: where it is kept elsewhere (mode 0600)
+          calibrations/  of the focus lock, a file each
           server.json    where the running server is (pid, URL, API key; mode 0600)
           server.log     what it said
 
@@ -47,6 +48,11 @@ class DataFolder:
     def frames(self) -> Path:
         """Root of the pixel stores, the only folder outside `catalog` that the server may read."""
         return self.root / "frames"
+
+    @property
+    def calibrations(self) -> Path:
+        """Calibrations of the focus, a file each."""
+        return self.root / "calibrations"
 
     @property
     def wal(self) -> Path:

@@ -2,6 +2,7 @@
 
 from parfocal.devices._auditor import Auditor, Judge
 from parfocal.devices._burst import Burst, BurstSettings
+from parfocal.devices._calibration_shelf import CalibrationShelf, Kept
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
 from parfocal.devices._factories import (
@@ -11,6 +12,7 @@ from parfocal.devices._factories import (
     simulated_microscope,
 )
 from parfocal.devices._feed import FedFrame, FeedReader, FrameFeed
+from parfocal.devices._focus_calibrator import FocusCalibrator
 from parfocal.devices._focus_hardware import (
     FOCUS_CAMERAS,
     STAGES,
@@ -40,13 +42,16 @@ __all__ = [
     "Backend",
     "Burst",
     "BurstSettings",
+    "CalibrationShelf",
     "Camera",
     "Columns",
     "FedFrame",
     "FeedReader",
+    "FocusCalibrator",
     "FocusLock",
     "FrameFeed",
     "Judge",
+    "Kept",
     "LeasedError",
     "Light",
     "LightDriver",

@@ -15,23 +15,34 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ophyd import Kind, Signal
 
-from parfocal.devices._camera import Camera
+from parfocal.devices._calibration_shelf import CalibrationShelf
+from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._lock_loop import LockLoop, LockTarget, RoiPx
 from parfocal.devices._lock_ring import LockRing, is_in_lock
 from parfocal.devices._lock_samples import LockSampleStream
-from parfocal.devices._lock_setpoint import LockSetpoint
+from parfocal.devices._lock_setpoint import LockHolding, LockSetpoint
 from parfocal.devices._stage import StageAxis
 from parfocal.devices._status import PlainStatus, finished
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_applies
-from parfocal.focus import Command, LockController, LockSettings, LockState, RoiMeasure, measure_direct
+from parfocal.focus import (
+    Command,
+    LockController,
+    LockSettings,
+    LockState,
+    MeasureKind,
+    RoiMeasure,
+    measure_direct,
+    measure_of,
+)
 from parfocal.optics import CameraModel
 
 _ENGAGE_TIMEOUT_S = 30.0
@@ -85,6 +96,8 @@ class FocusLock:
     ----------
     setpoint : LockSetpoint
         A Movable: distance from the focus found at engage, um along z.
+    holding : LockHolding
+        A Movable: 1 leaves z alone, 0 looks where the focus is and goes on.
     samples : LockSampleStream
         For `declare_stream` and `collect`.
     state : ophyd.Signal
@@ -113,6 +126,8 @@ class FocusLock:
         self.ring = LockRing()
         self.samples = LockSampleStream(name, self.ring)
         self.setpoint = LockSetpoint(self)
+        self.holding = LockHolding(self)
+        self._calibrations_root: Path | None = None
         self.state = Signal(name=f"{name}_state", value=str(LockState.IDLE), kind=Kind.normal)
         self.is_held = Signal(name=f"{name}_is_held", value=1, kind=Kind.normal)
         self.reason = ""
@@ -192,6 +207,63 @@ class FocusLock:
         )
         self._settle(LockState.CALIBRATED_READY)
 
+    def prepare(
+        self,
+        calibration: str = "",
+        roi_px: RoiPx | None = None,
+        settings: Mapping[str, Any] | None = None,
+        measure: str = "direct",
+    ) -> None:
+        """Arm from plain values, as a plan has them.
+
+        Parameters
+        ----------
+        calibration : str
+            See `CalibrationShelf.find`; empty keeps what it is armed with, else takes the newest.
+        roi_px : tuple of int, optional
+            Default: what it is armed with, else that of the calibration.
+        settings : mapping, optional
+            Options of `LockSettings` by name; those not named have their defaults.
+        measure : {"direct", "widths", "moments"}
+            See `parfocal.focus.measure_of`.
+
+        Raises
+        ------
+        BadInputError
+            In one line, what cannot be used and why.
+        """
+        before = self._armed
+        if calibration or before is None:
+            kept = self.calibrations.find(calibration or "newest")
+            model, uid = kept.calibration, kept.run_uid
+        else:
+            model, uid = before.calibration, before.run_uid
+            roi_px = roi_px if roi_px is not None else before.roi_px
+        known = {f.name for f in fields(LockSettings)}
+        if unknown := sorted(set(settings or {}) - known):
+            raise BadInputError(
+                f"{self.name}: no option {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
+            )
+        region = roi_px if roi_px is None else (int(roi_px[0]), int(roi_px[1]), int(roi_px[2]), int(roi_px[3]))
+        kind: MeasureKind = measure  # pyright: ignore[reportAssignmentType]  (checked by measure_of)
+        self.arm(model, region, LockSettings(**(settings or {})), measure=measure_of(kind, model), run_uid=uid)
+
+    def keep(self, calibration: Calibration, run_uid: str) -> None:
+        """Keep a calibration among those of the data folder."""
+        self.calibrations.keep(calibration, run_uid)
+
+    def about(self) -> dict[str, Any]:
+        """Return what a start document says of the lock: calibration, its run, law, region."""
+        armed = self._armed
+        if armed is None:
+            return {}
+        return {
+            "calibration": armed.sha256,
+            "calibration_run": armed.run_uid,
+            "law": armed.settings.law,
+            "roi_px": list(armed.roi_px),
+        }
+
     def set(self, engaged: bool | int, timeout_s: float = _ENGAGE_TIMEOUT_S) -> PlainStatus:
         """Engage (true) or release (false), as a plan does: `bps.abs_set(lock, True)`."""
         if engaged:
@@ -205,6 +277,9 @@ class FocusLock:
         What fails leaves z where it is and gives it back.
         """
         status = PlainStatus(self)
+        if self.is_engaged:
+            status.set_exception(BadInputError(f"{self.name} is engaged already"))
+            return status
         try:
             self._begin(status)
         except Exception as error:
@@ -221,8 +296,6 @@ class FocusLock:
         armed = self._armed
         if armed is None:
             raise BadInputError(f"{self.name} has no calibration: calibrate focus first, then arm it")
-        if self.is_engaged:
-            raise BadInputError(f"{self.name} is engaged already")
         self.axis.lease(self.name)
         controller = LockController(armed.settings, armed.calibration.model, armed.roi_px[2:])
         controller.engage()
@@ -260,6 +333,15 @@ class FocusLock:
         if engaging is not None:
             engaging.set_exception(HardwareError(f"{self.name} was released before it had locked"))
         self.setpoint.fail(HardwareError(f"{self.name} was released"))
+
+    @property
+    def calibrations(self) -> CalibrationShelf:
+        """The data folder's calibrations."""
+        return CalibrationShelf(self._calibrations_root or default_frames_root().with_name("calibrations"))
+
+    @calibrations.setter
+    def calibrations(self, root: Path | str) -> None:
+        self._calibrations_root = Path(root)
 
     def hold(self) -> None:
         """Leave z alone and believe no frame until `resume`: for moves that take the bead out of sight."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from parfocal.devices._status import PlainStatus
+from parfocal.devices._status import PlainStatus, finished
 from parfocal.errors import HardwareError
 from parfocal.focus import Command, LockState
 
@@ -145,3 +145,25 @@ class LockSetpoint:
 
     def stop(self, *, success: bool = False) -> None:
         """Do nothing: the lock holds what it holds."""
+
+
+class LockHolding:
+    """Whether the lock leaves z alone, as a Movable: 1 while the bead is out of sight, 0 to look for it again."""
+
+    def __init__(self, lock: FocusLock) -> None:
+        self.name = f"{lock.name}_holding"
+        self.parent = None
+        self.hints: dict[str, Any] = {"fields": []}
+        self._lock = lock
+
+    def set(self, hold: bool | int) -> PlainStatus:
+        """Hold (1), done at once; or go on (0), done when it is locked again."""
+        try:
+            if not hold:
+                return self._lock.resume()
+            self._lock.hold()
+        except Exception as error:
+            status = PlainStatus(self)
+            status.set_exception(error)
+            return status
+        return finished(self)

@@ -20,6 +20,7 @@ from parfocal.focus._measurement import Command, LockState, Measurement, StageSt
 from parfocal.focus._roi_tracker import Roi, RoiTracker
 from parfocal.focus._safeguards_quality import Alarm
 from parfocal.focus._score_stack import DEFAULT_SCORE, StackScores, score_stack
+from parfocal.focus._sweep_document import sweep_document, sweep_from_document
 
 __all__ = [
     "DEFAULT_SCORE",
@@ -52,4 +53,6 @@ __all__ = [
     "save_sweep",
     "score_stack",
     "summarize_lock",
+    "sweep_document",
+    "sweep_from_document",
 ]

@@ -3,6 +3,14 @@
 from parfocal.plans import stubs
 from parfocal.plans._acquire import Policy, acquire
 from parfocal.plans._bursts import z_burst
+from parfocal.plans._calibrate_focus import calibrate_focus
+from parfocal.plans._focus_lock import (
+    engage_lock,
+    focus_locked,
+    focus_locked_decorator,
+    lock_focus,
+    release_lock,
+)
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
 from parfocal.plans._stacks import positions, tile_scan, time_lapse, z_stack
@@ -11,8 +19,14 @@ __all__ = [
     "Parts",
     "Policy",
     "acquire",
+    "calibrate_focus",
+    "engage_lock",
+    "focus_locked",
+    "focus_locked_decorator",
+    "lock_focus",
     "parts_of",
     "positions",
+    "release_lock",
     "run_mda",
     "stubs",
     "tile_scan",

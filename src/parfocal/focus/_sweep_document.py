@@ -1,0 +1,52 @@
+"""What a start document must say so that a sweep can be fitted again from its frames alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.errors import BadInputError
+from parfocal.fitting import OpticsFacts
+from parfocal.optics import CameraModel
+
+_MAPS = ("offset_adu", "gain_adu_per_e", "read_noise_e")
+
+
+def sweep_document(facts: OpticsFacts, camera_model: CameraModel) -> dict[str, Any]:
+    """Return facts and the region's camera model as plain numbers and lists: exact, and what JSON can say."""
+    maps = {name: np.asarray(getattr(camera_model, name), np.float64).tolist() for name in _MAPS}
+    return {
+        "facts": asdict(facts),
+        "camera_model": maps | {"saturation_adu": float(camera_model.saturation_adu)},
+    }
+
+
+def sweep_from_document(document: Mapping[str, Any]) -> tuple[OpticsFacts, CameraModel]:
+    """Return what `sweep_document` was given.
+
+    Raises
+    ------
+    BadInputError
+        Something is missing.
+    """
+    try:
+        facts = dict(document["facts"])
+        if facts.get("roi_px") is not None:
+            y, x, height, width = facts["roi_px"]
+            facts["roi_px"] = (int(y), int(x), int(height), int(width))
+        model = document["camera_model"]
+        maps = {name: _map(model[name]) for name in _MAPS}
+        return OpticsFacts(**facts), CameraModel(**maps, saturation_adu=float(model["saturation_adu"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(
+            f"sweep: the run's start document lacks {error}; was it made by calibrate_focus?"
+        ) from None
+
+
+def _map(value: Any) -> float | NDArray[np.float64]:
+    array = np.asarray(value, np.float64)
+    return float(array) if array.ndim == 0 else array
