@@ -167,7 +167,7 @@ def photon_transfer(stack: NDArray[np.generic], n_planes: int = 20) -> CameraMod
         raise BadInputError(
             "photon transfer: variance does not grow with the mean; the stack is no raw camera data"
         )
-    ceiling = float(np.iinfo(stack.dtype).max) if stack.dtype.kind in "ui" else float("inf")
+    ceiling = float(2 ** (8 * stack.dtype.itemsize) - 1) if stack.dtype.kind == "u" else float("inf")
     rounding = 1 / np.sqrt(12) / gain
     return CameraModel(float(max(-intercept / gain, 0.0)), float(gain), float(rounding), ceiling)
 

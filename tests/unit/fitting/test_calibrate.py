@@ -1,4 +1,4 @@
-"""From sweeps formed by diffraction, which the model does not know, to calibrations; and what refuses a bad one."""
+"""From sweeps formed by diffraction, which the model does not know, to calibrations; bad ones are refused."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -31,7 +31,7 @@ def predict(path: str, n_frames: int, step_nm: float) -> dict[str, Any]:
     test = locs(data["test"], data["test_frame"]).reset_index(drop=True)
     cx, cy = (np.array(calibration[f"{axis} Coefficients"]) for axis in "XY")
     z = [
-        zfit.minimize_scalar(zfit._fit_z_target, bounds=[-1000, 1000], args=(sx, sy, cx, cy)).x
+        zfit.minimize_scalar(zfit._fit_z_target, bounds=[-1000, 1000], args=(sx, sy, cx, cy)).x  # noqa: SLF001
         for sx, sy in zip(test["sx"], test["sy"])
     ]
     return {"z_nm": [float(value) for value in z], "index": [int(value) for value in test["index"]]}
@@ -39,7 +39,7 @@ def predict(path: str, n_frames: int, step_nm: float) -> dict[str, Any]:
 
 def locs(spots: Any, frames: Any) -> Any:
     """Return widths by Picasso's maximum-likelihood fit."""
-    theta, crlb, _, _ = gaussmle._gaussmle(spots.astype(np.float32), 1e-3, 1000, "sigmaxy")
+    theta, crlb, _, _ = gaussmle._gaussmle(spots.astype(np.float32), 1e-3, 1000, "sigmaxy")  # noqa: SLF001
     table = pd.DataFrame(
         {
             "frame": frames.astype(np.int64),
