@@ -17,7 +17,9 @@ BENCHES: dict[str, str] = {
     "calibration": "parfocal.bench._calibration:calibration",
     "catalog": "parfocal.bench._catalog:catalog",
     "frames": "parfocal.bench._frames:frames",
+    "lock": "parfocal.bench._lock:lock",
     "orchestration": "parfocal.bench._orchestration:orchestration",
+    "psf": "parfocal.bench._psf:psf",
     "scores": "parfocal.bench._scores:scores",
 }
 """Name to `module:function`; imported when asked for. The function returns a list of `Row`."""

@@ -18,6 +18,7 @@ from parfocal.fitting._fit_defocus import DefocusFit, WidthSamples, fit_defocus
 from parfocal.fitting._gates import CalibrationGates
 from parfocal.fitting._moments import Moments, moments_error, spot_moments
 from parfocal.fitting._optics_facts import OpticsFacts
+from parfocal.fitting._psf_bounds import crlb_psf, crlb_z, spot_image
 from parfocal.fitting._psf_depth import ZEstimate, ZEstimates, estimate_z, estimate_zs
 from parfocal.fitting._psf_fit import FitKind, PsfFit, PsfFits, fit_psf, fit_psfs
 from parfocal.fitting._signal_models import (
@@ -82,6 +83,8 @@ __all__ = [
     "calibration_to_json",
     "check_applies",
     "corrected",
+    "crlb_psf",
+    "crlb_z",
     "cut_rois",
     "estimate_z",
     "estimate_zs",
@@ -96,6 +99,7 @@ __all__ = [
     "meta_from_json",
     "moments_error",
     "next_sweep",
+    "spot_image",
     "spot_moments",
     "sweep_from_csv",
     "sweep_meta",

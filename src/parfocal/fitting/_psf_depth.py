@@ -61,6 +61,21 @@ class ZEstimate:
     reason: str = ""
 
     @property
+    def x_se_px(self) -> float:
+        """Standard error of `x_px`."""
+        return math.sqrt(self.covariance[0, 0])
+
+    @property
+    def y_se_px(self) -> float:
+        """Standard error of `y_px`."""
+        return math.sqrt(self.covariance[1, 1])
+
+    @property
+    def photons_se(self) -> float:
+        """Standard error of `photons`."""
+        return math.sqrt(self.covariance[2, 2])
+
+    @property
     def excess_deviance(self) -> float:
         """(deviance - dof) / sqrt(2 dof): about standard normal where the picture is such a spot."""
         return (self.deviance - self.degrees_of_freedom) / math.sqrt(2 * self.degrees_of_freedom)
@@ -116,6 +131,11 @@ class ZEstimates:
     def is_mle(self) -> NDArray[np.bool_]:
         """Which are maxima of the likelihood."""
         return self.kind == "mle"
+
+    @property
+    def photons_se(self) -> NDArray[np.float64]:
+        """Standard errors of `photons`."""
+        return np.sqrt(self.covariance[:, 2, 2])
 
     @property
     def excess_deviance(self) -> NDArray[np.float64]:
