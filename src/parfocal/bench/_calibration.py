@@ -26,9 +26,9 @@ _CASES = {
     "astig-0.10": {6: 0.10},
     "astig-0.15": {6: 0.15},
     "astig-0.25": {6: 0.25},
-    "astig-0.15-spherical-0.05": {6: 0.15, 11: 0.05},
-    "astig-0.15-spherical-minus-0.05": {6: 0.15, 11: -0.05},
-    "astig-0.15-spherical-0.10": {6: 0.15, 11: 0.10},
+    "astig-0.15-sph-0.05": {6: 0.15, 11: 0.05},
+    "astig-0.15-sph-minus-0.05": {6: 0.15, 11: -0.05},
+    "astig-0.15-sph-0.10": {6: 0.15, 11: 0.10},
 }
 
 
@@ -104,7 +104,7 @@ def diffraction_bias_um(
 
 
 def held_out_beads(path: Path) -> HeldOut:
-    """Calibrate on every other bead of a real stack (the brightest first) and predict z of the rest, beside Picasso.
+    """Calibrate on every other bead of a real stack, the brightest first, and predict the rest, beside Picasso.
 
     Each bead's own focus is taken off before pooling, and each tested bead's own mean error after: beads lie at
     different heights, and the field is tilted. Picasso pools as it does. Both get the same pixels in
