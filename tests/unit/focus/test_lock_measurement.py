@@ -52,7 +52,9 @@ def test_numbers_of_the_fit_are_passed_on():
 
 
 def test_a_correction_learnt_in_calibration_is_applied_with_its_slope():
-    halved = replace(MODEL, correction=ZCorrection((-0.5, 0.0, 0.5), (-0.25, 0.0, 0.25)))
+    halved = replace(
+        MODEL, correction=ZCorrection((-0.5, 0.0, 0.5), ((-0.25, 0.0, 0.25),), ((1.0, 1.0, 1.0),), usual=0)
+    )
     roi = region(4000 * spot(0.1))
     plain, corrected = measured(roi), measured(roi, halved)
     assert corrected.z_um == pytest.approx(plain.z_um / 2)
