@@ -64,7 +64,7 @@ class CountingSource:
         return CapturedFrame(np.full(shape, self.taken - 1, dtype), clock_s(), dropped_before=int(fault == "drop"))
 
     def start_sequence(self, n_frames, z_um=None):
-        self.running, self._left = True, n_frames
+        self.running, self._left = True, n_frames if n_frames is not None else float("inf")
 
     def next_frame(self, timeout_s):
         self._left -= 1

@@ -25,7 +25,7 @@ from parfocal.callbacks import Analysis
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog
 from parfocal.devices import Microscope
 
-_SWITCH_INTERVAL_S = 0.0005
+_SWITCH_INTERVAL_S = 0.0001
 
 
 @dataclass

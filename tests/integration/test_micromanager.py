@@ -252,6 +252,25 @@ def test_a_camera_that_does_not_answer_in_time_is_given_up_on_and_comes_back(mic
     assert camera.snap(1).pixels.shape == (512, 512)
 
 
+def test_a_camera_that_runs_for_a_lock_serves_plans_and_lets_the_stage_move(RE, microscope, documents):
+    camera, z = microscope.camera, microscope.xyz.z
+    camera.exposure_s.put(0.005)
+    with camera.feed.open(keep=10_000) as every, camera.feed.open() as lock:
+        lock.newest(5)
+        for k in range(5):
+            z.set(0.1 * k).wait(5)
+            fed = lock.newest(5)
+            assert 0 < clock_s() - fed.t_s < 0.5
+        RE(z_stack(microscope, 2.0, 1.0))
+        got = [every.next(5) for _ in range(20)]
+        assert camera.feed.is_running
+    assert len(documents.of("event")) == 5
+    assert [fed.number for fed in got] == list(range(20))
+    assert np.all(np.diff([fed.t_s for fed in got]) > 0)
+    assert not camera.feed.is_running
+    camera.binning.put(2)  # single frames and settings again
+
+
 def test_two_microscopes_in_one_process_do_not_meet(new_microscope):
     one, other = new_microscope(), new_microscope()
     one.xyz.z.set(7.0).wait(2)

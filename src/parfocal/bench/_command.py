@@ -18,6 +18,7 @@ BENCHES: dict[str, str] = {
     "frames": "parfocal.bench._frames:frames",
     "lock": "parfocal.bench._lock:lock",
     "orchestration": "parfocal.bench._orchestration:orchestration",
+    "psf": "parfocal.bench._psf:psf",
     "scores": "parfocal.bench._scores:scores",
 }
 """Name to `module:function`; imported when asked for. The function returns a list of `Row`."""

@@ -109,7 +109,7 @@ class Analysis(ABC):
         self._runs: dict[str, _Run] = {}
         self._run_of_descriptor: dict[str, str] = {}
         self._run_of_resource: dict[str, str] = {}
-        self._skipped: dict[str, int] = {}
+        self._skipped: dict[str, Counter[str]] = {}
         self._thread = threading.Thread(target=self._work, name=f"analysis-{self.name}", daemon=True)
         self._thread.start()
 
@@ -124,8 +124,7 @@ class Analysis(ABC):
         with self._changed:
             if name in ("event", "event_page", "stream_datum") and len(self._queue) >= self._queue_size:
                 if self._overflow == "skip":
-                    run = self._run_of_descriptor.get(doc["descriptor"], "")
-                    self._skipped[run] = self._skipped.get(run, 0) + (name != "stream_datum")
+                    self._skip(name, doc)
                     return
                 self._changed.wait_for(lambda: len(self._queue) < self._queue_size or self._closed)
             if name == "descriptor":
@@ -161,6 +160,14 @@ class Analysis(ABC):
             "calibration": self.calibration,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+    def _skip(self, name: str, doc: Mapping[str, Any]) -> None:
+        run = self._run_of_descriptor.get(doc["descriptor"], "")
+        skipped = self._skipped.setdefault(run, Counter())
+        if name == "stream_datum":  # beside an event it says nothing of its own: see `skipped`
+            skipped[doc["stream_resource"]] += doc["indices"]["stop"] - doc["indices"]["start"]
+        else:
+            skipped["events"] += len(doc["seq_num"]) if name == "event_page" else 1
 
     # -- in the worker -------------------------------------------------------------------------------
 
@@ -213,12 +220,21 @@ class Analysis(ABC):
 
     def send(self, name: str, doc: dict[str, Any]) -> None:
         """Emit a derived document."""
-        for emit in ([self._emit] if self._emit is not None else []) + self._listeners:
-            emit(name, doc)
+        if self._emit is not None:
+            self._emit(name, doc)
+        for listener in self._listeners:
+            try:
+                listener(name, doc)
+            except Exception:  # who looks on must not end the analysis
+                _LOG.exception("a listener of analysis %s could not take a %s document", self.name, name)
 
-    def skipped(self, run_uid: str) -> int:
-        """Return how many events of a run found the queue full."""
-        return self._skipped.pop(run_uid, 0)
+    def skipped(self, run_uid: str, burst_resource: str) -> str:
+        """Return how many events, or frames of a burst, found the queue full, in words; empty for none."""
+        skipped = self._skipped.pop(run_uid, Counter[str]())
+        for what, number in (("frames", skipped[burst_resource]), ("events", skipped["events"])):
+            if number:
+                return f"{number} {what} found the queue full; replay the run to have them"
+        return ""
 
 
 class _Run:
@@ -236,9 +252,7 @@ class _Run:
         try:
             self._take(name, doc)
         except Exception as error:  # whatever the science raises is a result, and is recorded as one
-            if not self._failed:
-                text = str(error).splitlines()
-                self._failed = f"{type(error).__name__}: {text[0] if text else ''}"
+            self._failed = self._failed or _in_a_line(error)
             if self._derived is None and self._view.data_key:
                 self._derived = self._open_derived({})
         if name == "stop":
@@ -293,13 +307,18 @@ class _Run:
         return DerivedRun(analysis.send, view.start, about, columns)
 
     def _close(self) -> None:
-        skipped = self._analysis.skipped(self._view.uid)
+        skipped = self._analysis.skipped(self._view.uid, self._view.burst_resource)
         if self._derived is None and skipped and self._view.data_key:
             self._derived = self._open_derived({})
         if self._derived is None:
             return
-        reason = self._failed
-        if skipped and not reason:
-            reason = f"{skipped} events found the queue full; replay the run to have them"
-        verdict = self._science.verdict if self._science is not None and not reason else ""
+        reason, verdict = self._failed or skipped, ""
+        try:
+            verdict = self._science.verdict if self._science is not None and not reason else ""
+        except Exception as error:
+            reason = _in_a_line(error)
         self._derived.close("fail" if reason else "success", reason, verdict)
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -243,7 +243,8 @@ def _on_cluster(
 
 def replay_in_worker(uid: str, name: str, parameters: dict[str, Any], data: str, if_done: IfDone) -> Replayed:
     """Replay one run in a process of a cluster, which opens the same data folder."""
-    return replay([uid], name, parameters, catalog=open_catalog(data), if_done=if_done)[0]
+    with open_catalog(data) as catalog:
+        return replay([uid], name, parameters, catalog=catalog, if_done=if_done)[0]
 
 
 def _uid(catalog: Catalog, run: Any) -> str:

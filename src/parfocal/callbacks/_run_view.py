@@ -40,6 +40,12 @@ class RunView:
         """Whether the frames have no events."""
         return bool(self.data_key) and f"{self.data_key}_frame" not in self.descriptor.get("data_keys", {})
 
+    @property
+    def burst_resource(self) -> str:
+        """Uid of the array of frames that have no events; empty where they have."""
+        ours = (uid for uid, (key, _) in self._resources.items() if key == self.data_key)
+        return next(ours, "") if self.is_burst else ""
+
     def configuration(self, fact: str, default: Any = None) -> Any:
         """Return one fact of the camera's configuration, such as `pixel_size_um`."""
         for device in self.descriptor.get("configuration", {}).values():

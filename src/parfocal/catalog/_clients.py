@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 from bluesky_tiled_plugins import BlueskyEventStream, BlueskyRun, CatalogOfBlueskyRuns
+from numpy.typing import NDArray
+from tiled.client.array import DaskArrayClient
 from tiled.client.container import DEFAULT_STRUCTURE_CLIENT_DISPATCH
 from tiled.utils import OneShotCachedMap
 
@@ -24,6 +27,16 @@ def bluesky_clients() -> Any:
     for bluesky_class in (BlueskyEventStream, BlueskyRun, CatalogOfBlueskyRuns):
         clients.set(bluesky_class.__name__, partial(_itself, bluesky_class))
     return clients
+
+
+def read_array(client: Any, slice: Any = None) -> NDArray[Any]:
+    """Return an array, or a part of it, by requests made in this process.
+
+    `client.read()` leaves it to Dask where to make them. In a worker of a cluster that is the cluster itself,
+    and when its workers all wait for such reads, none is left to make them: they wait for ever.
+    """
+    lazy: Any = DaskArrayClient.read(client, slice)
+    return np.asarray(lazy.compute(scheduler="threads"))
 
 
 def _itself(value: Any) -> Any:

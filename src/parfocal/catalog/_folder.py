@@ -27,7 +27,8 @@ class DataFolder:
         root/
           frames/        OME-Zarr groups, one a camera and run: the pixels
           wal/           write-ahead logs of runs that the catalog does not yet hold whole
-          catalog/       catalog.db, tables.duckdb, arrays/: what Tiled keeps; secrets.json (mode 0600)
+          catalog/       catalog.db, tables.duckdb, arrays/: what Tiled keeps
+                         secrets.json, database.json: where it is kept elsewhere (mode 0600)
           server.json    where the running server is (pid, URL, API key; mode 0600)
           server.log     what it said
 
@@ -56,6 +57,11 @@ class DataFolder:
     def catalog(self) -> Path:
         """What Tiled keeps for itself."""
         return self.root / "catalog"
+
+    @property
+    def database_file(self) -> Path:
+        """Which database the catalog is in, where it is not the folder's own (mode 0600)."""
+        return self.catalog / "database.json"
 
     @property
     def server_file(self) -> Path:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.catalog._clients import read_array
 from parfocal.catalog._live_order import NamedDocument
 from parfocal.errors import BadInputError
 
@@ -43,27 +45,31 @@ def remote_frames(
     places: dict[str, tuple[str, str, str]] = {}
     for which in runs:
         streams: dict[str, str] = {}
-        keys: dict[str, str] = {}
+        arrays: dict[str, tuple[str, str]] = {}
         uid = ""
         for name, doc in which if isinstance(which, list) else catalog.documents(catalog.run(which)):
             if name == "start":
                 uid = doc["uid"]
             elif name == "descriptor":
-                streams |= dict.fromkeys(doc["data_keys"], doc["name"])
+                streams[doc["uid"]] = doc["name"]
             elif name == "stream_resource":
-                keys[doc["uri"]] = doc["data_key"]
-        places |= {uri: (uid, streams[key], key) for uri, key in keys.items()}
+                # As Tiled keeps it; live documents have it percent-encoded.
+                arrays[doc["uid"]] = (unquote(doc["uri"]), doc["data_key"])
+            elif name == "stream_datum":  # the same key may be in two streams, with an array each
+                address, key = arrays[doc["stream_resource"]]
+                places[address] = (uid, streams[doc["descriptor"]], key)
     clients: OrderedDict[str, Any] = OrderedDict()
 
     def get(uri: str, index: int) -> NDArray[np.generic]:
-        if uri not in places:
+        address = unquote(uri)
+        if address not in places:
             raise BadInputError(f"frames at {uri} belong to none of the runs that were named")
-        if uri not in clients:
-            uid, stream, key = places[uri]
+        if address not in clients:
+            uid, stream, key = places[address]
             run: Any = catalog.run(uid)
-            clients[uri] = run[stream][key]
+            clients[address] = run[stream].base[key]
             while len(clients) > _MOST_OPEN:
                 clients.popitem(last=False)
-        return np.asarray(clients[uri][index])
+        return read_array(clients[address], index)
 
     return get

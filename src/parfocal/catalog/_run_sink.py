@@ -13,6 +13,7 @@ from bluesky_tiled_plugins.writing.tiled_writer import (
 )
 from tiled.client.container import Container
 
+from parfocal.catalog._clients import read_array
 from parfocal.catalog._log import Document
 
 
@@ -112,7 +113,7 @@ class RunSink:
         if run.metadata.get("stop", {}).get("uid") != self.stop_uid:
             return "the stop document is not there"
         for stream, n_rows in self.n_rows.items():
-            found = len(run[stream]["seq_num"].read())
+            found = len(read_array(run[stream]["seq_num"]))
             if found != n_rows:
                 return f"stream {stream} has {found} rows of {n_rows}"
         for (stream, key), n_frames in self.n_frames.items():

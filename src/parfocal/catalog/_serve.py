@@ -15,7 +15,13 @@ import httpx
 import psutil
 
 from parfocal.catalog._folder import DataFolder, as_folder
-from parfocal.catalog._server_process import ALREADY_SERVED, AlreadyServedError, ServerSettings, run
+from parfocal.catalog._server_process import (
+    ALREADY_SERVED,
+    AlreadyServedError,
+    ServerSettings,
+    run,
+    write_private,
+)
 from parfocal.errors import CatalogError
 
 # Handles of the servers that this process started: dropped ones would warn, and leave zombies.
@@ -51,7 +57,14 @@ class ServerInfo:
 def server_settings(
     folder: DataFolder, *, database_uri: str | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> ServerSettings:
-    """Return what a server of this folder serves, and from where."""
+    """Return what a server of this folder serves, and from where.
+
+    The folder remembers a database that it was once served with, so that a server that starts on demand, later
+    and elsewhere, opens the same one; `sqlite` goes back to the folder's own.
+    """
+    if database_uri is not None:
+        write_private(folder.database_file, {"uri": None if database_uri == "sqlite" else database_uri})
+    database_uri = _remembered_database(folder)
     sqlite = f"sqlite:///{folder.catalog / 'catalog.db'}"
     # Not SQLite: Tiled cannot keep lists in it, and BTP puts arrays of up to 16 elements in the table.
     tables = f"duckdb:///{folder.catalog / 'tables.duckdb'}"
@@ -83,8 +96,9 @@ def serve(
     data
         The folder; None for the default one.
     database_uri
-        A SQLAlchemy URI such as `postgresql://user:password@host/name`, for catalog and tables.
-        None for SQLite files in the folder.
+        A SQLAlchemy URI such as `postgresql://user:password@host/name`, for catalog and tables. Kept in the
+        folder (mode 0600): None takes the one used last, at first SQLite files in the folder; `sqlite` takes
+        these again.
     host, port
         Where to listen; port 0 takes the one used last, or any free one.
 
@@ -212,6 +226,18 @@ def _start_process(folder: DataFolder, database_uri: str | None) -> subprocess.P
         process.stdin.write(settings.to_json())
     _started[process.pid] = process
     return process
+
+
+def _remembered_database(folder: DataFolder) -> str | None:
+    try:
+        return json.loads(folder.database_file.read_text())["uri"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CatalogError(
+            f"{folder.database_file} does not say which database this folder's catalog is in: "
+            "serve it once with --database."
+        ) from error
 
 
 def _is_alive(pid: int) -> bool:

@@ -38,7 +38,7 @@ def folder_of(data: Path | None) -> DataFolder:
 def serve_command(
     data: DataOption = None,
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
-    database: Annotated[str, typer.Option(help="postgresql://... instead of the folder's SQLite.")] = "",
+    database: Annotated[str, typer.Option(help="postgresql://..., kept for later; sqlite: the folder's.")] = "",
 ) -> None:
     """Serve the catalog of a data folder on 127.0.0.1 until Ctrl-C."""
     serve(folder_of(data), port=port, database_uri=database or None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Generator
@@ -219,10 +220,15 @@ def _report(
     table = catalog.runs(limit=10)
     option = f" --data {shlex.quote(str(data))}" if data is not None else ""
     newest = uids[-1][:8]
+    # Called as `.venv/bin/parfocal` it is not on the PATH, and its neighbours would not be found.
+    called = Path(sys.argv[0])
+    program = (
+        shlex.quote(str(called)) if called.name == "parfocal" and not shutil.which("parfocal") else "parfocal"
+    )
     commands = [
-        f"parfocal runs{option} --analysis focus_scores",
-        f"parfocal replay{option} {newest} -p score=brenner",
-        f"parfocal view{option} {newest}",
+        f"{program} runs{option} --analysis focus_scores",
+        f"{program} replay{option} {newest} -p score=brenner",
+        f"{program} view{option} {newest}",
     ]
     if as_json:
         about = {

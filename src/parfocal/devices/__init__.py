@@ -5,6 +5,7 @@ from parfocal.devices._burst import Burst, BurstSettings
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
 from parfocal.devices._factories import micromanager_microscope, recorded_microscope, simulated_microscope
+from parfocal.devices._feed import FedFrame, FeedReader, FrameFeed
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._load_devices import load_devices
 from parfocal.devices._micromanager import micromanager_backend
@@ -22,6 +23,9 @@ __all__ = [
     "BurstSettings",
     "Camera",
     "Columns",
+    "FedFrame",
+    "FeedReader",
+    "FrameFeed",
     "Judge",
     "Light",
     "LightDriver",

@@ -146,6 +146,7 @@ class Burst:
         if status is None:
             return
         source = self.camera.source
+        shared = self.camera.feed.is_running
         try:
             if self._writer is None:
                 self._writer = self.camera.new_writer(COMPANIONS)
@@ -157,18 +158,40 @@ class Burst:
                     ),
                 ]
             moves_z = z_um is not None and self.camera.facts.can_sequence_z
-            source.start_sequence(n_frames, z_um if moves_z else None)
+            if shared and moves_z:
+                raise HardwareError(
+                    f"{self.camera.name} runs for a focus lock or a live view; end that before it moves z itself"
+                )
+            if not shared:
+                source.start_sequence(n_frames, z_um if moves_z else None)
             started.set_finished()
-            self._fetch(self._writer, n_frames, z_um)
+            self._fetch(self._writer, n_frames, z_um, self._from_feed() if shared else source.next_frame)
             status.set_finished()
         except Exception as error:
             if not started.done:
                 started.set_exception(error)
             status.set_exception(error)
         finally:
-            source.stop_sequence()
+            if not shared:
+                source.stop_sequence()
 
-    def _fetch(self, writer: FrameWriter, n_frames: int, z_um: Sequence[float] | None) -> None:
+    def _from_feed(self) -> Callable[[float], CapturedFrame]:
+        """Return what brings the frames of a camera that runs already: those exposed from now on."""
+        feed, exposure_s = self.camera.feed, self.camera.facts.settings.exposure_s
+        since_s: list[float] = [feed.now_s()]
+
+        def next_frame(_: float) -> CapturedFrame:
+            return feed.fetch_since(since_s.pop(), exposure_s) if since_s else feed.fetch()
+
+        return next_frame
+
+    def _fetch(
+        self,
+        writer: FrameWriter,
+        n_frames: int,
+        z_um: Sequence[float] | None,
+        next_frame: Callable[[float], CapturedFrame],
+    ) -> None:
         camera = self.camera
         timeout_s = camera.facts.settings.exposure_s + camera.timeout_s
         first = self._written
@@ -178,7 +201,7 @@ class Burst:
             for k in range(n_frames):
                 if self._stop.is_set():
                     raise HardwareError(f"{self.name} was stopped after {k} of {n_frames} frames")
-                frame = camera.source.next_frame(timeout_s)
+                frame = next_frame(timeout_s)
                 camera.check_frame(frame)
                 sink.take(first + k, frame, z_um[k] if z_um is not None else float("nan"))
                 if sink.waiting >= _FLUSH_EVERY or time.monotonic() - flushed_s > _FLUSH_S:

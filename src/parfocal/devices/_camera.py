@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ophyd import Component, Device, Kind
 
 from parfocal.devices._burst import Burst
+from parfocal.devices._feed import FrameFeed
 from parfocal.devices._frame_documents import ArrayDocuments
 from parfocal.devices._owner import Owner
 from parfocal.devices._settings import FactSignal, SettingSignal
@@ -62,6 +63,8 @@ class Camera(Device):
     Compose it from a `FrameSource` (the driver); the rest is the same for every camera. Each event carries
     the internal key `<name>_frame`, the frame's index in the array and the only key to its pixels, and
     `<name>_t_s`, the middle of the exposure. The pixels themselves are the external key `<name>`.
+
+    `feed` gives its frames without end to a focus lock or a live view, while plans go on taking frames.
 
     One run, one image stream a camera: frames of a second stream in the same run go to a second array, and
     going back and forth between the two is refused.
@@ -125,6 +128,9 @@ class Camera(Device):
         if self.facts.temperature_c is not None:
             self.temperature_c.kind = Kind.config
         self.burst = Burst(self)
+        self.feed = FrameFeed(
+            self.source, self.owner, name, lambda: self.facts.settings.exposure_s + self.timeout_s
+        )
 
     @property
     def frames_root(self) -> Path:
@@ -149,11 +155,21 @@ class Camera(Device):
         ------
         BadInputError
             The camera cannot do it, or it would change the frame's shape or dtype in the middle of a run.
+        HardwareError
+            ROI or binning, while somebody reads the camera's feed.
         """
         before = self.facts
 
         def apply() -> SourceDescription:
-            self.source.apply(settings)
+            if self.feed.is_running:
+                now = self.facts.settings
+                if (settings.binning, settings.roi_px) != (now.binning, now.roi_px):
+                    raise HardwareError(
+                        f"{self.name} runs for a focus lock or a live view; end that, then change ROI or binning"
+                    )
+                self.feed.apply(settings)
+            else:
+                self.source.apply(settings)
             return self.source.describe()
 
         after = self.owner.call(apply)
@@ -186,7 +202,8 @@ class Camera(Device):
     def trigger(self) -> PlainStatus:
         """Take one frame; the status is done when it is on disk, and fails where there is none."""
         status = PlainStatus(self)
-        future = self.owner.submit(self._capture)
+        asked_s = self.feed.now_s()
+        future = self.owner.submit(lambda: self._capture(asked_s))
         self._in_flight = future
 
         def finish(done: Future[Any]) -> None:
@@ -275,14 +292,19 @@ class Camera(Device):
 
     def destroy(self) -> None:
         """Let go of the hardware."""
+        self.owner.call(self.feed.shut)
         self.owner.call(self.source.close)
         self.owner.close()
         super().destroy()
 
     # -- in the owner's thread ----------------------------------------------------------------------
 
-    def _capture(self) -> None:
-        frame = self.source.snap(self.facts.settings.exposure_s + self.timeout_s)
+    def _capture(self, asked_s: float) -> None:
+        exposure_s = self.facts.settings.exposure_s
+        if self.feed.is_running:
+            frame = self.feed.fetch_since(asked_s, exposure_s)
+        else:
+            frame = self.source.snap(exposure_s + self.timeout_s)
         self.check_frame(frame)
         array = self._ensure_array()
         if array.documents.is_mixed:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.devices._device_clock import DeviceClock
 from parfocal.devices._micromanager_core import in_one_line
 from parfocal.devices._owner import Owner
 from parfocal.errors import BadInputError, HardwareError
@@ -42,9 +43,9 @@ class OpticsTold:
 
 @dataclass
 class _Sequence:
-    """A sequence under way; frame times are counted from `start_s`."""
+    """A sequence under way."""
 
-    start_s: float
+    clock: DeviceClock
     n_frames: int | None
     z_um: Sequence[float] | None
     fetched: int = 0
@@ -168,13 +169,14 @@ class MicroManagerCamera:
                 core.waitForDevice(focus)
                 core.loadStageSequence(focus, list(z_um))
                 core.startStageSequence(focus)
-            start_s = clock_s()
-            self._sequence = _Sequence(start_s, n_frames, z_um)
+            self._sequence = sequence = _Sequence(DeviceClock(), n_frames, z_um)
             # A counted burst ends with its first lost frame. An endless one goes on with the newest.
             if n_frames is not None:
                 core.startSequenceAcquisition(n_frames, 0.0, True)
             else:
                 core.startContinuousSequenceAcquisition(0.0)
+            # The camera counts time from within the call that starts it, which may take a second for buffers.
+            sequence.clock = DeviceClock(clock_s())
 
     def next_frame(self, timeout_s: float) -> CapturedFrame:
         """Return the next frame of the sequence."""
@@ -342,7 +344,7 @@ class MicroManagerCamera:
         now_s = clock_s()
         number = int(metadata.get("ImageNumber", sequence.fetched))
         elapsed_ms = metadata.get("ElapsedTime-ms")
-        end_s = now_s if elapsed_ms is None else min(sequence.start_s + float(elapsed_ms) / 1000, now_s)
+        end_s = now_s if elapsed_ms is None else sequence.clock.ready_s(float(elapsed_ms) / 1000, now_s)
         dropped = max(0, number - sequence.fetched)
         sequence.fetched = max(number, sequence.fetched) + 1
         planes = sequence.z_um

@@ -55,6 +55,8 @@ class SimulatedMicroscopeCore:
         -1 for a stage whose z grows towards the objective.
     seed : int
         Of the encoder noise.
+    bead_scene : SimulatedScene, optional
+        What a second camera sees, for a focus lock.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SimulatedMicroscopeCore:
         realtime: bool = True,
         z_sign: Literal[1, -1] = 1,
         seed: int = 0,
+        bead_scene: SimulatedScene | None = None,
     ) -> None:
         models = {"x": AxisModel(), "y": AxisModel(), "z": Z_AXIS} | (axes or {})
         self.scene = scene
@@ -75,6 +78,7 @@ class SimulatedMicroscopeCore:
         self.light = SimulatedLight(tuple(scene.channels))
         self.stage = SimulatedStage(self)
         self.camera = SimulatedCamera(self)
+        self.focus_camera = SimulatedCamera(self, bead_scene) if bead_scene is not None else None
         self._epoch_s = clock_s()
         self._start_s = time.monotonic()
         self._virtual_s = 0.0
@@ -163,6 +167,8 @@ class SimulatedStage:
 
     Not in real time, asking whether an axis moves lets it arrive.
     """
+
+    backend = "simulated"
 
     def __init__(self, core: SimulatedMicroscopeCore) -> None:
         self._core = core
@@ -290,4 +296,13 @@ def simulated_core(
         seed=seed,
     )
     scene = SimulatedScene(specimen, channels, scmos_camera(shape, seed), shape, motion, seed)
-    return SimulatedMicroscopeCore(scene, realtime=realtime, z_sign=z_sign, seed=seed)
+    beads = _bead_scene(seed, surface, motion)
+    return SimulatedMicroscopeCore(scene, realtime=realtime, z_sign=z_sign, seed=seed, bead_scene=beads)
+
+
+def _bead_scene(seed: int, surface: Surface, motion: Drift, shape: tuple[int, int] = (128, 128)) -> SimulatedScene:
+    """Return beads on the same sample, seen through a cylindrical lens."""
+    objective = Objective(1.2, 1.33, 0.68, (0.108, 0.108))
+    sample = bead_sample(seed + 7, surface, photons_per_s=6e5)
+    channels = {"bead": Channel(objective, 100.0, {6: 0.12})}
+    return SimulatedScene(sample, channels, scmos_camera(shape, seed + 7), shape, motion, seed + 7)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parfocal.devices._simulated_motion import Move
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription
-from parfocal.optics import CameraModel
+from parfocal.optics import CameraModel, SimulatedScene
 
 if TYPE_CHECKING:
     from parfocal.devices._simulated import SimulatedMicroscopeCore
@@ -41,10 +41,19 @@ class SimulatedCamera:
 
     Frames of a counted sequence wait for as long as it takes to be fetched. Of an endless one only the latest
     16 are kept; `dropped_before` tells how many were lost.
+
+    Parameters
+    ----------
+    core : SimulatedMicroscopeCore
+        Whose stage moves under it.
+    scene : SimulatedScene, optional
+        What it sees, by a light of its own in the first channel; default: the world's scene, in its light.
     """
 
-    def __init__(self, core: SimulatedMicroscopeCore) -> None:
+    def __init__(self, core: SimulatedMicroscopeCore, scene: SimulatedScene | None = None) -> None:
         self._core = core
+        self._scene = scene if scene is not None else core.scene
+        self._own_channel = "" if scene is None else next(iter(scene.channels))
         self._settings = CameraSettings()
         self._sequence: _Sequence | None = None
         self._faults: list[CameraFault] = []
@@ -59,8 +68,8 @@ class SimulatedCamera:
 
     def describe(self) -> SourceDescription:
         """Return what the camera delivers with its present settings, in the present channel."""
-        settings, scene = self._settings, self._core.scene
-        objective = scene.channels[self._core.light.channel].objective
+        settings, scene = self._settings, self._scene
+        objective = scene.channels[self._channel].objective
         pixel_y, pixel_x = objective.pixel_size_um
         return SourceDescription(
             model="parfocal simulated sCMOS",
@@ -96,6 +105,10 @@ class SimulatedCamera:
                     f"expected inside {height} x {width} px at binning {settings.binning}"
                 )
         self._settings = settings
+
+    def now_s(self) -> float:
+        """Return the present time on the clock of the frames: the world's own, where it is not in real time."""
+        return self._core.utc_s(self._core.now_s())
 
     def snap(self, timeout_s: float) -> CapturedFrame:
         """Take one frame, exposed from now on."""
@@ -188,17 +201,16 @@ class SimulatedCamera:
             focal_plane_um = core.focal_plane_um(middle_s)
             z_um = core.stage.encoder_um("z", middle_s)
             number, self._number = self._number, self._number + 1
-        light = core.light
-        raw = core.scene.frame(
+        raw = self._scene.frame(
             places["x"],
             places["y"],
             focal_plane_um,
-            light.channel if light.is_on else None,
+            self._channel if self._own_channel or core.light.is_on else None,
             settings.exposure_s,
             max(middle_s, 0.0),
             number,
             roi_px=self._sensor_roi(),
-            light=light.intensity,
+            light=1.0 if self._own_channel else core.light.intensity,
             gain=settings.gain,
         )
         pixels: NDArray[np.generic] = _binned(raw, settings.binning)
@@ -212,10 +224,14 @@ class SimulatedCamera:
         self._core.wait_until(self._core.now_s() + timeout_s, self._stopped if self._sequence else None)
         raise HardwareError(f"simulated camera: no frame came within {timeout_s:g} s; check exposure and trigger")
 
+    @property
+    def _channel(self) -> str:
+        return self._own_channel or self._core.light.channel
+
     def _shape(self, settings: CameraSettings) -> tuple[int, int]:
         if settings.roi_px is not None:
             return settings.roi_px[2], settings.roi_px[3]
-        height, width = self._core.scene.shape
+        height, width = self._scene.shape
         return height // settings.binning, width // settings.binning
 
     def _sensor_roi(self) -> tuple[int, int, int, int]:
@@ -225,7 +241,7 @@ class SimulatedCamera:
         return y * b, x * b, height * b, width * b
 
     def _camera_model(self) -> CameraModel:
-        model = self._core.scene.camera_model.cropped(self._sensor_roi())
+        model = self._scene.camera_model.cropped(self._sensor_roi())
         return model.with_gain(self._settings.gain).binned(self._settings.binning)
 
 

@@ -19,6 +19,10 @@ from parfocal.errors import BadInputError, HardwareError
 _POLL_S = 0.002
 
 
+class LeasedError(HardwareError):
+    """A move of an axis that somebody else holds; nothing was moved."""
+
+
 class OutOfLimitsError(BadInputError, LimitError):
     """A move beyond the soft limits of an axis; nothing was moved."""
 
@@ -65,6 +69,7 @@ class StageAxis(Device, PositionerBase):
         self.timeout_s = timeout_s
         self.tolerance_um = tolerance_um
         self._setpoint_um: float | None = None
+        self._leased_to = ""
         self._cancel = threading.Event()
         super().__init__(prefix, name=name, parent=parent, **kwargs)
 
@@ -88,6 +93,45 @@ class StageAxis(Device, PositionerBase):
         """Where the axis was last sent, um; where it is, if it never was."""
         return self._setpoint_um if self._setpoint_um is not None else self.position
 
+    @property
+    def leased_to(self) -> str:
+        """Who alone moves this axis now; empty for anybody."""
+        return self._leased_to
+
+    def lease(self, to: str) -> None:
+        """Let one holder alone move this axis, by `nudge`; until `end_lease`, `set` is refused.
+
+        Raises
+        ------
+        LeasedError
+            Another holds it.
+        """
+        if self._leased_to not in ("", to):
+            raise LeasedError(f"{self.name} is held by {self._leased_to}, release that before {to} takes it")
+        self._leased_to = to
+
+    def end_lease(self, to: str) -> None:
+        """Give the axis back; nothing where another holds it."""
+        if self._leased_to == to:
+            self._leased_to = ""
+
+    def nudge(self, to: str, position: float) -> None:
+        """Send the axis somewhere without waiting: for its holder, who watches where it goes.
+
+        Raises
+        ------
+        LeasedError
+            The caller does not hold it.
+        OutOfLimitsError
+            Beyond the soft limits; nothing was moved.
+        """
+        if self._leased_to != to:
+            raise LeasedError(f"{self.name} is not held by {to}, which may not move it")
+        self.check_value(position)
+        self._cancel.set()
+        self.driver.move(self.axis, position)
+        self._setpoint_um = position
+
     def check_value(self, pos: float) -> None:
         """Raise `OutOfLimitsError` if a position lies outside the soft limits, or is not a number."""
         if not pos == pos or pos in (float("inf"), float("-inf")):
@@ -103,7 +147,7 @@ class StageAxis(Device, PositionerBase):
 
         Raises
         ------
-        OutOfLimitsError
+        OutOfLimitsError, LeasedError
             At once, before anything moves.
         """
         return self.move(float(new_position), wait=False, **kwargs)
@@ -117,6 +161,10 @@ class StageAxis(Device, PositionerBase):
     ) -> MoveStatus | PlainStatus:
         """Move to an absolute position, um. See `set`."""
         self.check_value(position)
+        if self._leased_to:
+            raise LeasedError(
+                f"{self.name} is held by {self._leased_to}: move {self._leased_to}.setpoint, or release it first"
+            )
         self._cancel.set()
         cancel = self._cancel = threading.Event()
         velocity = max(self.driver.velocity_um_per_s(self.axis), 1e-6)
@@ -178,7 +226,7 @@ class StageAxis(Device, PositionerBase):
         return described
 
     def read_configuration(self) -> OrderedDict[str, dict[str, Any]]:
-        """Return velocity, settling and limits."""
+        """Return velocity, settling and limits, and what kind of stage it is."""
         now = time.time()
         low, high = self.limits_um if self.limits_um is not None else (float("-inf"), float("inf"))
         values = {
@@ -186,24 +234,25 @@ class StageAxis(Device, PositionerBase):
             "settle_s": self.settle_s,
             "low_limit_um": low,
             "high_limit_um": high,
+            "backend": str(getattr(self.driver, "backend", type(self.driver).__name__)),
         }
         return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
 
     def describe_configuration(self) -> OrderedDict[str, dict[str, Any]]:
-        """Describe velocity, settling and limits."""
+        """Describe velocity, settling and limits, and what kind of stage it is."""
         units = {
             "velocity_um_per_s": "um/s",
             "settle_s": "s",
             "low_limit_um": "um",
             "high_limit_um": "um",
         }
-        return OrderedDict(
-            (
-                f"{self.name}_{key}",
-                {"source": f"parfocal:{self.axis}", "dtype": "number", "shape": [], "units": unit},
-            )
+        source = f"parfocal:{self.axis}"
+        described: OrderedDict[str, dict[str, Any]] = OrderedDict(
+            (f"{self.name}_{key}", {"source": source, "dtype": "number", "shape": [], "units": unit})
             for key, unit in units.items()
         )
+        described[f"{self.name}_backend"] = {"source": source, "dtype": "string", "shape": []}
+        return described
 
     @property
     def hints(self) -> dict[str, Any]:

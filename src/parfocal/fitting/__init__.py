@@ -11,12 +11,14 @@ from parfocal.fitting._calibration import (
     corrected,
     next_sweep,
 )
+from parfocal.fitting._calibration_json import calibration_from_json, calibration_hash, calibration_to_json
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, ZCorrection
 from parfocal.fitting._find_beads import cut_rois, find_beads
 from parfocal.fitting._fit_defocus import DefocusFit, WidthSamples, fit_defocus
 from parfocal.fitting._gates import CalibrationGates
 from parfocal.fitting._moments import Moments, moments_error, spot_moments
 from parfocal.fitting._optics_facts import OpticsFacts
+from parfocal.fitting._psf_bounds import crlb_psf, crlb_z, spot_image
 from parfocal.fitting._psf_depth import ZEstimate, ZEstimates, estimate_z, estimate_zs
 from parfocal.fitting._psf_fit import FitKind, PsfFit, PsfFits, fit_psf, fit_psfs
 from parfocal.fitting._signal_models import (
@@ -31,6 +33,14 @@ from parfocal.fitting._signal_models import (
 )
 from parfocal.fitting._step_fits import StepFits, measure_steps
 from parfocal.fitting._sweep import Sweep, SweepSettings
+from parfocal.fitting._sweep_csv import (
+    EllipticityConvention,
+    facts_from_meta,
+    meta_from_json,
+    sweep_from_csv,
+    sweep_meta,
+    sweep_to_csv,
+)
 from parfocal.fitting._theta_line import ThetaLine, theta_line
 from parfocal.fitting._vote import Vote, bead_offsets, vote_z
 
@@ -41,6 +51,7 @@ __all__ = [
     "DefocusFit",
     "DefocusModel",
     "DevianceBaseline",
+    "EllipticityConvention",
     "ExpectedSlope",
     "FitKind",
     "Hysteresis",
@@ -67,11 +78,17 @@ __all__ = [
     "bead_offsets",
     "calibrate",
     "calibrate_steps",
+    "calibration_from_json",
+    "calibration_hash",
+    "calibration_to_json",
     "check_applies",
     "corrected",
+    "crlb_psf",
+    "crlb_z",
     "cut_rois",
     "estimate_z",
     "estimate_zs",
+    "facts_from_meta",
     "find_beads",
     "fit_defocus",
     "fit_psf",
@@ -79,9 +96,14 @@ __all__ = [
     "fit_signal_model",
     "has_expected_slope",
     "measure_steps",
+    "meta_from_json",
     "moments_error",
     "next_sweep",
+    "spot_image",
     "spot_moments",
+    "sweep_from_csv",
+    "sweep_meta",
+    "sweep_to_csv",
     "theta_line",
     "vote_z",
 ]

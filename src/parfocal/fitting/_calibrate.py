@@ -15,15 +15,18 @@ from parfocal.fitting._defocus_model import DefocusModel
 from parfocal.fitting._fit_defocus import fit_defocus
 from parfocal.fitting._gates import CalibrationGates, issues_of
 from parfocal.fitting._optics_facts import OpticsFacts
-from parfocal.fitting._psf_depth import estimate_zs
+from parfocal.fitting._psf_depth import ZEstimates, estimate_zs
 from parfocal.fitting._signal_models import ExpectedSlope, SignalModel, fit_signal_model
 from parfocal.fitting._step_fits import Progress, StepFits, measure_steps
 from parfocal.fitting._sweep import Sweep
 from parfocal.fitting._theta_line import ThetaLine
-from parfocal.fitting._z_correction import learn_correction
+from parfocal.fitting._z_correction import ZSamples, learn_correction
 
-Estimator = Callable[[DefocusModel], tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""From a model to direct-z estimates of every step and their standard errors, um."""
+Estimator = Callable[[DefocusModel, float], ZEstimates]
+"""From a model to direct-z estimates of every step, with the spot's light multiplied by a factor."""
+
+_LIGHTS = (1 / 16, 1 / 4, 4.0)
+"""At which the correction is learnt beside the sweep's own light: beads bleach."""
 
 KINDS: tuple[CalibrationKind, ...] = ("zhuang", "linear", "poly2", "piecewise")
 
@@ -71,11 +74,15 @@ def calibrate(
         raise BadInputError(f"calibrate: {kind!r} is none of {', '.join(KINDS)}")
     steps, line, theta = measure_steps(sweep, theta_rad=theta_rad, on_progress=on_progress)
 
-    def estimator(model: DefocusModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def estimator(model: DefocusModel, light: float) -> ZEstimates:
         if on_progress is not None:
             on_progress(0, len(steps), "correcting")
-        found = estimate_zs(sweep.rois, sweep.camera_model, model)
-        return np.where(found.is_mle, found.z_um, np.nan), found.z_se_um
+        if light == 1:
+            return estimate_zs(sweep.rois, sweep.camera_model, model)
+        electrons = sweep.camera_model.to_electrons(sweep.rois)
+        floor = steps.background[:, None, None]
+        unlimited = replace(sweep.camera_model, offset_adu=0.0, gain_adu_per_e=1.0, saturation_adu=float("inf"))
+        return estimate_zs(floor + light * (electrons - floor), unlimited, model)
 
     done = calibrate_steps(
         steps,
@@ -86,6 +93,7 @@ def calibrate(
         theta=line if theta_rad is None else None,
         gates=gates,
         estimator=estimator,
+        read_variance_e2=float(np.mean(np.square(sweep.camera_model.read_noise_e))),
         n_failed_moves=sweep.n_failed_moves,
     )
     if on_progress is not None:
@@ -103,9 +111,10 @@ def calibrate_steps(
     theta: ThetaLine | None = None,
     gates: CalibrationGates | None = None,
     estimator: Estimator | None = None,
+    read_variance_e2: float = 0.0,
     n_failed_moves: int = 0,
 ) -> Calibration:
-    """Calibrate from steps that were measured before, such as those of a CSV: without ROIs no correction is learnt.
+    """Calibrate from steps measured before, such as those of a CSV: without ROIs no correction is learnt.
 
     Parameters
     ----------
@@ -119,6 +128,8 @@ def calibrate_steps(
         How well it is known.
     estimator : callable, optional
         Gives direct-z estimates of every step for a model.
+    read_variance_e2 : float
+        Of the camera, mean over the pixels.
 
     Returns
     -------
@@ -138,7 +149,7 @@ def calibrate_steps(
         used[np.flatnonzero(used)[~fit.is_used]] = False
         facts_of_fit = {"r2": fit.r2, "orders": fit.orders, "model_error": fit.model_error}
         if estimator is not None:
-            model, z_se = _corrected_model(model, steps, used, focus, estimator)
+            model, z_se = _corrected_model(model, steps, used, focus, estimator, read_variance_e2)
         facts_of_fit["hysteresis"] = _hysteresis(steps, used, model, focus)
     signal_model, signal_failure = None, ""
     if not np.isfinite(focus):
@@ -170,17 +181,31 @@ def _taken(steps: StepFits, used: NDArray[np.bool_]) -> StepFits:
 
 
 def _corrected_model(
-    model: DefocusModel, steps: StepFits, used: NDArray[np.bool_], focus_um: float, estimator: Estimator
+    model: DefocusModel,
+    steps: StepFits,
+    used: NDArray[np.bool_],
+    focus_um: float,
+    estimator: Estimator,
+    read_variance_e2: float,
 ) -> tuple[DefocusModel, float]:
     """Return the model with what its own estimates of the sweep are off by, and the median error of z, um."""
-    z, se = estimator(model)
     stage = steps.z_um - focus_um
     low, high = model.usable_um
     # by where the stage was, not by the estimate: cutting off by the noisy one would bias what is left
     inside = used & (stage >= low) & (stage <= high)
-    correction = learn_correction(z[inside], se[inside], stage[inside])
-    finite = inside & np.isfinite(se)
-    return replace(model, correction=correction), float(np.median(se[finite])) if finite.any() else np.nan
+    if not inside.any():
+        return model, np.nan
+
+    def at(light: float) -> ZSamples:
+        found = estimator(model, light)
+        z = np.where(found.is_mle & inside, found.z_um, np.nan)
+        contrast = found.photons / np.maximum(found.background + read_variance_e2, 1e-3)
+        return ZSamples(z, found.z_se_um, contrast)
+
+    usual = at(1.0)
+    correction = learn_correction(usual, [at(light) for light in _LIGHTS], stage, read_variance_e2)
+    finite = np.isfinite(usual.z_um) & np.isfinite(usual.se_um)
+    return replace(model, correction=correction), float(np.median(usual.se_um[finite])) if finite.any() else np.nan
 
 
 def _baseline(steps: StepFits, used: NDArray[np.bool_]) -> DevianceBaseline:

@@ -168,17 +168,21 @@ class Calibration:
 
 
 def corrected(estimates: ZEstimates, model: DefocusModel) -> ZEstimates:
-    """Return direct-z estimates passed through the model's correction, their errors scaled by its slope."""
+    """Return direct-z estimates passed through the model's correction.
+
+    Standard errors are scaled by its slope, and by how much more the sweep scattered than they said.
+    """
     if model.correction is None:
         return estimates
-    slope = model.correction.slope(estimates.z_um)
+    contrast = model.correction.contrast_of(estimates.photons, estimates.background)
+    factor = model.correction.slope(estimates.z_um, contrast) * model.correction.se_factor
     covariance = estimates.covariance.copy()
-    covariance[:, 4, :] *= slope[:, None]
-    covariance[:, :, 4] *= slope[:, None]
+    covariance[:, 4, :] *= factor[:, None]
+    covariance[:, :, 4] *= factor[:, None]
     return replace(
         estimates,
-        z_um=model.corrected_um(estimates.z_um),
-        z_se_um=estimates.z_se_um * slope,
+        z_um=model.correction.z_um(estimates.z_um, contrast),
+        z_se_um=estimates.z_se_um * factor,
         covariance=covariance,
     )
 

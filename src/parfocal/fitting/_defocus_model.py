@@ -57,6 +57,12 @@ class WidthCurve:
         growth = x * (2 + x * (3 * self.a + x * 4 * self.b))
         return self.sigma0_px**2 * growth / (2 * self.depth_um * self.width_px(z_um))
 
+    def is_plain(self, z_um: ArrayLike) -> NDArray[np.bool_]:
+        """Return where the curve is positive and grows away from its focus, as a spot does."""
+        x = (np.asarray(z_um, dtype=np.float64) - self.center_um) / self.depth_um
+        grows = 2 + x * (3 * self.a + x * 4 * self.b) > 0
+        return grows & (1 + x**2 * (1 + x * (self.a + x * self.b)) > 0)
+
     def gradient(self, z_um: ArrayLike) -> NDArray[np.float64]:
         """Return d sigma / d (sigma0_px, center_um, depth_um, a, b) at each z, shape (n, 5)."""
         x = (np.atleast_1d(np.asarray(z_um, dtype=np.float64)) - self.center_um) / self.depth_um
@@ -75,41 +81,94 @@ class WidthCurve:
 
 @dataclass(frozen=True)
 class ZCorrection:
-    """From z that the model says to z that the stage said, learnt in a sweep; the identity plus a shift outside.
+    """From z that the model says to z that the stage said, learnt in a sweep; a plain shift outside its nodes.
 
-    No real spot is a Gaussian, so widths that fit best over a whole sweep are wrong by some nanometres
-    here and there, the same way in every frame. A smooth monotone curve takes that out.
+    No real spot is a Gaussian, so an estimate is off by some nanometres, the same way in every frame of the same
+    light: the more light stands against the noise of the background, the more the spot's wings count. So the curve
+    depends on the contrast, photons / (background + read variance), which alone says how pixels are weighed; it
+    is interpolated in its logarithm.
 
     Parameters
     ----------
-    model_um, stage_um : tuple of float
-        Nodes, both growing, um.
+    model_um : tuple of float
+        Nodes, growing, um.
+    stage_um : tuple of tuple of float
+        What the stage said at each node, growing, um: one tuple for each contrast.
+    contrast : tuple of tuple of float
+        At each node, above 0: one tuple for each row of `stage_um`, each above the one before.
+    usual : int
+        Which row is that of the sweep's own light.
+    read_variance_e2 : float
+        Of a pixel, photoelectrons².
+    se_factor : float
+        Scatter of the sweep's estimates over their standard errors, at least 1: the bound of a Gaussian spot is
+        too small for a real one.
     """
 
     model_um: tuple[float, ...]
-    stage_um: tuple[float, ...]
+    stage_um: tuple[tuple[float, ...], ...]
+    contrast: tuple[tuple[float, ...], ...]
+    usual: int
+    read_variance_e2: float = 0.0
+    se_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        grows = all(np.all(np.diff(nodes) > 0) for nodes in (self.model_um, self.stage_um))
-        if len(self.model_um) != len(self.stage_um) or len(self.model_um) < 2 or not grows:
-            raise BadInputError("z correction: expected as many model_um as stage_um, 2 or more, both growing")
+        n, n_rows = len(self.model_um), len(self.stage_um)
+        if n < 2 or not 0 <= self.usual < n_rows or len(self.contrast) != n_rows:
+            raise BadInputError(
+                "z correction: expected 2 or more nodes, and a row of contrast for each of stage_um"
+            )
+        if any(len(row) != n for row in (*self.stage_um, *self.contrast)):
+            raise BadInputError(f"z correction: expected {n} values in each row, as there are nodes")
+        levels = np.array(self.contrast)
+        if not all(np.all(np.diff(row) > 0) for row in (self.model_um, *self.stage_um)):
+            raise BadInputError("z correction: model_um and each row of stage_um must grow")
+        if not (np.all(levels > 0) and np.all(np.diff(levels, axis=0) > 0)):
+            raise BadInputError("z correction: contrast must be above 0, and grow from row to row")
 
-    def z_um(self, z_um: ArrayLike) -> NDArray[np.float64]:
-        """Return the stage's z of a model's z, um."""
+    def contrast_of(self, photons: ArrayLike, background: ArrayLike) -> NDArray[np.float64]:
+        """Return photons / (background + read variance)."""
+        floor = np.maximum(np.asarray(background, dtype=np.float64) + self.read_variance_e2, 1e-3)
+        return np.maximum(np.asarray(photons, dtype=np.float64), 1e-3) / floor
+
+    def z_um(self, z_um: ArrayLike, contrast: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return the stage's z of a model's z, um, at a contrast (that of the sweep by default)."""
         z = np.asarray(z_um, dtype=np.float64)
-        low, high = self.model_um[0], self.model_um[-1]
-        inside = np.clip(z, low, high)
-        return np.asarray(self._curve(inside) + (z - inside), dtype=np.float64)
+        inside = np.clip(z, self.model_um[0], self.model_um[-1])
+        return self._at(inside, self._curves(inside), contrast) + (z - inside)
 
-    def slope(self, z_um: ArrayLike) -> NDArray[np.float64]:
+    def slope(self, z_um: ArrayLike, contrast: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return d stage / d model: standard errors are multiplied by it."""
         z = np.asarray(z_um, dtype=np.float64)
         within = (z >= self.model_um[0]) & (z <= self.model_um[-1])
-        return np.where(within, self._curve.derivative()(np.clip(z, self.model_um[0], self.model_um[-1])), 1.0)
+        inside = np.clip(z, self.model_um[0], self.model_um[-1])
+        return np.where(within, self._at(inside, self._slopes(inside), contrast), 1.0)
+
+    def _at(
+        self, z_um: NDArray[np.float64], rows: NDArray[np.float64], contrast: ArrayLike | None
+    ) -> NDArray[np.float64]:
+        """Interpolate (..., n rows) at a contrast; the ends hold beyond."""
+        if contrast is None or len(self.contrast) == 1:
+            return np.asarray(rows[..., self.usual if contrast is None else 0], dtype=np.float64)
+        level = np.log(np.asarray(contrast, dtype=np.float64))[..., np.newaxis]
+        levels = np.asarray(self._levels(z_um), dtype=np.float64)
+        low = np.clip((levels <= level).sum(axis=-1, keepdims=True) - 1, 0, levels.shape[-1] - 2)
+        floor, ceiling = (np.take_along_axis(levels, low + i, -1) for i in (0, 1))
+        share = np.clip((level - floor) / (ceiling - floor), 0, 1)
+        below, above = (np.take_along_axis(rows, low + i, -1) for i in (0, 1))
+        return np.asarray(below + share * (above - below), dtype=np.float64)[..., 0]
 
     @cached_property
-    def _curve(self) -> PchipInterpolator:
-        return PchipInterpolator(self.model_um, self.stage_um)
+    def _curves(self) -> PchipInterpolator:
+        return PchipInterpolator(self.model_um, np.array(self.stage_um).T)
+
+    @cached_property
+    def _levels(self) -> PchipInterpolator:
+        return PchipInterpolator(self.model_um, np.log(self.contrast).T)
+
+    @cached_property
+    def _slopes(self) -> PchipInterpolator:
+        return self._curves.derivative()
 
 
 @dataclass(frozen=True)
@@ -162,9 +221,34 @@ class DefocusModel:
         sigma_x_px, sigma_y_px = self.widths_px(z_um)
         return self.x.slope_px_per_um(z_um) / sigma_x_px - self.y.slope_px_per_um(z_um) / sigma_y_px
 
-    def corrected_um(self, z_um: ArrayLike) -> NDArray[np.float64]:
-        """Return a direct-z estimate with the correction learnt in the sweep, um; unchanged without one."""
-        return np.asarray(z_um, dtype=np.float64) if self.correction is None else self.correction.z_um(z_um)
+    def corrected_um(
+        self, z_um: ArrayLike, photons: ArrayLike | None = None, background: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
+        """Return a direct-z estimate with the correction learnt in the sweep, um; unchanged without one.
+
+        Photons and background of the spot say which light the correction is for; that of the sweep by default.
+        """
+        if self.correction is None:
+            return np.asarray(z_um, dtype=np.float64)
+        contrast = None
+        if photons is not None and background is not None:
+            contrast = self.correction.contrast_of(photons, background)
+        return self.correction.z_um(z_um, contrast)
+
+    @cached_property
+    def search_um(self) -> tuple[float, float]:
+        """Where z is to be looked for, um: up to half the usable range beyond it.
+
+        It ends before a curve is not positive or a width turns a second time: of its higher orders nothing is
+        known there, and a spot may look like one on the usable side.
+        """
+        low, high = self.usable_um
+        reach = 0.5 * (high - low)
+        z = np.linspace(low - reach, high + reach, 2001)
+        good = self.x.is_plain(z) & self.y.is_plain(z)
+        first = int(np.flatnonzero(~good & (z < low)).max(initial=-1)) + 1
+        last = int(np.flatnonzero(~good & (z > high)).min(initial=z.size)) - 1
+        return min(float(z[first]), low), max(float(z[last]), high)
 
     def z_of_q(self, q: ArrayLike) -> NDArray[np.float64]:
         """Return z by the monotone cubic through 1024 nodes of q(z), um; NaN outside the usable range."""
@@ -211,7 +295,7 @@ class DefocusModel:
         q, z = q[order], z[order]
         if not np.all(np.diff(q) > 0):
             raise BadInputError(
-                f"defocus model: sigma_x / sigma_y is not monotone over {self.usable_um} um; give a shorter usable_um"
+                f"defocus model: sigma_x / sigma_y is not monotone over {self.usable_um} um: shorten usable_um"
             )
         return PchipInterpolator(q, z, extrapolate=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -180,6 +181,7 @@ def _start(data: WidthSamples) -> NDArray[np.float64]:
         weight = 1 / (2 * data.sigma_px[:, axis] * np.sqrt(data.covariance_px2[:, axis, axis]))
         middle = float(np.median(z))
         design = np.stack([np.ones_like(z), z - middle, np.square(z - middle)], axis=1)
+        c0, c1, c2 = 0.0, 0.0, 0.0
         for _ in range(5):  # reweighted, so that a few wild widths do not decide
             c0, c1, c2 = np.linalg.lstsq(design * weight[:, None], square * weight, rcond=None)[0]
             off = np.abs(square - design @ (c0, c1, c2))
@@ -236,7 +238,8 @@ def _fitted(
         low[i + 2], high[i + 2] = np.log(span / 100), np.log(span * 20)
     low, high = low[moved], high[moved]
     inside = np.clip(begin[moved], low + 1e-6, high - 1e-6)
-    found: Any = least_squares(
+    solve: Any = least_squares  # its stubs know no callable jac
+    found = solve(
         residual, inside, jac=jacobian, bounds=(low, high), loss=loss, f_scale=2.0, x_scale="jac", max_nfev=100
     )
     return natural(np.asarray(found.x))
@@ -285,7 +288,12 @@ def _extra_error(p: NDArray[np.float64], data: WidthSamples, n_free: int) -> flo
 
     if surplus(0.0) <= 0:
         return 0.0
-    return 1.0 if surplus(1.0) > 0 else float(brentq(surplus, 0.0, 1.0, xtol=1e-6))
+    return 1.0 if surplus(1.0) > 0 else _root(surplus, 0.0, 1.0, 1e-6)
+
+
+def _root(function: Callable[[float], float], low: float, high: float, tolerance: float) -> float:
+    found: Any = brentq(function, low, high, xtol=tolerance)
+    return float(found)
 
 
 def _chosen(
@@ -313,7 +321,7 @@ def _chosen(
 
 
 def _crossing(p: NDArray[np.float64], swept_um: tuple[float, float]) -> float | None:
-    """Return where the widths are equal; of several places the one where q is steepest; None where not positive."""
+    """Return where the widths are equal, of several places where q is steepest; None where not positive."""
     z = np.linspace(*swept_um, 2001)
     x, y = _curves(p)
     with np.errstate(invalid="ignore"):
@@ -326,7 +334,7 @@ def _crossing(p: NDArray[np.float64], swept_um: tuple[float, float]) -> float | 
     at = int(steps[np.argmax(np.abs(q[steps + 1] - q[steps]))])
     if q[at] == q[at + 1]:
         return None
-    return float(brentq(lambda v: float(np.log(x.width_px(v) / y.width_px(v))), z[at], z[at + 1], xtol=1e-9))
+    return _root(lambda v: float(np.log(x.width_px(v) / y.width_px(v))), float(z[at]), float(z[at + 1]), 1e-9)
 
 
 def _covariance(

@@ -9,6 +9,7 @@ import numpy as np
 
 from parfocal.fitting._calibration import Calibration, Issue
 from parfocal.fitting._signal_models import ExpectedSlope, has_expected_slope
+from parfocal.fitting._theta_line import ThetaLine
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,9 @@ def _of_the_steps(c: Calibration, g: CalibrationGates) -> Iterator[Issue]:
         yield Issue(
             "fallback_share",
             "blocks",
-            f"{share:.0%} of the steps have no parametric fit (mostly: {most}), at most {g.max_fallback_share:.0%} "
-            "may: centre the ROI on one bright bead, centre the sweep on focus, or shorten it",
+            f"{share:.0%} of the steps have no parametric fit (mostly: {most}), at most "
+            f"{g.max_fallback_share:.0%} may: centre the ROI on one bright bead, centre the "
+            "sweep on focus, or shorten it",
         )
     moves = n + c.n_failed_moves
     if c.n_failed_moves > g.max_failed_share * moves:
@@ -141,7 +143,9 @@ def _of_the_spot(c: Calibration, g: CalibrationGates, z_se_um: float) -> Iterato
         z = c.steps.z_um - c.focus_um
         inside = near & (z >= c.usable_um[0]) & (z <= c.usable_um[1])
         near = inside if inside.any() else near
-    outside = float(np.median(c.steps.light_outside[near])) if np.isfinite(c.steps.light_outside[near]).any() else 0.0
+    outside = (
+        float(np.median(c.steps.light_outside[near])) if np.isfinite(c.steps.light_outside[near]).any() else 0.0
+    )
     if outside > g.max_light_outside / 2:
         yield Issue(
             "roi_clipped",
@@ -178,7 +182,9 @@ def _of_the_model(c: Calibration, g: CalibrationGates, failure: str) -> Iterator
     if c.kind != "zhuang":
         return
     if c.model is None:
-        yield Issue("no_model", "blocks", f"no defocus model: {failure}; centre the sweep on focus and check the lens")
+        yield Issue(
+            "no_model", "blocks", f"no defocus model: {failure}; centre the sweep on focus and check the lens"
+        )
         return
     model = c.model
     split = abs(model.x.center_um - model.y.center_um) / (0.5 * (model.x.depth_um + model.y.depth_um))
@@ -194,8 +200,8 @@ def _of_the_model(c: Calibration, g: CalibrationGates, failure: str) -> Iterator
         yield Issue(
             "focus_not_bracketed",
             "blocks",
-            f"the usable range {low:+.2f} to {high:+.2f} um does not reach {g.min_bracket_um:g} um to both sides of "
-            "focus: centre the sweep on focus and lengthen it",
+            f"the usable range {low:+.2f} to {high:+.2f} um does not reach {g.min_bracket_um:g} um to both "
+            "sides of focus: centre the sweep on focus and lengthen it",
         )
     ends = np.tanh(model.q(np.array(model.usable_um)))
     span = abs(float(ends[1] - ends[0]))
@@ -240,23 +246,22 @@ def _of_the_model(c: Calibration, g: CalibrationGates, failure: str) -> Iterator
                 "it out at this bead's depth: calibrate where you will lock",
             )
     if c.theta is not None:
-        yield from _of_the_angle(c, g)
+        yield from _of_the_angle(c.theta, g)
 
 
-def _of_the_angle(c: Calibration, g: CalibrationGates) -> Iterator[Issue]:
-    assert c.theta is not None
-    if c.theta.theta_se_rad > g.max_theta_se_rad:
+def _of_the_angle(theta: ThetaLine, g: CalibrationGates) -> Iterator[Issue]:
+    if theta.theta_se_rad > g.max_theta_se_rad:
         yield Issue(
             "theta_uncertain",
             "warns",
-            f"the angle of the lens is known to {np.degrees(c.theta.theta_se_rad):.1f} degrees only: "
+            f"the angle of the lens is known to {np.degrees(theta.theta_se_rad):.1f} degrees only: "
             "lengthen the sweep or raise the light",
         )
-    if c.theta.offset > g.max_line_offset and c.theta.offset > 4 * c.theta.offset_se:
+    if theta.offset > g.max_line_offset and theta.offset > 4 * theta.offset_se:
         yield Issue(
             "field_astigmatism",
             "warns",
-            f"the spot is never round in this field (off by {c.theta.offset:.0%} of its largest ellipticity): "
+            f"the spot is never round in this field (off by {theta.offset:.0%} of its largest ellipticity): "
             "tilt, coma or astigmatism of the objective; take a bead nearer to the axis",
         )
 
@@ -273,8 +278,8 @@ def _of_the_signal(c: Calibration, g: CalibrationGates, failure: str) -> Iterato
         yield Issue(
             "focus_not_bracketed",
             "blocks",
-            f"the usable range {low:+.2f} to {high:+.2f} um does not reach {g.min_bracket_um:g} um to both sides of "
-            "focus: centre the sweep on focus and lengthen it",
+            f"the usable range {low:+.2f} to {high:+.2f} um does not reach {g.min_bracket_um:g} um to both "
+            "sides of focus: centre the sweep on focus and lengthen it",
         )
     span = model.signal_range[1] - model.signal_range[0]
     if span < g.min_span:

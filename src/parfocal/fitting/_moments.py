@@ -69,7 +69,9 @@ def spot_moments(
     stack = np.asarray(rois, dtype=np.float64)
     stack = stack[np.newaxis] if stack.ndim == 2 else stack
     if stack.ndim != 3 or min(stack.shape[1:]) < 5:
-        raise BadInputError(f"spot moments: rois have shape {stack.shape}, expected (n, side, side), side 5 or more")
+        raise BadInputError(
+            f"spot moments: rois have shape {stack.shape}, expected (n, side, side), side 5 or more"
+        )
     n, height, width = stack.shape
     if background_percentile is None:
         border = np.concatenate(

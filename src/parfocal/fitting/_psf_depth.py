@@ -19,8 +19,6 @@ from parfocal.optics import CameraModel
 
 _DEPTH = 2
 _N_STARTS = 13
-_REACH = 0.5
-"""z is looked for so far beyond the usable range, in its lengths: else errors at its ends would be cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,21 @@ class ZEstimate:
     in_range: bool
     kind: FitKind = "mle"
     reason: str = ""
+
+    @property
+    def x_se_px(self) -> float:
+        """Standard error of `x_px`."""
+        return math.sqrt(self.covariance[0, 0])
+
+    @property
+    def y_se_px(self) -> float:
+        """Standard error of `y_px`."""
+        return math.sqrt(self.covariance[1, 1])
+
+    @property
+    def photons_se(self) -> float:
+        """Standard error of `photons`."""
+        return math.sqrt(self.covariance[2, 2])
 
     @property
     def excess_deviance(self) -> float:
@@ -120,6 +133,11 @@ class ZEstimates:
         return self.kind == "mle"
 
     @property
+    def photons_se(self) -> NDArray[np.float64]:
+        """Standard errors of `photons`."""
+        return np.sqrt(self.covariance[:, 2, 2])
+
+    @property
     def excess_deviance(self) -> NDArray[np.float64]:
         """(deviance - dof) / sqrt(2 dof)."""
         return (self.deviance - self.degrees_of_freedom) / math.sqrt(2 * self.degrees_of_freedom)
@@ -145,16 +163,9 @@ def _depth_search(x: WidthCurve, y: WidthCurve, theta_rad: float, usable_um: tup
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise BadInputError(f"defocus model: usable_um is {usable_um}, expected a range (low, high)")
     model = DefocusModel(x, y, theta_rad, usable_um, 1.0)
-    reach = _REACH * (high - low)
-    z = np.linspace(low - reach, high + reach, 401)
-    widths = np.stack(model.widths_px(z))
-    good = np.isfinite(widths).all(axis=0)
-    inside = (z >= low) & (z <= high)
-    if not good[inside].all():
+    if not np.isfinite(np.stack(model.widths_px(np.linspace(low, high, 401)))).all():
         raise BadInputError(f"defocus model: a width is not positive within the usable range {usable_um}")
-    first = int(np.flatnonzero(~good & (z < low)).max(initial=-1)) + 1
-    last = int(np.flatnonzero(~good & (z > high)).min(initial=z.size)) - 1
-    limits = np.array([z[first], z[last]])
+    limits = np.array(model.search_um)
     starts = np.linspace(limits[0], limits[1], _N_STARTS + 2)[1:-1]
     sigma_x, sigma_y = model.widths_px(starts)
     candidates = np.stack([sigma_x, sigma_y, np.full_like(starts, theta_rad), starts], axis=1)

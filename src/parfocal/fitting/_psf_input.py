@@ -66,7 +66,7 @@ def prepared(
     variances = np.ascontiguousarray(
         variance if variance.ndim == 3 else np.broadcast_to(variance, (1, *rois.shape[1:]))
     )
-    finite = np.isfinite(counts.sum(axis=(1, 2)))
+    finite = np.isfinite(counts).all(axis=(1, 2))
     saturated = rois.max(axis=(1, 2)) >= camera_model.saturation_adu
     return Pictures(counts, variances, finite, saturated)
 

@@ -29,13 +29,37 @@ _FLOOR = 1e-3
 _WIDTH_MIN_PX, _WIDTH_MAX_SIZES = 0.25, 1.5
 _ROTATED_ABOVE_RAD = 0.01
 _MAX_STEPS = 100
-_DONE = 1e-9
+_DONE = 1e-6
 _FAST = {"reassoc", "contract", "arcp", "nsz"}  # without nnan and ninf: both do occur
 
 
 def workspace(height: int, width: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return scratch memory of one thread for pictures of a size."""
     return np.empty((16, max(height * width, 64)))
+
+
+# Loops for what an assignment of slices would say: numba compiles those several times slower.
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy(source: Any, target: Any) -> None:
+    for k in range(source.size):
+        target[k] = source[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copy_square(source: Any, target: Any) -> None:
+    for k in range(source.shape[0]):
+        for m in range(source.shape[1]):
+            target[k, m] = source[k, m]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _clear(score: Any, fisher: Any) -> None:
+    for k in range(score.size):
+        score[k] = 0.0
+        for m in range(score.size):
+            fisher[k, m] = 0.0
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
@@ -70,8 +94,7 @@ def _sums_separable(p: Any, count: Any, variance: Any, score: Any, fisher: Any, 
     _axis(p[0], p[4], width, a, a1, a2)
     _axis(p[1], p[5], height, c, c1, c2)
     photons, background = p[2], p[3]
-    score[:] = 0.0
-    fisher[:, :] = 0.0
+    _clear(score, fisher)
     nll = 0.0
     for i in range(height):
         bright = photons * c[i]
@@ -154,8 +177,7 @@ def _sums_rotated(p: Any, count: Any, variance: Any, score: Any, fisher: Any) ->
     photons, background, sigma_u, sigma_v = p[2], p[3], p[4], p[5]
     scale_u, scale_v = _SQRT_HALF / sigma_u, _SQRT_HALF / sigma_v
     peak_u, peak_v = _ONE_OVER_SQRT_TAU / sigma_u, _ONE_OVER_SQRT_TAU / sigma_v
-    score[:] = 0.0
-    fisher[:, :] = 0.0
+    _clear(score, fisher)
     nll = 0.0
     for i in range(height):
         dy = i - p[1]
@@ -285,23 +307,21 @@ def _solve(lower: Any, right: Any, n: Any, out: Any) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def invert(matrix: Any, n: Any, out: Any) -> Any:
-    """Fill the inverse of a symmetric matrix of which the lower half is given; NaN where there is none."""
-    lower, unit, column = np.zeros((8, 8)), np.zeros(8), np.zeros(8)
+    """Fill the inverse of a symmetric matrix of which the lower half is given; return whether there is one."""
+    lower, unit = np.zeros((8, 8)), np.zeros(8)
     if not _factor(matrix, 0.0, n, lower):
-        out[:n, :n] = np.nan
         return False
     for i in range(n):
-        unit[:] = 0.0
         unit[i] = 1.0
-        _solve(lower, unit, n, column)
-        out[i, :n] = column[:n]
+        _solve(lower, unit, n, out[i])
+        unit[i] = 0.0
     return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _stepped(mode: Any, p: Any, step: Any, limits: Any, size: Any, out: Any) -> None:
     """Fill the state after a step, held where one step may lead."""
-    out[:] = p
+    _copy(p, out)
     out[0] = p[0] + min(max(step[0], -1.0), 1.0)
     out[1] = p[1] + min(max(step[1], -1.0), 1.0)
     out[2] = min(max(p[2] + step[2], 0.2 * p[2]), 5.0 * p[2])
@@ -327,17 +347,17 @@ def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any
     size = max(count.shape[0], count.shape[1])
     fisher, trial_fisher, lower = small[0:8], small[8:16], small[16:24]
     score, trial_score, step, trial = small[24], small[25], small[26], small[27]
-    trial[:] = p
-    nll, decrement, damping, noise = np.inf, np.inf, 1e-3, 0.0
+    _copy(p, trial)
+    nll, decrement, promised, damping, noise = np.inf, np.inf, np.inf, 1e-3, 0.0
     pinned = False
     for n in range(1, _MAX_STEPS):  # one place calls `sums`: each would be compiled in full
         trial_nll = sums(mode, trial, curves, count, variance, trial_score, trial_fisher, work)
         if trial_nll <= nll + noise:
-            first = nll == np.inf
-            p[:] = trial
+            gain = nll - trial_nll
             nll = trial_nll
-            fisher[:, :] = trial_fisher
-            score[:] = trial_score
+            _copy(trial, p)
+            _copy(trial_score, score)
+            _copy_square(trial_fisher, fisher)
             noise = 1e-12 * abs(nll) + 1e-12
             if not (-size < p[0] < 2 * size and -size < p[1] < 2 * size):
                 return OUTSIDE, nll, n
@@ -345,11 +365,12 @@ def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any
                 _WIDTH_MIN_PX < p[4] < _WIDTH_MAX_SIZES * size and _WIDTH_MIN_PX < p[5] < _WIDTH_MAX_SIZES * size
             ):
                 return WIDTH_AT_LIMIT, nll, n
-            if decrement < _DONE * (1.0 + damping):
-                return (AT_LIMIT if pinned else CONVERGED), nll, n
-            if not first:
+            # Far from the curvature that the Fisher matrix expects, full steps go to and fro around the top.
+            if gain > 0.75 * promised:
                 damping = 0.1 * damping if damping > 1e-8 else 0.0
-        elif decrement < _DONE:
+            elif gain < 0.25 * promised:
+                damping = max(8.0 * damping, 0.1)
+        elif decrement < 1e-3 * _DONE:  # rounding
             return (AT_LIMIT if pinned else CONVERGED), nll, n
         elif n == 1:
             return NOT_FINITE, nll, n
@@ -364,11 +385,19 @@ def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any
             damping = max(10.0 * damping, 1e-6)
         if not damping < 1e6:
             return NOT_CONVERGED, nll, n
-        step[:] = 0.0
+        step[4] = 0.0
         _solve(lower, score, n_solved, step)
-        decrement = 0.0
+        decrement = promised = 0.0
         for k in range(n_solved):
             decrement += step[k] * score[k]
+            promised += 0.5 * step[k] * (score[k] + damping * fisher[k, k] * step[k])
+        if decrement < _DONE and damping < 0.1:
+            # A thousandth of a standard error is left, and this step takes most of it: nothing else would change.
+            _stepped(mode, p, step, limits, size, trial)
+            if mode == DEPTH:
+                trial[4], trial[5] = _width(curves[0], trial[7])[0], _width(curves[1], trial[7])[0]
+            _copy(trial, p)
+            return (AT_LIMIT if pinned else CONVERGED), nll, n
         _stepped(mode, p, step, limits, size, trial)
     return NOT_CONVERGED, nll, _MAX_STEPS
 
@@ -405,13 +434,14 @@ def climbs(
     """
     n_free = (6, 7, 5)[mode]
     height, width = counts.shape[1:]
+    fisher = small[0:8]
     best, best_fisher = np.empty(N_STATE), np.empty((8, 8))
     for k in range(counts.shape[0]):
         count = counts[k]
         variance = variances[k if variances.shape[0] > 1 else 0]
         best_status, best_nll = NO_SPOT, np.inf
         evaluations = 0
-        best[:] = states[k, 0]
+        _copy(states[k, 0], best)
         for start in range(N_STARTS):
             p = states[k, start]
             found = best_status == CONVERGED
@@ -425,12 +455,11 @@ def climbs(
                 status = OUTSIDE
             if (status == CONVERGED and not found) or (nll < best_nll and (status == CONVERGED) == found):
                 best_status, best_nll = status, nll
-                best[:] = p
-                best_fisher[:, :] = small[0:8]
-        covariances[k] = np.nan
+                _copy(p, best)
+                _copy_square(fisher, best_fisher)
         if best_status == CONVERGED and not invert(best_fisher, n_free, covariances[k]):
             best_status = NOT_CONVERGED
-        out[k, :N_STATE] = best
+        _copy(best, out[k])
         out[k, DEVIANCE] = 2.0 * (best_nll - _least_nll(count))
         out[k, EVALUATIONS] = evaluations
         out[k, STATUS] = best_status

@@ -56,7 +56,7 @@ def solved(
     n, height, width = counts.shape
     n_free = (6, 7, 5)[mode]
     out = np.empty((n, kernel.N_OUT))
-    covariances = np.empty((n, n_free, n_free))
+    covariances = np.full((n, n_free, n_free), np.nan)
 
     def fit(part: slice) -> None:
         m = part.stop - part.start

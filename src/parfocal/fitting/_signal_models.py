@@ -41,7 +41,7 @@ class SignalModel(Protocol):
 
     @property
     def slope_um(self) -> float:
-        """dz / d signal at focus, um; its sign is what `expected_slope` speaks of."""
+        """Dz / d signal at focus, um; its sign is what `expected_slope` speaks of."""
         ...
 
     @property
@@ -104,7 +104,7 @@ class Poly2Signal(_SignalFit):
 
     @property
     def slope_um(self) -> float:
-        """dz / d signal where z is 0 (at the signal nearest to it), um."""
+        """Dz / d signal where z is 0 (at the signal nearest to it), um."""
         _, c1, c2 = self.coefficients
         e = np.linspace(*self.signal_range, 513)
         return float(c1 + 2 * c2 * e[np.argmin(np.abs(self._curve(e)))])
@@ -173,7 +173,9 @@ def fit_signal_model(
     z, e = np.asarray(z_um, np.float64).ravel(), np.asarray(signal, np.float64).ravel()
     w = np.ones(z.size) if weight is None else np.asarray(weight, np.float64).ravel()
     if not z.size == e.size == w.size:
-        raise BadInputError(f"signal model: {z.size} z, {e.size} signals, {w.size} weights; expected as many of each")
+        raise BadInputError(
+            f"signal model: {z.size} z, {e.size} signals, {w.size} weights; expected as many of each"
+        )
     good = np.isfinite(z) & np.isfinite(e) & np.isfinite(w) & (w >= 0)
     z, e, w = z[good], e[good], w[good]
     arm = _arm(z, e)
@@ -284,5 +286,7 @@ def _piecewise(z: NDArray[np.float64], e: NDArray[np.float64], w: NDArray[np.flo
     design = np.stack([np.ones_like(e), np.minimum(off, 0), np.maximum(off, 0)], axis=1)
     (at, below, above), r2, rms = _weighted(design, z, w)
     if below * above <= 0:  # no function of z: fall back on one slope
-        return PiecewiseSignal((low, high), line.r2, line.rms_um, knot, float(line.z_um(knot)), (line.slope_um,) * 2)
+        return PiecewiseSignal(
+            (low, high), line.r2, line.rms_um, knot, float(line.z_um(knot)), (line.slope_um, line.slope_um)
+        )
     return PiecewiseSignal((low, high), r2, rms, knot, float(at), (float(below), float(above)))

@@ -150,14 +150,16 @@ def measure_steps(
     sigma, covariance, centre, light = (
         np.asarray(whole[name], dtype=np.float64) for name in ("sigma", "covariance", "centre", "light")
     )
-    parametric, reason = _judged(whole["is_mle"].astype(np.bool_), whole["reason"].astype(str), sigma, covariance, centre, (height, width))
+    parametric, reason = _judged(
+        whole["is_mle"].astype(np.bool_), whole["reason"].astype(str), sigma, covariance, centre, (height, width)
+    )
     var_u, var_v = moments.along(theta)
     fallback = np.sqrt(np.maximum(np.stack([var_u, var_v], axis=1), 0))
     sigma = np.where(parametric[:, None], sigma, fallback)
     covariance = np.where(parametric[:, None, None], covariance, np.nan)
     r2, outside = _shown(electrons, sigma, centre, light[:, 0], light[:, 1], theta)
     gain = float(np.mean(sweep.camera_model.gain_adu_per_e))
-    raw = np.asarray(sweep.rois)
+    raw = np.asarray(sweep.rois, dtype=np.float64)
     steps = StepFits(
         z_um=np.asarray(sweep.z_um, dtype=np.float64),
         t_s=np.asarray(sweep.t_s, dtype=np.float64),

@@ -1,6 +1,7 @@
 """Focus from images: scores along a stack, the best plane, and the lock that holds a bead's defocus."""
 
 from parfocal.focus._best_plane import BestPlane, best_plane
+from parfocal.focus._calibration_files import load_calibration, load_sweep, save_calibration, save_sweep
 from parfocal.focus._drift_filter import DriftFilter
 from parfocal.focus._kalman_bound import kalman_bound
 from parfocal.focus._lock_controller import LockController
@@ -30,7 +31,11 @@ __all__ = [
     "StageState",
     "best_plane",
     "kalman_bound",
+    "load_calibration",
+    "load_sweep",
     "measurement_from",
+    "save_calibration",
+    "save_sweep",
     "score_stack",
     "summarize_lock",
 ]

@@ -19,15 +19,20 @@ def view_command(
     data: Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default=False)] = None,
 ) -> None:
     """Open a run in napari, its frames read as they are looked at."""
-    layers = layers_of(open_catalog(data), run)
+    with open_catalog(data) as catalog:
+        layers = layers_of(catalog, run)
     try:
         import napari  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise BadInputError("napari is not installed here: pip install 'parfocal[napari]'") from error
-    viewer: Any = napari.Viewer(title=f"parfocal {run}")
-    for layer in layers:
-        viewer.add_image(layer.pop("data"), **layer)
+    show(napari.Viewer(title=f"parfocal {run}"), layers)
     napari.run()
+
+
+def show(viewer: Any, layers: list[dict[str, Any]]) -> None:
+    """Add layers (see `layers_of`) to a napari viewer, or to its model without a window."""
+    for layer in layers:
+        viewer.add_image(layer["data"], **{key: value for key, value in layer.items() if key != "data"})
 
 
 def layers_of(catalog: Catalog, which: str | int) -> list[dict[str, Any]]:

@@ -27,7 +27,8 @@ def image_point(
 ) -> MsgGenerator[dict[str, Any]]:
     """Move, take one frame, save one event, and set a checkpoint on either side.
 
-    The checkpoint after the save is what keeps a pause from repeating the event.
+    What is no detector (stage, light) is read while the detectors expose: it tells where the stage was then,
+    and costs no time. The checkpoint after the save is what keeps a pause from repeating the event.
 
     Parameters
     ----------
@@ -48,14 +49,20 @@ def image_point(
     yield Msg("checkpoint")
     if moves:
         yield from move_all(moves)
-    yield from _trigger_all(detectors)
     reading: dict[str, Any] = {}
-    yield Msg("create", None, name=stream)
+    group = yield from _start_all(detectors)
     try:
-        for readable in readables:
+        # Within the try: a trigger that failed at once is thrown into the plan here, with the event open.
+        yield Msg("create", None, name=stream)
+        for readable in sorted(readables, key=lambda r: r in detectors):
+            if group and readable in detectors:
+                yield Msg("wait", None, group=group)
+                group = ""
             read = yield Msg("read", readable)
             if read is not None:  # a simulated RunEngine reads nothing
                 reading.update(read)
+        if group:
+            yield Msg("wait", None, group=group)
     except Exception:
         yield Msg("drop")
         raise
@@ -73,11 +80,16 @@ def move_all(moves: dict[Any, Any]) -> MsgGenerator[None]:
 
 
 def _trigger_all(detectors: Sequence[Any]) -> MsgGenerator[None]:
+    group = yield from _start_all(detectors)
+    yield Msg("wait", None, group=group)
+
+
+def _start_all(detectors: Sequence[Any]) -> MsgGenerator[str]:
     group = _group("trigger")
     for detector in detectors:
         if hasattr(detector, "trigger"):
             yield Msg("trigger", detector, group=group)
-    yield Msg("wait", None, group=group)
+    return group
 
 
 def _group(what: str) -> str:

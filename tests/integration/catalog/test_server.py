@@ -168,6 +168,21 @@ def postgres_uri(tmp_path_factory):
         shutil.rmtree(home)
 
 
+def test_a_folder_remembers_its_database_until_told_otherwise(tmp_path):
+    folder = DataFolder(tmp_path / "data").make()
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    for told in (elsewhere, None):
+        ensure_server(folder, database_uri=told)
+        stop_server(folder)
+        assert not (folder.catalog / "catalog.db").exists()
+    ensure_server(folder, database_uri="sqlite")
+    stop_server(folder)
+    assert (folder.catalog / "catalog.db").exists()
+    folder.database_file.write_text("{")
+    with pytest.raises(CatalogError, match="does not say which database"):
+        ensure_server(folder)
+
+
 def test_a_catalog_on_postgresql_holds_runs_and_tables(tmp_path, postgres_uri):
     pa = pytest.importorskip("pyarrow")
     folder = DataFolder(tmp_path)
@@ -193,5 +208,9 @@ def test_a_catalog_on_postgresql_holds_runs_and_tables(tmp_path, postgres_uri):
             catalog.append_rows(uid, "spots", pa.table({"x_um": [1.0, 2.0]}))
             assert catalog.read_table(uid, "spots").num_rows == 2
             assert not (folder.catalog / "catalog.db").exists()
+        assert folder.database_file.stat().st_mode & 0o777 == 0o600, "the address may hold a password"
+        stop_server(folder)
+        with open_catalog(folder) as again:  # starts a server, which nobody told where the database is
+            assert again.runs(sample="beads")["uid"].tolist() == [uid]
     finally:
         stop_server(folder)

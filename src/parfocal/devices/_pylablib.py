@@ -1,0 +1,69 @@
+"""pylablib, imported when a camera needs it (extra `hardware`, GPL-3): its errors and its ways off Windows."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from parfocal.errors import BadInputError
+
+
+def import_pylablib(camera: str, module: str) -> Any:
+    """Import one of pylablib's device modules.
+
+    Raises
+    ------
+    BadInputError
+        The extra is not installed.
+    """
+    try:
+        loaded = importlib.import_module(f"pylablib.devices.{module}")
+    except ImportError as error:
+        raise BadInputError(
+            f"{camera}: pylablib is missing; pip install parfocal[hardware] (pylablib is under the GPL-3)"
+        ) from error
+    # Lost frames are counted from the frames' own stamps.
+    warnings.filterwarnings("ignore", message="lost DCAM frame")
+    return loaded
+
+
+def tell_library(parameter: str, path: str | None) -> None:
+    """Tell pylablib in which folder a vendor's library lies."""
+    if path is not None:
+        import pylablib
+
+        parameters = cast(Any, pylablib).par
+        parameters[f"devices/dlls/{parameter}"] = str(Path(path).expanduser())
+
+
+@contextmanager
+def windows_names() -> Generator[None]:
+    """Lend ctypes the two names that it has on Windows alone, while a binding that uses them is set up.
+
+    pylablib asks for `stdcall` through `ctypes.windll` and `ctypes.WINFUNCTYPE`. On every other platform, and on
+    64 bit Windows as well, there is only one calling convention, so these are `cdll` and `CFUNCTYPE`.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    module = cast(Any, ctypes)
+    lent = {"windll": ctypes.cdll, "WINFUNCTYPE": ctypes.CFUNCTYPE}
+    lent = {name: value for name, value in lent.items() if not hasattr(module, name)}
+    try:
+        for name, value in lent.items():
+            setattr(module, name, value)
+        yield
+    finally:
+        for name in lent:
+            delattr(module, name)
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message in one line; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
