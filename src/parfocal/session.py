@@ -74,7 +74,8 @@ class Session:
 
     def use(self, microscope: Microscope) -> Microscope:
         """Write a microscope's frames into this session's data folder."""
-        microscope.camera.frames_root = self.catalog.folder.frames
+        for camera in (microscope.camera, microscope.focus_camera):
+            camera.frames_root = self.catalog.folder.frames
         return microscope
 
     def drain(self, timeout_s: float = 60.0) -> bool:

@@ -14,6 +14,7 @@ from parfocal.bench._table import Row, as_document, as_table
 from parfocal.errors import BadInputError
 
 BENCHES: dict[str, str] = {
+    "calibration": "parfocal.bench._calibration:calibration",
     "catalog": "parfocal.bench._catalog:catalog",
     "frames": "parfocal.bench._frames:frames",
     "lock": "parfocal.bench._lock:lock",

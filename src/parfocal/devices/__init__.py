@@ -6,17 +6,22 @@ from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
 from parfocal.devices._factories import micromanager_microscope, recorded_microscope, simulated_microscope
 from parfocal.devices._feed import FedFrame, FeedReader, FrameFeed
+from parfocal.devices._focus_lock import Armed, FocusLock, optics_facts
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._load_devices import load_devices
+from parfocal.devices._lock_ring import LockRing
+from parfocal.devices._lock_samples import LockSampleStream
+from parfocal.devices._lock_setpoint import LockSetpoint
 from parfocal.devices._micromanager import micromanager_backend
 from parfocal.devices._microscope import Backend, Microscope
-from parfocal.devices._stage import OutOfLimitsError, Stage, StageAxis
+from parfocal.devices._stage import LeasedError, OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices._together import Together
 
 __all__ = [
     "FAILURE",
     "POINT",
+    "Armed",
     "Auditor",
     "Backend",
     "Burst",
@@ -25,10 +30,15 @@ __all__ = [
     "Columns",
     "FedFrame",
     "FeedReader",
+    "FocusLock",
     "FrameFeed",
     "Judge",
+    "LeasedError",
     "Light",
     "LightDriver",
+    "LockRing",
+    "LockSampleStream",
+    "LockSetpoint",
     "Microscope",
     "NoLight",
     "OutOfLimitsError",
@@ -40,6 +50,7 @@ __all__ = [
     "load_devices",
     "micromanager_backend",
     "micromanager_microscope",
+    "optics_facts",
     "recorded_microscope",
     "simulated_microscope",
 ]

@@ -33,7 +33,14 @@ def simulated_microscope(
 
     kind: SampleName = sample  # pyright: ignore[reportAssignmentType]  (checked by simulated_core)
     core = simulated_core(kind, seed, (height_px, width_px), realtime)
-    backend = Backend("simulated", core.camera, core.stage, core.light)
+    backend = Backend(
+        "simulated",
+        core.camera,
+        core.stage,
+        core.light,
+        focus_camera=core.focus_camera,
+        lock_in_camera_thread=not realtime,
+    )
     return Microscope(name=name, backend=backend, limits_um={"z": (-60.0, 60.0)})
 
 

@@ -6,21 +6,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from parfocal.devices._camera import Camera
 from parfocal.devices._feed import FedFrame
 from parfocal.devices._lock_ring import LockRing
 from parfocal.devices._stage import StageAxis
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.focus import Command, LockController, LockState, Measurement, StageState
+from parfocal.focus import Command, LockController, LockState, RoiMeasure, StageState
 from parfocal.optics import CameraModel
 
 Roi = tuple[int, int, int, int]
-Measure = Callable[[int, float, NDArray[np.generic], CameraModel], Measurement]
-"""From the count of a frame, its time (s), its region [y, x] (ADU) and the camera model of that to a measurement."""
-
 _RESTARTS = 3
 
 
@@ -56,7 +50,7 @@ class LockLoop:
     controller : LockController
         Already engaged.
     measure : callable
-        See `Measure`.
+        From a region to a measurement; see `parfocal.focus.RoiMeasure`.
     camera_model : CameraModel
         Of the whole frame.
     ring : LockRing
@@ -72,7 +66,7 @@ class LockLoop:
         self,
         target: LockTarget,
         controller: LockController,
-        measure: Measure,
+        measure: RoiMeasure,
         camera_model: CameraModel,
         ring: LockRing,
         on_step: Callable[[Command], None],

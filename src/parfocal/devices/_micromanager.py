@@ -144,4 +144,4 @@ def micromanager_backend(
                 loaded.unloadAllDevices()
 
     name = Path(config_file).stem if config_file is not None else "micromanager-demo" if own else "micromanager"
-    return Backend(name, camera, stage, light, close)
+    return Backend(name, camera, stage, light, close=close)

@@ -10,6 +10,7 @@ from typing import Any
 from ophyd import Component, Device, Kind
 
 from parfocal.devices._camera import Camera
+from parfocal.devices._focus_lock import FocusLock
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._stage import Stage
 from parfocal.devices._stage_driver import StageDriver
@@ -20,13 +21,17 @@ from parfocal.frames import FrameSource
 class Backend:
     """The drivers behind a microscope: simulated, recorded, Micro-Manager, or a bench of your own.
 
-    `name` goes into every start document as `instrument`. `close` lets go of what the drivers share.
+    `name` goes into every start document as `instrument`. `focus_camera` sees the bead of the focus lock, where
+    the bench has a camera for that. `lock_in_camera_thread` is for simulated worlds that do not run in real time.
+    `close` lets go of what the drivers share.
     """
 
     name: str
     camera: FrameSource
     stage: StageDriver
     light: LightDriver = field(default_factory=NoLight)
+    focus_camera: FrameSource | None = None
+    lock_in_camera_thread: bool = False
     close: Callable[[], None] = lambda: None
 
 
@@ -47,6 +52,13 @@ class Microscope(Device):
         Soft limits by axis, such as `{"z": (-50, 50)}`.
     part_prefix : str
         Put before the names of the parts.
+
+    Attributes
+    ----------
+    focus_camera : Camera
+        Sees the bead: its own device where the bench has two, else `camera`.
+    lock : FocusLock
+        Holds `xyz.z` on the bead.
     """
 
     camera = Component(Camera, kind=Kind.normal)
@@ -71,11 +83,20 @@ class Microscope(Device):
             _rename(part, f"{part_prefix}{short}")
         if frames_root is not None:
             self.camera.frames_root = frames_root
+        self.focus_camera: Camera = (
+            Camera(name=f"{part_prefix}focus_camera", source=backend.focus_camera, frames_root=frames_root)
+            if backend.focus_camera is not None
+            else self.camera
+        )
+        self.lock = FocusLock(
+            f"{part_prefix}lock", self.focus_camera, self.xyz.z, synchronous=backend.lock_in_camera_thread
+        )
         for axis, limits in (limits_um or {}).items():
             getattr(self.xyz, axis).limits_um = (float(limits[0]), float(limits[1]))
 
     def make_safe(self) -> None:
-        """Stop all motion and put the light out, whatever state the plan left behind."""
+        """Release the lock, stop all motion and put the light out, whatever state the plan left behind."""
+        self.lock.release()
         for axis in (self.xyz.x, self.xyz.y, self.xyz.z):
             self.backend.stage.stop(axis.axis)
         self.backend.light.set_on(False)
@@ -83,6 +104,9 @@ class Microscope(Device):
     def destroy(self) -> None:
         """Let go of the hardware."""
         self.make_safe()
+        self.lock.close()
+        if self.focus_camera is not self.camera:
+            self.focus_camera.destroy()
         super().destroy()
         self.backend.close()
 

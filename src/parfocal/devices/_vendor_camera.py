@@ -132,7 +132,9 @@ class VendorCamera:
     def __init__(self, binding: Binding, told: OpticsTold, buffer_mb: int = 512) -> None:
         self.name = binding.name
         if not told.pixel_size_um or not told.pixel_size_um > 0:
-            raise BadInputError(f"{self.name}: pixel_size_um is {told.pixel_size_um}, that at the sample was expected")
+            raise BadInputError(
+                f"{self.name}: pixel_size_um is {told.pixel_size_um}, that at the sample was expected"
+            )
         self._binding = binding
         self._told = told
         self._buffer_mb = buffer_mb
@@ -200,7 +202,9 @@ class VendorCamera:
         if sequence is None:
             raise HardwareError(f"{self.name}: no sequence is running, start one first")
         if sequence.n_frames is not None and sequence.fetched >= sequence.n_frames:
-            raise HardwareError(f"{self.name}: the {sequence.n_frames} frames of the sequence have all been fetched")
+            raise HardwareError(
+                f"{self.name}: the {sequence.n_frames} frames of the sequence have all been fetched"
+            )
         with self._words(f"failed after {sequence.fetched} frames"):
             pixels, info, arrival_s = self._wait(camera, sequence, timeout_s)
             lost = max(0, int(info.frame_index) - sequence.index)
@@ -287,9 +291,7 @@ class VendorCamera:
                 raise
         self._sequence = _Sequence(n_frames, DeviceClock(), readout_s)
 
-    def _wait(
-        self, camera: Any, sequence: _Sequence, timeout_s: float
-    ) -> tuple[NDArray[np.generic], Any, float]:
+    def _wait(self, camera: Any, sequence: _Sequence, timeout_s: float) -> tuple[NDArray[np.generic], Any, float]:
         deadline_s, pause = clock_s() + timeout_s, threading.Event()
         while True:
             try:
@@ -360,10 +362,10 @@ class VendorCamera:
         if roi_px is not None:
             got = (top // binning, left // binning, (bottom - top) // binning, (right - left) // binning)
             if got != tuple(roi_px):
-                raise BadInputError(f"{self.name}: ROI (y, x, height, width) is {roi_px}, the camera made it {got}")
-        self._settings = CameraSettings(
-            float(camera.get_exposure()), self._binding.gain(camera), binning, roi_px
-        )
+                raise BadInputError(
+                    f"{self.name}: ROI (y, x, height, width) is {roi_px}, the camera made it {got}"
+                )
+        self._settings = CameraSettings(float(camera.get_exposure()), self._binding.gain(camera), binning, roi_px)
 
     def _describe(self, camera: Any) -> SourceDescription:
         height, width = camera.get_data_dimensions()

@@ -240,12 +240,32 @@ def _hysteresis(
     variance = np.square(steps.q_se[down][within]) + np.interp(z_down, z_up, variance_up)
     slope = model.q_slope_per_um(z_down)
     weight = np.square(slope) / variance  # a frame tells z by so much
-    z_um = float(np.sum(weight * off / slope) / weight.sum())
-    # the scatter of neighbours tells of vibration, which the light alone would not
-    scatter = np.sum(weight * np.square(off / slope - z_um)) / max(off.size - 1, 1)
-    z_se = float(np.sqrt(max(scatter, 1.0) / weight.sum()))
+    t_up = np.bincount(level, steps.t_s[up]) / count
+    apart_s = steps.t_s[down][within] - np.interp(z_down, z_up, t_up)
+    (z_um, drift), (z_se, _) = _constant_and_slope(apart_s, off / slope, weight)
     at_focus = abs(float(model.q_slope_per_um(0.0)))  # tanh'(0) is 1
-    return Hysteresis(-z_um, z_se, -z_um * at_focus, z_se * at_focus)
+    return Hysteresis(-z_um, z_se, -z_um * at_focus, z_se * at_focus, -drift)
+
+
+def _constant_and_slope(
+    x: NDArray[np.float64], y: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Fit y = a + b x; return (a, b) and their standard errors. Without any spread in x, b is 0.
+
+    The focus drifts while one sweeps, and the more of it is between up and down the longer these are apart in
+    time: not at all where the sweep turned. What is left there is hysteresis.
+    """
+    columns = [np.ones_like(x)]
+    if np.ptp(x) > 1e-3 * max(float(np.abs(x).max()), 1e-9) and x.size > 3:
+        columns.append(x)
+    design = np.stack(columns, axis=1)
+    covariance = np.linalg.inv(design.T @ (weight[:, None] * design))
+    found = covariance @ design.T @ (weight * y)
+    # the scatter of neighbours tells of vibration, which the light alone would not
+    scatter = float(np.sum(weight * np.square(y - design @ found))) / max(y.size - len(columns), 1)
+    se = np.sqrt(np.diag(covariance) * max(scatter, 1.0))
+    slope, slope_se = (found[1], se[1]) if len(columns) == 2 else (0.0, 0.0)
+    return (float(found[0]), float(slope)), (float(se[0]), float(slope_se))
 
 
 def _signal_model(steps: StepFits, focus_um: float, kind: CalibrationKind) -> SignalModel:

@@ -73,18 +73,23 @@ class DevianceBaseline:
 class Hysteresis:
     """How far the way up and the way down disagree, by interpolating one curve at the places of the other.
 
+    Drift of the focus during the sweep is told apart by time and left out.
+
     Attributes
     ----------
     z_um, z_se_um : float
         Mean distance of both curves along z within the usable range, um, and its standard error.
     signal, signal_se : float
         The same along tanh(q), and its standard error.
+    drift_um_per_s : float
+        Of the focus, as stage z.
     """
 
     z_um: float
     z_se_um: float
     signal: float
     signal_se: float
+    drift_um_per_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -329,6 +329,6 @@ def _of_the_way_back(c: Calibration, g: CalibrationGates) -> Iterator[Issue]:
         yield Issue(
             "hysteresis",
             "blocks",
-            f"the way down lies {1e3 * h.z_um:+.0f} nm from the way up: backlash, too short a settling time, or "
-            "drift; sweep shorter, finer and slower",
+            f"the way down lies {1e3 * h.z_um:+.0f} nm from the way up: backlash or too short a settling "
+            "time; sweep shorter, finer and slower",
         )

@@ -73,7 +73,9 @@ def theta_line(quadrupole_px2: ArrayLike) -> ThetaLine:
     theta = _folded(-phi / 2)
     n = len(q)
     energy = float(along @ along)
-    theta_se = 0.5 * float(np.sqrt(across @ across / max(n - 1, 1) / energy)) if energy > 0 else np.pi / 4
+    # noise grows with defocus, where Q is long and counts most: so the product of both tells, not their means
+    turn = float(np.sqrt(np.sum(np.square(along * across)) * n / max(n - 1, 1)))
+    theta_se = 0.5 * turn / energy if energy > 0 else np.pi / 4
     design = np.stack([np.ones(n), along], axis=1)
     solve = np.linalg.pinv(design)
     intercept, slope = solve @ across

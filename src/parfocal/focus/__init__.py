@@ -5,6 +5,14 @@ from parfocal.focus._calibration_files import load_calibration, load_sweep, save
 from parfocal.focus._drift_filter import DriftFilter
 from parfocal.focus._kalman_bound import kalman_bound
 from parfocal.focus._lock_controller import LockController
+from parfocal.focus._lock_measure import (
+    MeasureKind,
+    RoiMeasure,
+    measure_direct,
+    measure_moments,
+    measure_of,
+    measure_widths,
+)
 from parfocal.focus._lock_measurement import measurement_from
 from parfocal.focus._lock_settings import LockSettings
 from parfocal.focus._lock_summary import LockSamples, LockSummary, summarize_lock
@@ -24,8 +32,10 @@ __all__ = [
     "LockSettings",
     "LockState",
     "LockSummary",
+    "MeasureKind",
     "Measurement",
     "Roi",
+    "RoiMeasure",
     "RoiTracker",
     "StackScores",
     "StageState",
@@ -33,6 +43,10 @@ __all__ = [
     "kalman_bound",
     "load_calibration",
     "load_sweep",
+    "measure_direct",
+    "measure_moments",
+    "measure_of",
+    "measure_widths",
     "measurement_from",
     "save_calibration",
     "save_sweep",

@@ -144,6 +144,11 @@ class LockController:
         return self._setpoint_se_um
 
     @property
+    def domain_um(self) -> tuple[float, float]:
+        """Defocus that is calibrated, um: where a setpoint may lie."""
+        return self._domain_um
+
+    @property
     def response(self) -> tuple[float, float]:
         """Slope of measured over commanded z at engage, and its standard error."""
         return self._probe.response.slope, self._probe.response.se

@@ -1,0 +1,423 @@
+"""The focus lock as a device: armed with a calibration, engaged and released by plans, read into events.
+
+::
+
+    arm(calibration) --> engage() --> the loop holds z (lease), `setpoint` moves what it holds
+                                          |   samples --> ring --> `lock.samples`, stream `lock`
+                                          |   per event --> `read`: was this frame in lock?
+                         release()  <-----+   any fault releases z and says so
+
+Nothing that looks on runs in the loop: signals are put from a thread beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ophyd import Kind, Signal
+
+from parfocal.devices._camera import Camera
+from parfocal.devices._lock_loop import LockLoop, LockTarget, Roi
+from parfocal.devices._lock_ring import LockRing, is_in_lock
+from parfocal.devices._lock_samples import LockSampleStream
+from parfocal.devices._lock_setpoint import LockSetpoint
+from parfocal.devices._stage import StageAxis
+from parfocal.devices._status import PlainStatus
+from parfocal.errors import BadInputError, HardwareError
+from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_applies
+from parfocal.focus import Command, LockController, LockSettings, LockState, RoiMeasure, measure_direct
+from parfocal.optics import CameraModel
+
+_ENGAGE_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Armed:
+    """What a lock is armed with.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Of this light path.
+    roi_px : (int, int, int, int)
+        y, x, height, width of the bead's region in the frame.
+    settings : LockSettings
+        Every option.
+    measure : callable
+        From a region to a measurement.
+    run_uid : str
+        The run that it was calibrated in; empty where that is not known.
+    sha256 : str
+        Hash of the calibration.
+    """
+
+    calibration: Calibration
+    roi_px: Roi
+    settings: LockSettings
+    measure: RoiMeasure
+    run_uid: str
+    sha256: str
+
+
+class FocusLock:
+    """Holds z on a bead, at the camera's rate.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of the keys.
+    camera : Camera
+        Sees the bead; may be the one that plans use.
+    axis : StageAxis
+        Focuses; leased while locked.
+    facts : callable, optional
+        Returns the present light path, against which a calibration is checked. Default: from the camera.
+    synchronous : bool
+        See `LockLoop`.
+
+    Attributes
+    ----------
+    setpoint : LockSetpoint
+        A Movable: distance from the focus found at engage, um along z.
+    samples : LockSampleStream
+        For `declare_stream` and `collect`.
+    state : ophyd.Signal
+        The `LockState` as text.
+    is_held : ophyd.Signal
+        1 while the focus is held or the lock is off, 0 while it is lost or at fault: for a suspender.
+    ring : LockRing
+        The latest samples, for whoever shows them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        camera: Camera,
+        axis: StageAxis,
+        *,
+        facts: Callable[[], OpticsFacts] | None = None,
+        synchronous: bool = False,
+    ) -> None:
+        self.name = name
+        self.parent = None
+        self.hints: dict[str, Any] = {"fields": [f"{name}_error_um"]}
+        self.camera = camera
+        self.axis = axis
+        self.synchronous = synchronous
+        self.ring = LockRing()
+        self.samples = LockSampleStream(name, self.ring)
+        self.setpoint = LockSetpoint(self)
+        self.state = Signal(name=f"{name}_state", value=str(LockState.IDLE), kind=Kind.normal)
+        self.is_held = Signal(name=f"{name}_is_held", value=1, kind=Kind.normal)
+        self.reason = ""
+        self._facts = facts if facts is not None else partial(optics_facts, camera)
+        self._armed: Armed | None = None
+        self._loop: LockLoop | None = None
+        self._engaging: PlainStatus | None = None
+        self._last: Command | None = None
+        self._mark = 0
+        self._changed = threading.Event()
+        self._closing = False
+        threading.Thread(target=self._tell, name=f"{name}-tell", daemon=True).start()
+
+    # -- arm, engage, release ------------------------------------------------------------------------
+
+    @property
+    def armed(self) -> Armed | None:
+        """What it is armed with; None before that."""
+        return self._armed
+
+    @property
+    def is_engaged(self) -> bool:
+        """Whether the loop runs and holds z."""
+        return self._loop is not None
+
+    @property
+    def controller(self) -> LockController | None:
+        """The controller at work, for whoever asks how it does; None while the lock is off."""
+        return self._loop.controller if self._loop is not None else None
+
+    @property
+    def roi_px(self) -> Roi | None:
+        """The region being fitted: y, x, height, width; None before arming."""
+        if self._loop is not None:
+            return self._loop.roi_px
+        return self._armed.roi_px if self._armed is not None else None
+
+    def arm(
+        self,
+        calibration: Calibration,
+        roi_px: Roi | None = None,
+        settings: LockSettings | None = None,
+        *,
+        measure: RoiMeasure | None = None,
+        run_uid: str = "",
+    ) -> None:
+        """Take a calibration and say where the bead is.
+
+        Raises
+        ------
+        BadInputError
+            The calibration is not fit to arm with or is of another light path, or the region is outside the
+            frame: in one line.
+        """
+        if self.is_engaged:
+            raise BadInputError(f"{self.name} is engaged: release it before arming it with another calibration")
+        if not calibration.is_armable or calibration.model is None:
+            raise BadInputError(f"{self.name} cannot be armed: {calibration.why_not()}")
+        check_applies(calibration, self._facts())
+        settings = settings if settings is not None else LockSettings()
+        roi_px = roi_px if roi_px is not None else calibration.facts.roi_px
+        if roi_px is None:
+            raise BadInputError(f"{self.name} cannot be armed: no roi_px (y, x, height, width) was told")
+        _check_roi(self.name, roi_px, self.camera)
+        controller = LockController(settings, roi_shape_px=roi_px[2:])
+        refused = controller.arm(calibration.model)
+        if refused:
+            raise BadInputError(f"{self.name} cannot be armed: {refused[0].reason}")
+        self._armed = Armed(
+            calibration,
+            roi_px,
+            settings,
+            measure if measure is not None else measure_direct(calibration),
+            run_uid,
+            calibration_hash(calibration),
+        )
+        self._note(Command(None, LockState.CALIBRATED_READY, float("nan"), 0.0))
+
+    def engage(self, timeout_s: float = _ENGAGE_TIMEOUT_S) -> PlainStatus:
+        """Take z and find the focus; the status is done when locked, and fails with the reason where it is not.
+
+        What fails leaves z where it is and gives it back.
+        """
+        status = PlainStatus(self)
+        try:
+            self._begin(status)
+        except Exception as error:
+            self._end()
+            status.set_exception(error)
+            return status
+        late = threading.Timer(timeout_s, self._too_late, (status, timeout_s))
+        late.daemon = True
+        late.start()
+        status.add_callback(lambda _: late.cancel())
+        return status
+
+    def _begin(self, status: PlainStatus) -> None:
+        armed = self._armed
+        if armed is None:
+            raise BadInputError(f"{self.name} has no calibration: calibrate focus first, then arm it")
+        if self.is_engaged:
+            raise BadInputError(f"{self.name} is engaged already")
+        self.axis.lease(self.name)
+        controller = LockController(armed.settings, armed.calibration.model, armed.roi_px[2:])
+        controller.engage()
+        self.setpoint.reset()
+        self.reason = ""
+        self._engaging = status
+        self._mark = self.ring.cursor
+        target = LockTarget(self.camera, self.axis, self.name, armed.roi_px)
+        self._loop = LockLoop(
+            target, controller, armed.measure, _model(self.camera), self.ring, self._note, self.synchronous
+        )
+        self._loop.start()
+
+    def _too_late(self, status: PlainStatus, timeout_s: float) -> None:
+        if not status.done:
+            said = self._last.reason if self._last is not None else ""
+            self._end()
+            status.set_exception(
+                HardwareError(f"{self.name} did not lock within {timeout_s:g} s{': ' + said if said else ''}")
+            )
+
+    def release(self) -> None:
+        """Stop holding focus; z stays where it is, and anybody may move it again."""
+        was_engaged = self.is_engaged
+        self._end()
+        if was_engaged and self._armed is not None and self.state.get() != LockState.FAULT:
+            self._note(Command(None, LockState.CALIBRATED_READY, float("nan"), 0.0))
+
+    def _end(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.stop()
+        self.axis.end_lease(self.name)
+        engaging, self._engaging = self._engaging, None
+        if engaging is not None:
+            engaging.set_exception(HardwareError(f"{self.name} was released before it had locked"))
+        self.setpoint.fail(HardwareError(f"{self.name} was released"))
+
+    def hold(self) -> None:
+        """Leave z alone and believe no frame until `resume`: for moves that take the bead out of sight."""
+        loop = self.need_loop()
+        with loop.guard:
+            loop.controller.hold()
+
+    def resume(self) -> PlainStatus:
+        """Look where the focus is now and go there; the status is done when locked again."""
+        loop = self.need_loop()
+        with loop.guard:
+            loop.controller.resume()
+        return self.setpoint.wait_settled()
+
+    def need_loop(self) -> LockLoop:
+        """Return the loop at work; `HardwareError` while the lock is off."""
+        if self._loop is None:
+            why = f" ({self.reason})" if self.reason else ""
+            raise HardwareError(f"{self.name} is not engaged{why}: engage it first")
+        return self._loop
+
+    # -- beside the loop ----------------------------------------------------------------------------
+
+    def _note(self, command: Command) -> None:
+        """Hear of a step, in the loop's thread."""
+        before, self._last = self._last, command
+        if command.state == LockState.LOCKED:
+            engaging, self._engaging = self._engaging, None
+            if engaging is not None:
+                engaging.set_finished()
+        self.setpoint.note(command)
+        if before is None or before.state != command.state:
+            self._changed.set()
+
+    def _tell(self) -> None:
+        """Put signals, and give z back after a fault, in a thread of its own."""
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            if self._closing:
+                return
+            command = self._last
+            if command is None:
+                continue
+            gave_up = command.state == LockState.CALIBRATED_READY and "engage_timeout" in command.flags
+            if command.state == LockState.FAULT or gave_up:
+                self.reason = command.reason
+                engaging, self._engaging = self._engaging, None
+                if engaging is not None:
+                    engaging.set_exception(HardwareError(f"{self.name} did not lock: {command.reason}"))
+                self.setpoint.fail(HardwareError(f"{self.name} gave up: {command.reason}"))
+                self._end()
+            is_held = command.state not in (LockState.LOST, LockState.FAULT)
+            self.state.put(str(command.state))
+            if self.is_held.get() != int(is_held):
+                self.is_held.put(int(is_held))
+
+    # -- read into events ---------------------------------------------------------------------------
+
+    def trigger(self) -> PlainStatus:
+        """Begin to watch for the next `read`; fails where the lock was to hold focus and gave up."""
+        self._mark = self.ring.cursor
+        status = PlainStatus(self)
+        if self._loop is None and self.reason:
+            status.set_exception(HardwareError(f"{self.name} gave up: {self.reason}"))
+        else:
+            status.set_finished()
+        return status
+
+    def read(self) -> OrderedDict[str, dict[str, Any]]:
+        """Say whether focus was held since `trigger`, and the latest numbers."""
+        now = time.time()
+        taken = self.ring.since(self._mark)
+        last = self.ring.since(0, most=1)
+        states = taken.columns["state"] or last.columns["state"]
+        held = self.is_engaged and bool(states) and all(is_in_lock(state) for state in states)
+        value = {key: column[-1] if column else None for key, column in last.columns.items()}
+        nan = float("nan")
+        values: dict[str, Any] = {
+            "in_lock": int(held),
+            "state": (value["state"] or str(LockState.IDLE)) if self.is_engaged else self.state.get(),
+            "error_um": nan if value["error_um"] is None else value["error_um"],
+            "z_se_um": nan if value["z_se_um"] is None else value["z_se_um"],
+            "offset_um": self.setpoint.position,
+            "n_samples": taken.n,
+        }
+        return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
+
+    def describe(self) -> OrderedDict[str, dict[str, Any]]:
+        """Describe what `read` returns."""
+        kinds = {
+            "in_lock": ("integer", ""),
+            "state": ("string", ""),
+            "error_um": ("number", "um"),
+            "z_se_um": ("number", "um"),
+            "offset_um": ("number", "um"),
+            "n_samples": ("integer", ""),
+        }
+        described: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        for key, (dtype, unit) in kinds.items():
+            described[f"{self.name}_{key}"] = {"source": f"parfocal:{self.name}", "dtype": dtype, "shape": []}
+            if unit:
+                described[f"{self.name}_{key}"]["units"] = unit
+        return described
+
+    def read_configuration(self) -> OrderedDict[str, dict[str, Any]]:
+        """Return the calibration's hash and run, the law, and the region."""
+        now, armed = time.time(), self._armed
+        values: dict[str, Any] = {
+            "law": armed.settings.law if armed else "",
+            "latency_frames": armed.settings.latency_frames if armed else float("nan"),
+            "calibration": armed.sha256 if armed else "",
+            "calibration_run": armed.run_uid if armed else "",
+            "roi_px": list(armed.roi_px) if armed else [0, 0, 0, 0],
+        }
+        return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
+
+    def describe_configuration(self) -> OrderedDict[str, dict[str, Any]]:
+        """Describe the configuration."""
+        kinds: dict[str, tuple[str, list[int]]] = {
+            "law": ("string", []),
+            "latency_frames": ("number", []),
+            "calibration": ("string", []),
+            "calibration_run": ("string", []),
+            "roi_px": ("array", [4]),
+        }
+        return OrderedDict(
+            (f"{self.name}_{key}", {"source": f"parfocal:{self.name}", "dtype": dtype, "shape": shape})
+            for key, (dtype, shape) in kinds.items()
+        )
+
+    def stop(self, *, success: bool = False) -> None:
+        """Release: a RunEngine that aborts stops what it touched."""
+        self.release()
+
+    def close(self) -> None:
+        """Release for good."""
+        self.release()
+        self._closing = True
+        self._changed.set()
+
+
+def optics_facts(camera: Camera) -> OpticsFacts:
+    """Return the light path of a camera, as far as its driver tells."""
+    facts = camera.facts
+    return OpticsFacts(
+        pixel_size_um=float(facts.pixel_size_um[0]),
+        na=facts.na,
+        wavelength_um=facts.wavelength_um,
+        camera=facts.model,
+        binning=facts.settings.binning,
+        exposure_s=facts.settings.exposure_s,
+    )
+
+
+def _model(camera: Camera) -> CameraModel:
+    """Return the camera's noise model; a plain one where its driver tells none, of one photoelectron per ADU."""
+    known = camera.facts.camera_model
+    return known if known is not None else CameraModel()
+
+
+def _check_roi(name: str, roi_px: Roi, camera: Camera) -> None:
+    y, x, height, width = roi_px
+    rows, columns = camera.facts.shape
+    if height != width or height < 7 or y < 0 or x < 0 or y + height > rows or x + width > columns:
+        raise BadInputError(
+            f"{name}: roi_px (y, x, height, width) is {roi_px}, expected a square of 7 px or more inside "
+            f"{rows} x {columns} px"
+        )

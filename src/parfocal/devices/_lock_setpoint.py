@@ -1,0 +1,147 @@
+"""What a lock holds, as a Movable: plans that would move z move this while it is locked."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from parfocal.devices._status import PlainStatus
+from parfocal.errors import HardwareError
+from parfocal.focus import Command, LockState
+
+if TYPE_CHECKING:
+    from parfocal.devices._focus_lock import FocusLock
+
+_SETTLE_TIMEOUT_S = 10.0
+_ARRIVAL_UM = 0.02
+_MARGIN = 0.15  # of the calibrated range to either side: at its very end noise alone would leave it
+_POLL_S = 0.002
+
+
+class LockSetpoint:
+    """Distance from the focus found at engage, um along z.
+
+    Within the calibrated range the lock goes on measuring and steers to the offset. Beyond it, the lock is held:
+    z goes to the offset from where the lock left it, frames are flagged as out of lock, and the way back ends
+    with a look where the focus is now.
+    """
+
+    def __init__(self, lock: FocusLock) -> None:
+        self.name = f"{lock.name}_setpoint"
+        self.parent = None
+        self.hints: dict[str, Any] = {"fields": []}
+        self._lock = lock
+        self._offset_um = 0.0
+        self._steered_um = 0.0  # the part of it that the controller knows of
+        self._is_held = False
+        self._pending: PlainStatus | None = None
+        self._guard = threading.Lock()
+        self._n_steps = 0
+
+    @property
+    def position(self) -> float:
+        """The offset, um."""
+        return self._offset_um
+
+    def reset(self) -> None:
+        """Begin at 0, as a lock does that engages."""
+        self._offset_um = self._steered_um = 0.0
+        self._is_held = False
+
+    def set(self, offset_um: float, **_: Any) -> PlainStatus:
+        """Hold the focus so far from where it was found; the status is done when it is held there.
+
+        Beyond the calibrated range: when z has arrived.
+        """
+        try:
+            return self._set(float(offset_um))
+        except Exception as error:
+            status = PlainStatus(self)
+            status.set_exception(error)
+            return status
+
+    def _set(self, offset_um: float) -> PlainStatus:
+        lock = self._lock
+        loop = lock.need_loop()
+        if not offset_um == offset_um:
+            raise HardwareError(f"{self.name}: cannot go to {offset_um}, a distance in um was expected")
+        controller = loop.controller
+        with loop.guard:
+            low, high = (end * (1 - _MARGIN) for end in controller.domain_um)
+            new_um = controller.setpoint_um + offset_um - self._steered_um
+            if low <= new_um <= high:
+                if self._is_held:  # back to where it was left, to look there, and on from there
+                    lock.axis.nudge(lock.name, lock.axis.setpoint_um + self._steered_um - self._offset_um)
+                    controller.resume()
+                controller.move_setpoint(offset_um - self._steered_um)
+                self._offset_um = self._steered_um = offset_um
+                self._is_held = False
+                return self.wait_settled()
+            if not self._is_held:
+                controller.hold()
+            self._is_held = True
+            target_um = lock.axis.setpoint_um + offset_um - self._offset_um
+            lock.axis.nudge(lock.name, target_um)
+            self._offset_um = offset_um
+        status = PlainStatus(self)
+        threading.Thread(target=self._arrive, args=(target_um, status), daemon=True).start()
+        return status
+
+    def _arrive(self, target_um: float, status: PlainStatus) -> None:
+        axis, tick, waited_s = self._lock.axis, threading.Event(), 0.0
+        while axis.driver.is_moving(axis.axis) or abs(axis.position - target_um) > _ARRIVAL_UM:
+            waited_s += _POLL_S
+            if waited_s > axis.timeout_s:
+                status.set_exception(
+                    HardwareError(f"{axis.name} ended at {axis.position:.3f} um, sent to {target_um:.3f} um")
+                )
+                return
+            tick.wait(_POLL_S)
+        tick.wait(axis.settle_s)
+        status.set_finished()
+
+    def wait_settled(self, timeout_s: float = _SETTLE_TIMEOUT_S) -> PlainStatus:
+        """Return a status that is done when the lock says LOCKED again."""
+        status = PlainStatus(self)
+        with self._guard:
+            before, self._pending, self._n_steps = self._pending, status, 0
+        if before is not None:
+            before.set_exception(HardwareError(f"{self.name} was sent elsewhere on its way"))
+        late = threading.Timer(timeout_s, self._too_late, (status, timeout_s))
+        late.daemon = True
+        late.start()
+        status.add_callback(lambda _: late.cancel())
+        return status
+
+    def _too_late(self, status: PlainStatus, timeout_s: float) -> None:
+        status.set_exception(
+            HardwareError(
+                f"{self.name} was not held within {timeout_s:g} s at {self._offset_um:g} um; "
+                f"the lock is {self._lock.state.get()}"
+            )
+        )
+
+    def note(self, command: Command) -> None:
+        """Hear of a step, in the loop's thread."""
+        with self._guard:
+            status = self._pending
+            self._n_steps += 1
+            # The first step after the move still answers a frame from before it.
+            if status is None or self._n_steps < 2 or command.state != LockState.LOCKED:
+                return
+            self._pending = None
+        status.set_finished()
+
+    def fail(self, error: Exception) -> None:
+        """Say that the lock is off: nobody goes anywhere."""
+        with self._guard:
+            pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.set_exception(error)
+
+    def locate(self) -> dict[str, float]:
+        """Return setpoint and readback, which are one."""
+        return {"setpoint": self._offset_um, "readback": self._offset_um}
+
+    def stop(self, *, success: bool = False) -> None:
+        """Do nothing: the lock holds what it holds."""
