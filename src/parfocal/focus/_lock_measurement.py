@@ -41,7 +41,7 @@ def measurement_from(
     camera_model : CameraModel
         Of the region.
     model : DefocusModel, optional
-        The calibration: its correction is applied to z and to the standard error.
+        The calibration: its correction, for the light of this frame, is applied to z and to the standard error.
 
     Returns
     -------
@@ -51,8 +51,9 @@ def measurement_from(
     is_ok = estimate.kind == "mle" and math.isfinite(estimate.z_um) and math.isfinite(estimate.z_se_um)
     z_um, z_se_um = (estimate.z_um, estimate.z_se_um) if is_ok else (math.nan, math.nan)
     if is_ok and model is not None and model.correction is not None:
-        z_se_um = abs(float(model.correction.slope(z_um))) * z_se_um
-        z_um = float(model.corrected_um(z_um))
+        contrast = model.correction.contrast_of(estimate.photons, estimate.background)
+        z_se_um *= float(model.correction.slope(z_um, contrast)) * model.correction.se_factor
+        z_um = float(model.correction.z_um(z_um, contrast))
     electrons = camera_model.to_electrons(roi)
     read_variance = float(np.mean(np.square(camera_model.read_noise_e)))
     return Measurement(
