@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 _WALKS_UM = np.geomspace(5e-5, 5e-2, 13)  # 0.05 to 50 nm a frame
-_NOISE_FACTORS = np.array([1.0, 1.4, 2.0, 2.8])
+_NOISE_FACTORS = np.array([0.7, 1.0, 1.4, 2.0, 2.8])
 _RATE_PRIOR_UM = 0.003  # standard deviation of the drift rate before anything is known, um a frame
 _LONGEST_GAP = 3000
 # Beyond so many standard deviations an innovation says no more about the walk: a kick is not drift.
@@ -28,7 +28,7 @@ class DriftFilter:
     only where the drift is foretold, 1 + latency frames ahead (`foretell_um`).
 
     The walk is one number where it is given; else 13 are tried, 0.05 to 50 nm a frame. A fit's own standard error
-    may be too small, too (a real spot is not quite the fitted shape): it is tried as it is, and 1.4, 2 and 2.8
+    may be wrong, too (a real spot is not quite the fitted shape): it is tried as it is, and 0.7, 1.4, 2 and 2.8
     times. A filter runs for each pair, weighted by the likelihood of its recent innovations [1]_; the estimate
     is their weighted mean.
 

@@ -56,7 +56,7 @@ class LockController:
           |   +---- spot found again ---- LOST <---- refused for `lost_frames` -------+
           +--> LOCKED, once settled
 
-    Only LOCKED frames are in focus. FAULT stays until `reset`. In DEGRADED and LAG nothing moves: without a
+    Only LOCKED frames are in focus. FAULT stays until `reset`. A refused frame moves nothing: without a
     measurement there is no correction. LOST searches, where another z could help.
 
     Parameters
@@ -110,6 +110,7 @@ class LockController:
         self._offset = MeanOfGoodFrames(s.setpoint_frames)
         self._limits.centre_um = math.nan
         self._frame: int | None = None
+        self._range_um = (-math.inf, math.inf)
         self._broken: Alarm | None = None
         self._n_gathered = 0
         self._pending_um = 0.0
@@ -254,6 +255,7 @@ class LockController:
         n_new = 1 if self._frame is None else m.frame - self._frame
         self._frame = m.frame
         self._under_way.note(m.frame, stage.commanded_um)
+        self._range_um = self._limits.range_um(stage)
         if self._filter.is_started:
             self._filter.advance(n_new)
         if stage.is_fault:
@@ -302,7 +304,7 @@ class LockController:
         if self.settings.sign_probe:
             self._phase = _Phase.PROBE
             self._probe.begin(stage.commanded_um, self._mean.typical_se_um)
-            return self._answer(m, self._probe.next_um(), LockState.LOCKING)
+            return self._answer(m, self._within_range(self._probe.next_um()), LockState.LOCKING)
         return self._begin_to_follow(m)
 
     def _prove(self, m: Measurement, at_um: float, alarms: tuple[Alarm, ...]) -> Command:
@@ -318,7 +320,7 @@ class LockController:
             return self._fault(m, wrong, self._probe.centre_um)
         if is_over:
             return self._begin_to_follow(m)
-        return self._answer(m, self._probe.next_um(), LockState.LOCKING)
+        return self._answer(m, self._within_range(self._probe.next_um()), LockState.LOCKING)
 
     def _begin_to_follow(self, m: Measurement) -> Command:
         self._phase = _Phase.FOLLOW
@@ -451,7 +453,9 @@ class LockController:
         self._is_searching = self.settings.search and any(a.code in SEARCHABLE for a in alarms)
         reach = self.settings.max_abs_excursion_um
         reach = math.inf if reach is None else reach
-        self._search.begin(self._last_good_um, self._limits.centre_um - reach, self._limits.centre_um + reach)
+        low_um = max(self._limits.centre_um - reach, self._range_um[0])
+        high_um = min(self._limits.centre_um + reach, self._range_um[1])
+        self._search.begin(self._last_good_um, low_um, high_um)
         return self._answer(m, None, LockState.LOST, (lost, *alarms))
 
     def _fault(self, m: Measurement, alarm: Alarm, back_to_um: float | None = None) -> Command:
@@ -470,6 +474,9 @@ class LockController:
     def _authority(self, t_s: float) -> float:
         ramp_s = self.settings.engage_ramp_s
         return 1.0 if ramp_s == 0 else min(max((t_s - self._engaged_t_s) / ramp_s, 0.0), 1.0)
+
+    def _within_range(self, z_um: float) -> float:
+        return min(max(z_um, self._range_um[0]), self._range_um[1])
 
     def _error_um(self, m: Measurement) -> float:
         if not self._filter.is_started:

@@ -41,7 +41,7 @@ def measurement_from(
     camera_model : CameraModel
         Of the region.
     model : DefocusModel, optional
-        The calibration: its correction is applied to z and to the standard error.
+        The calibration: its correction, for the light of this frame, is applied to z and to the standard error.
 
     Returns
     -------

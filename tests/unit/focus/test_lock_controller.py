@@ -143,6 +143,27 @@ def test_a_search_keeps_within_the_excursion_and_then_waits_where_it_last_was_go
     assert run.samples.command_um[-1] == pytest.approx(run.samples.command_um[690], abs=0.05)
 
 
+@pytest.mark.parametrize("options", [{}, {"stage_min_um": -0.2, "stage_max_um": 0.02}])
+def test_neither_probe_nor_search_leaves_the_stages_range(options):
+    conditions = BenchConditions(n_frames=1200, kicks=((700, 40.0),), walk_um=0.0, travel_um=(-0.3, 0.03))
+    controller = LockController(LockSettings(**options), MODEL, (13, 13))
+    low, high = (-0.2, 0.02) if options else (-0.3, 0.03)
+    step, commands = controller.step, []
+
+    def stepped(m, stage):
+        command = step(m, stage)
+        commands.append(command.z_um)
+        return command
+
+    controller.step = stepped
+    simulate(controller, GaussianEye(SE_UM), conditions)
+    sent = [z for z in commands if z is not None]
+    assert min(sent) >= low
+    assert max(sent) <= high
+    assert min(sent) == pytest.approx(low)
+    assert max(sent) == pytest.approx(high)
+
+
 def test_what_another_z_cannot_mend_is_waited_for():
     eye = GaussianEye(SE_UM)
 

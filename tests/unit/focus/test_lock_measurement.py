@@ -52,13 +52,12 @@ def test_numbers_of_the_fit_are_passed_on():
 
 
 def test_a_correction_learnt_in_calibration_is_applied_with_its_slope():
-    halved = replace(
-        MODEL, correction=ZCorrection((-0.5, 0.0, 0.5), ((-0.25, 0.0, 0.25),), ((1.0, 1.0, 1.0),), usual=0)
-    )
+    curve = ZCorrection((-0.5, 0.0, 0.5), ((-0.25, 0.0, 0.25),), ((400.0,) * 3,), usual=0, se_factor=1.5)
+    halved = replace(MODEL, correction=curve)
     roi = region(4000 * spot(0.1))
     plain, corrected = measured(roi), measured(roi, halved)
     assert corrected.z_um == pytest.approx(plain.z_um / 2)
-    assert corrected.z_se_um == pytest.approx(plain.z_se_um / 2)
+    assert corrected.z_se_um == pytest.approx(1.5 * plain.z_se_um / 2)
 
 
 def test_an_empty_region_is_no_measurement():
