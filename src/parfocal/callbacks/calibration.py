@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -95,8 +95,8 @@ class FocusCalibration(Analysis):
         return _RunCalibration(
             facts,
             camera_model,
-            self.wanted.kind or told.get("kind", "zhuang"),
-            self.wanted.expected_slope or told.get("expected_slope", "auto"),
+            _one_of(get_args(CalibrationKind), self.wanted.kind or told.get("kind", "zhuang")),
+            _one_of(get_args(ExpectedSlope), self.wanted.expected_slope or told.get("expected_slope", "auto")),
             run.axis_key("z"),
         )
 
@@ -162,6 +162,13 @@ class _RunCalibration:
                 "json": calibration_to_json(done),
             },
         )
+
+
+def _one_of(known: tuple[Any, ...], told: str) -> Any:
+    names = [name for item in known for name in (get_args(item) or (item,))]
+    if told not in names:
+        raise BadInputError(f"focus_calibration: {told!r} is none of {', '.join(names)}")
+    return told
 
 
 def _step_rows(done: Calibration) -> Iterator[tuple[str, Mapping[str, Any]]]:

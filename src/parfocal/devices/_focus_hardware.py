@@ -153,7 +153,7 @@ def open_focus_backend(
         if unload is not None:
             unload()
 
-    return Backend(f"{camera} camera, {stage} stage", source, driver, light, close)
+    return Backend(f"{camera} camera, {stage} stage", source, driver, light, close=close)
 
 
 def _world(

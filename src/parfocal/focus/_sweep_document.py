@@ -39,8 +39,9 @@ def sweep_from_document(document: Mapping[str, Any]) -> tuple[OpticsFacts, Camer
             y, x, height, width = facts["roi_px"]
             facts["roi_px"] = (int(y), int(x), int(height), int(width))
         model = document["camera_model"]
-        maps = {name: _map(model[name]) for name in _MAPS}
-        return OpticsFacts(**facts), CameraModel(**maps, saturation_adu=float(model["saturation_adu"]))
+        offset, gain, read_noise = (_map(model[name]) for name in _MAPS)
+        saturation_adu = float(model["saturation_adu"])
+        return OpticsFacts(**facts), CameraModel(offset, gain, read_noise, saturation_adu)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(
             f"sweep: the run's start document lacks {error}; was it made by calibrate_focus?"

@@ -154,8 +154,8 @@ def _one_sweep(
     region: tuple[int, int, int, int],
     centre_um: float,
     settings: Any,
-    kind: str,
-    expected_slope: str,
+    kind: Any,
+    expected_slope: Any,
     md: dict[str, Any],
 ) -> MsgGenerator[tuple[str, Any]]:
     from parfocal.focus import sweep_document
@@ -163,8 +163,8 @@ def _one_sweep(
 
     camera, z = microscope.focus_camera, microscope.xyz.z
     known = camera.facts.camera_model
-    camera_model = (known if known is not None else CameraModel()).cropped(tuple(region))
-    facts = replace(optics_facts(camera), roi_px=tuple(region), stage=z.name)
+    camera_model = (known if known is not None else CameraModel()).cropped(region)
+    facts = replace(optics_facts(camera), roi_px=region, stage=z.name)
     calibrator = FocusCalibrator("calibration", camera_model, facts, kind, expected_slope)
     point = Columns("step", _STEP)
     told = sweep_document(facts, camera_model)

@@ -5,7 +5,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import Msg, MsgGenerator, plan, single_gen
+from bluesky.utils import Msg, MsgGenerator, make_decorator, plan, single_gen
 
 from parfocal.errors import BadInputError, HardwareError
 
@@ -178,7 +178,7 @@ def focus_locked(
         locked = bpp.plan_mutator(bpp.msg_mutator(plan, under.change), under.surround)
         if not suspend:
             return (yield from locked)
-        suspender = SuspendBoolLow(lock.is_held, sleep=0.2)
+        suspender = SuspendBoolLow(lock.is_held)
         yield Msg("install_suspender", None, suspender)
         return (
             yield from bpp.finalize_wrapper(locked, lambda: single_gen(Msg("remove_suspender", None, suspender)))
@@ -187,7 +187,7 @@ def focus_locked(
     return (yield from bpp.finalize_wrapper(inner(), lambda: release_lock(microscope)))
 
 
-focus_locked_decorator = bpp.make_decorator(focus_locked)
+focus_locked_decorator = make_decorator(focus_locked)
 """`focus_locked` as a decorator: `@focus_locked_decorator(microscope)`."""
 
 
