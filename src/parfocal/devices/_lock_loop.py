@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parfocal.devices._camera import Camera
 from parfocal.devices._feed import FedFrame
@@ -110,6 +110,7 @@ class LockLoop:
         y, x, height, width = self._roi_px
         roi = fed.pixels[y : y + height, x : x + width]
         measurement = self._measure(fed.number, fed.t_s, roi, self._roi_model)
+        measurement = replace(measurement, exposure_s=camera.facts.settings.exposure_s)
         fitted_s = camera.feed.now_s()
         with self.guard:
             stage = self._stage_state()

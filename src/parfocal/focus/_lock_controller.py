@@ -254,7 +254,8 @@ class LockController:
             return self._answer(m, None, self._state, (alarm,))
         n_new = 1 if self._frame is None else m.frame - self._frame
         self._frame = m.frame
-        self._under_way.note(m.frame, stage.commanded_um)
+        self._under_way.note(m.frame, stage.commanded_um, stage.commanded_t_s)
+        self._setpoints.stamp(stage.commanded_t_s)
         self._range_um = self._limits.range_um(stage)
         if self._filter.is_started:
             self._filter.advance(n_new)
@@ -262,7 +263,7 @@ class LockController:
             return self._fault(m, Alarm("stage_fault", "the stage reports an error or does not answer"))
         if self._phase is _Phase.PAUSED:
             return self._answer(m, None, LockState.DEGRADED, (Alarm("held", "held by a plan"),))
-        at_um = self._under_way.at_um(m.frame)
+        at_um = self._under_way.at_um(m.frame, m.t_s, m.exposure_s)
         alarms = self._gates.judge(m)
         if self._phase is _Phase.GATHER:
             return self._gather(m, stage, at_um, alarms)
@@ -367,7 +368,7 @@ class LockController:
                 self._limits.centre_um += self._pending_um
             self._setpoints.send(m.frame, self._setpoint_um)
             self._pending_um = 0.0
-        error_um = m.z_um - self._setpoints.at_um(m.frame)
+        error_um = m.z_um - self._setpoints.at_um(m.frame, m.t_s, m.exposure_s)
         if s.recenter_alpha:
             self._setpoint_um += s.recenter_alpha * error_um
             self._setpoints.send(m.frame, self._setpoint_um)
@@ -481,7 +482,7 @@ class LockController:
     def _error_um(self, m: Measurement) -> float:
         if not self._filter.is_started:
             return math.nan
-        return self._filter.drift_um + self._under_way.at_um(m.frame) - self._setpoint_um
+        return self._filter.drift_um + self._under_way.at_um(m.frame, m.t_s, m.exposure_s) - self._setpoint_um
 
     def _answer(
         self, m: Measurement, z_um: float | None, state: LockState, alarms: Sequence[Alarm] = ()

@@ -47,6 +47,9 @@ class Measurement:
         Whether the fit converged to a spot.
     reason : str
         Why not, in plain words.
+    exposure_s : float
+        With `StageState.commanded_t_s` it tells how much of the last move the frame saw; NaN: by
+        `LockSettings.latency_frames`.
     """
 
     frame: int
@@ -64,6 +67,7 @@ class Measurement:
     n_peaks: int = 1
     is_fit_ok: bool = True
     reason: str = ""
+    exposure_s: float = float("nan")
 
 
 @dataclass(frozen=True)
