@@ -46,6 +46,7 @@ from parfocal.focus import (
 from parfocal.optics import CameraModel
 
 _ENGAGE_TIMEOUT_S = 30.0
+_PAUSE_FOLLOWS_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class FocusLock:
         self._changed = threading.Event()
         self._telling = threading.RLock()
         self._closing = False
+        self._releasing: threading.Timer | None = None
         threading.Thread(target=self._tell, name=f"{name}-tell", daemon=True).start()
 
     # -- arm, engage, release ------------------------------------------------------------------------
@@ -319,7 +321,7 @@ class FocusLock:
 
     def release(self) -> None:
         """Stop holding focus; z stays where it is, and anybody may move it again."""
-        was_engaged = self.is_engaged
+        was_engaged, self._releasing = self.is_engaged, None
         self._end()
         if was_engaged and self.state.get() != LockState.FAULT:
             self._settle(LockState.CALIBRATED_READY)
@@ -349,7 +351,7 @@ class FocusLock:
         with loop.guard:
             loop.controller.hold()
 
-    def resume(self) -> PlainStatus:
+    def look_again(self) -> PlainStatus:
         """Look where the focus is now and go there; the status is done when locked again."""
         loop = self.need_loop()
         with loop.guard:
@@ -482,8 +484,18 @@ class FocusLock:
         )
 
     def stop(self, *, success: bool = False) -> None:
-        """Release: a RunEngine that aborts stops what it touched."""
-        self.release()
+        """Release, unless a pause follows: a RunEngine stops what it touched when it ends, and when it pauses."""
+        if not self.is_engaged or self._releasing is not None:
+            return
+        self._releasing = threading.Timer(_PAUSE_FOLLOWS_S, self.release)
+        self._releasing.daemon = True
+        self._releasing.start()
+
+    def pause(self) -> None:
+        """Go on holding focus while a plan waits."""
+        releasing, self._releasing = self._releasing, None
+        if releasing is not None:
+            releasing.cancel()
 
     def close(self) -> None:
         """Release for good."""

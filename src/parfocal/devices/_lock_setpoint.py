@@ -160,7 +160,7 @@ class LockHolding:
         """Hold (1), done at once; or go on (0), done when it is locked again."""
         try:
             if not hold:
-                return self._lock.resume()
+                return self._lock.look_again()
             self._lock.hold()
         except Exception as error:
             status = PlainStatus(self)
