@@ -129,6 +129,7 @@ def test_nobody_else_moves_z_while_it_is_locked(at_focus):
 
     with pytest.raises(LeasedError, match=r"held by lock: move lock\.setpoint"):
         at_focus.RE(plan())
+    threading.Event().wait(1.0)
     assert at_focus.m.xyz.z.leased_to == "", "a RunEngine that gives up stops what it touched"
     at_focus.m.xyz.z.move(at_focus.m.xyz.z.position)
 

@@ -49,6 +49,7 @@ from parfocal.optics import CameraModel
 _ENGAGE_TIMEOUT_S = 30.0
 _PAUSE_FOLLOWS_S = 0.5
 _TELL_S = 0.2
+_ROUGH_RESPONSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -248,14 +249,17 @@ class FocusLock:
         else:
             model, uid = before.calibration, before.run_uid
             roi_px = roi_px if roi_px is not None else before.roi_px
+        # Only `direct` is corrected by the sweep: the others' z may be a third too steep about focus.
+        options: dict[str, Any] = {} if measure == "direct" else {"response_tolerance": _ROUGH_RESPONSE}
+        options.update(settings or {})
         known = {f.name for f in fields(LockSettings)}
-        if unknown := sorted(set(settings or {}) - known):
+        if unknown := sorted(set(options) - known):
             raise BadInputError(
                 f"{self.name}: no option {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
             )
         region = roi_px if roi_px is None else (int(roi_px[0]), int(roi_px[1]), int(roi_px[2]), int(roi_px[3]))
         kind: MeasureKind = measure  # pyright: ignore[reportAssignmentType]  (checked by measure_of)
-        self.arm(model, region, LockSettings(**(settings or {})), measure=measure_of(kind, model), run_uid=uid)
+        self.arm(model, region, LockSettings(**options), measure=measure_of(kind, model), run_uid=uid)
 
     def keep(self, calibration: Calibration, run_uid: str) -> None:
         """Keep a calibration among those of the data folder."""
@@ -286,6 +290,7 @@ class FocusLock:
         What fails leaves z where it is and gives it back.
         """
         status = PlainStatus(self)
+        self.pause()  # what stopped before has no more to say
         if self.is_engaged:
             status.set_exception(BadInputError(f"{self.name} is engaged already"))
             return status
