@@ -14,6 +14,7 @@ _COLLECT_S = 0.5
 _STREAM = "lock"
 
 
+@plan
 def engage_lock(
     microscope: Any,
     calibration: str = "",
@@ -55,8 +56,15 @@ def engage_lock(
     yield from bps.abs_set(lock, True, timeout_s=timeout_s, wait=True)
 
 
+@plan
 def release_lock(microscope: Any) -> MsgGenerator[None]:
-    """Release the lock: z stays where it is, and may be moved again."""
+    """Release the lock: z stays where it is, and may be moved again.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        With a `lock`.
+    """
     yield from bps.abs_set(_lock_of(microscope), False, wait=True)
 
 
