@@ -70,7 +70,8 @@ class LiveSession:
         self._hear = hear
         self._cancelled = False
         self._jobs: queue.SimpleQueue[tuple[str, MsgGenerator[Any]] | None] = queue.SimpleQueue()
-        self._analysis = session.add(FocusCalibration(emit=session.writer))
+        already = (each for each in session.analyses if isinstance(each, FocusCalibration))
+        self._analysis = next(already, None) or session.add(FocusCalibration(emit=session.writer))
         self._analysis.subscribe(self._take_derived)
         self._token = session.RE.subscribe(self._take_document)
         self._streams: dict[str, str] = {}
