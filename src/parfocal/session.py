@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bluesky import RunEngine
-from bluesky.utils import MsgGenerator, RunEngineInterrupted
+from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
 
 from parfocal.callbacks import Analysis
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog
@@ -107,6 +107,7 @@ def start_session(
     analyses: Iterable[type[Analysis]] = (),
     RE: RunEngine | None = None,  # noqa: N803  (the ecosystem's name for it)
     md: dict[str, Any] | None = None,
+    in_thread: bool = False,
 ) -> Session:
     """Open the catalog (starting its server if need be) and wire a RunEngine to it.
 
@@ -120,6 +121,8 @@ def start_session(
         One of your own; made where none is given.
     md : dict, optional
         Put into every start document, such as `{"operator": "..."}`.
+    in_thread : bool
+        Make a RunEngine for a thread beside a window: it takes no signals, and runs no loop of Qt.
 
     Raises
     ------
@@ -130,7 +133,8 @@ def start_session(
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     catalog = open_catalog(data)
     loop = asyncio.new_event_loop() if RE is None else None
-    engine = RE if RE is not None else RunEngine({}, loop=loop)
+    beside: dict[str, Any] = {"context_managers": [], "during_task": DuringTask()} if in_thread else {}
+    engine = RE if RE is not None else RunEngine({}, loop=loop, **beside)
     engine.md.update(md or {})
     # scan_id goes on where the catalog ends, so that it is a number people can use.
     engine.md.setdefault("scan_id", _last_scan_id(catalog))

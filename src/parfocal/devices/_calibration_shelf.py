@@ -43,6 +43,13 @@ class CalibrationShelf:
             temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return path
 
+    def reject(self, which: str) -> Path:
+        """Move a calibration (see `find`) into the folder `rejected`, where it is not looked for; return its file."""
+        path = self.find(which).path
+        aside = self.root / "rejected"
+        aside.mkdir(exist_ok=True)
+        return path.replace(aside / path.name)
+
     def find(self, which: str = "newest") -> Kept:
         """Return a calibration by file name, by how its hash begins, or the newest that may be armed with.
 

@@ -87,7 +87,7 @@ def lock_focus(
     microscope : Microscope
         With a calibrated `lock`.
     duration_s : float
-        How long, from when it is locked.
+        How long, from when it is locked, at most: `microscope.lock.release()` ends it well before.
     calibration, roi_px, law, measure, settings, timeout_s
         As in `engage_lock`.
     md : dict, optional
@@ -126,7 +126,7 @@ def lock_focus(
             yield Msg("checkpoint")
             yield Msg("sleep", None, min(_COLLECT_S, left_s))
             yield from _collect(lock)
-        if not lock.is_engaged:
+        if not lock.is_engaged and lock.reason:
             raise HardwareError(f"lock_focus: the lock gave up: {lock.reason}")
         return uid
 
