@@ -248,7 +248,9 @@ class FocusLock:
             )
         region = roi_px if roi_px is None else (int(roi_px[0]), int(roi_px[1]), int(roi_px[2]), int(roi_px[3]))
         kind: MeasureKind = measure  # pyright: ignore[reportAssignmentType]  (checked by measure_of)
-        self.arm(model, region, LockSettings(**(settings or {})), measure=measure_of(kind, model), run_uid=uid)
+        told = LockSettings(**(settings or {}))
+        how = measure_of(kind, model, background_percentile=told.background_percentile)
+        self.arm(model, region, told, measure=how, run_uid=uid)
 
     def keep(self, calibration: Calibration, run_uid: str) -> None:
         """Keep a calibration among those of the data folder."""
