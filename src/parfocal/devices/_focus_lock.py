@@ -12,6 +12,7 @@ Nothing that looks on runs in the loop: signals are put from a thread beside it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -47,6 +48,8 @@ from parfocal.optics import CameraModel
 
 _ENGAGE_TIMEOUT_S = 30.0
 _PAUSE_FOLLOWS_S = 0.5
+_TELL_S = 0.2
+_ROUGH_RESPONSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ class FocusLock:
         0 while the bead is lost, else 1: for a suspender.
     ring : LockRing
         The latest samples, for whoever shows them.
+    reason : str
+        Why the lock gave up; empty where it did not.
+    patience_s : float
+        A bead that is lost for longer is given up: FAULT, and z is free.
     """
 
     def __init__(
@@ -132,6 +139,7 @@ class FocusLock:
         self.state = Signal(name=f"{name}_state", value=str(LockState.IDLE), kind=Kind.normal)
         self.is_held = Signal(name=f"{name}_is_held", value=1, kind=Kind.normal)
         self.reason = ""
+        self.patience_s = math.inf
         self._facts = facts if facts is not None else partial(optics_facts, camera)
         self._armed: Armed | None = None
         self._loop: LockLoop | None = None
@@ -241,14 +249,17 @@ class FocusLock:
         else:
             model, uid = before.calibration, before.run_uid
             roi_px = roi_px if roi_px is not None else before.roi_px
+        # Only `direct` is corrected by the sweep: the others' z may be a third too steep about focus.
+        options: dict[str, Any] = {} if measure == "direct" else {"response_tolerance": _ROUGH_RESPONSE}
+        options.update(settings or {})
         known = {f.name for f in fields(LockSettings)}
-        if unknown := sorted(set(settings or {}) - known):
+        if unknown := sorted(set(options) - known):
             raise BadInputError(
                 f"{self.name}: no option {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
             )
         region = roi_px if roi_px is None else (int(roi_px[0]), int(roi_px[1]), int(roi_px[2]), int(roi_px[3]))
         kind: MeasureKind = measure  # pyright: ignore[reportAssignmentType]  (checked by measure_of)
-        told = LockSettings(**(settings or {}))
+        told = LockSettings(**options)
         how = measure_of(kind, model, background_percentile=told.background_percentile)
         self.arm(model, region, told, measure=how, run_uid=uid)
 
@@ -281,6 +292,7 @@ class FocusLock:
         What fails leaves z where it is and gives it back.
         """
         status = PlainStatus(self)
+        self.pause()  # what stopped before has no more to say
         if self.is_engaged:
             status.set_exception(BadInputError(f"{self.name} is engaged already"))
             return status
@@ -386,13 +398,17 @@ class FocusLock:
 
     def _tell(self) -> None:
         """Put signals, and give z back after a fault, in a thread of its own."""
-        while True:
-            self._changed.wait()
+        lost_since_s = math.inf
+        while not self._closing:
+            changed = self._changed.wait(_TELL_S if math.isfinite(lost_since_s) else None)
             self._changed.clear()
-            if self._closing:
-                return
-            if self._last is not None:
+            if changed and not self._closing and self._last is not None:
                 self._heed(self._last)
+            is_lost = self._last is not None and self._last.state == LockState.LOST
+            lost_since_s = min(lost_since_s, time.monotonic()) if is_lost else math.inf
+            if time.monotonic() - lost_since_s > self.patience_s:
+                words = f"the bead was not found again within {self.patience_s:g} s"
+                self._note(Command(None, LockState.FAULT, math.nan, 0.0, ("lost_for_good",), words))
 
     def _heed(self, command: Command) -> None:
         with self._telling:

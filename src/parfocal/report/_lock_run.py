@@ -104,11 +104,11 @@ def _columns(run: Any) -> dict[str, NDArray[Any]]:
     names = ("t_s", "frame", "error_um", "z_um", "z_se_um", "setpoint_um", "command_um", "stage_um", "photons",
              "background", "sigma_x_px", "sigma_y_px", "x_px", "y_px", "confidence", "arrival_s", "fit_s",
              "answer_s", "state", "flags")  # fmt: skip
-    if _STREAM not in run:  # it failed before the first sample
+    table = run[_STREAM].read() if _STREAM in run else {}
+    keys = [str(key) for key in table]
+    if not any(key.endswith(_LAST) for key in keys):  # it failed before the first sample
         words = ("state", "flags")
         return {name: np.zeros(0, dtype=np.str_ if name in words else np.float64) for name in names}
-    table = run[_STREAM].read()
-    keys = [str(key) for key in table]
     prefix = next((key.removesuffix(_LAST) for key in keys if key.endswith(_LAST)), None)
     missing = [name for name in names if f"{prefix}_{name}" not in keys]
     if missing:
