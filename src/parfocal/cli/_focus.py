@@ -24,6 +24,7 @@ from parfocal.cli._focus_options import BenchOptions
 from parfocal.cli._focus_watch import EventsLog, SweepWatch, watching
 from parfocal.devices import Microscope
 from parfocal.errors import BadInputError, CatalogError
+from parfocal.fitting import Calibration
 from parfocal.focus import save_calibration, save_sweep
 from parfocal.plans import calibrate_focus, lock_focus
 from parfocal.report import (
@@ -174,19 +175,21 @@ def lock_command(
     }
     told = options.read_settings(settings, given)
     chosen = options.chosen_law(law, kp, ki, told)
-    measure = options.chosen_measure(chosen, use_gaussian_fit, fast_mode)
-    if background_percentile is not None and measure != "moments":
+    options.chosen_measure(
+        chosen, use_gaussian_fit, fast_mode, None
+    )  # what does not fit together, before it opens
+    if background_percentile is not None and use_gaussian_fit is not False:
         raise BadInputError("--background-percentile is of --no-gaussian-fit: a fit finds the background itself")
     region = options.region_px(track_roi_xy)
     sweep = _SweepOptions(
         calibration_model, calibration_half_range_um, calibration_steps, calibration_expected_slope
     )
-    wanted = _LockOptions(
-        duration, chosen, measure, {k: v for k, v in told.items() if k != "law"}, engage_timeout_s, go_to_focus
-    )
     with _open(bench, data, out, as_json) as work:
         source = _Source(calibration, calibration_csv, allow_missing_calibration)
-        _arm(work, source, sweep, region)
+        armed = _arm(work, source, sweep, region)
+        measure = options.chosen_measure(chosen, use_gaussian_fit, fast_mode, armed)
+        others = {name: value for name, value in told.items() if name != "law"}
+        wanted = _LockOptions(duration, chosen, measure, others, engage_timeout_s, go_to_focus)
         report, files = _lock(work, wanted, region)
         if as_json:
             typer.echo(json.dumps({**report, "folder": str(work.folder), "files": files}))
@@ -363,31 +366,32 @@ def _show_calibration(console: Console, report: dict[str, Any], files: dict[str,
 # -- lock -------------------------------------------------------------------------------------------------
 
 
-def _arm(work: _Work, source: _Source, sweep: _SweepOptions, region: options.Region | None) -> None:
-    """Arm the lock with the calibration that is meant; sweep where there is none and that is allowed."""
+def _arm(work: _Work, source: _Source, sweep: _SweepOptions, region: options.Region | None) -> Calibration | None:
+    """Arm the lock with the calibration that is meant, and return it; sweep first where that is allowed."""
     lock = work.microscope.lock
     if source.csv is not None:
         if source.allow_missing and not source.csv.is_file():
             _calibrate(work, sweep, region)
-            return
-        pixel_um = float(work.microscope.focus_camera.facts.pixel_size_um[0])
-        made = options.read_calibration(source.csv, sweep.model, sweep.expected_slope, pixel_um)
-        lock.arm(made, region)
-        work.log.note("ARMED", f"with {source.csv}")
-        return
-    if source.allow_missing and not any(lock.calibrations.root.glob("*.json")):
+        else:
+            pixel_um = float(work.microscope.focus_camera.facts.pixel_size_um[0])
+            lock.arm(options.read_calibration(source.csv, sweep.model, sweep.expected_slope, pixel_um), region)
+    elif source.allow_missing and not any(lock.calibrations.root.glob("*.json")):
         _calibrate(work, sweep, region)
-        return
-    try:
-        lock.prepare(source.which, region)
-    except BadInputError as error:
-        if source.which == "newest" and "to arm with" in str(error):
-            raise BadInputError(
-                f"{error}; here `parfocal calibrate`, or --allow-missing-calibration to do it first"
-            ) from error
-        raise
+    else:
+        try:
+            lock.prepare(source.which, region)
+        except BadInputError as error:
+            if source.which == "newest" and "to arm with" in str(error):
+                missing = (
+                    f"no calibration in {lock.calibrations.root} to lock with: `parfocal calibrate` makes one"
+                )
+                raise BadInputError(f"{missing}, and --allow-missing-calibration does it first") from error
+            raise
     armed = lock.armed
-    work.log.note("ARMED", f"with {armed.sha256[:12] if armed is not None else source.which}")
+    if armed is None:
+        return None
+    work.log.note("ARMED", f"with calibration {armed.sha256[:12]}" + (f" of {source.csv}" if source.csv else ""))
+    return armed.calibration
 
 
 def _lock(

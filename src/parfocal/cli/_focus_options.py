@@ -15,7 +15,7 @@ from parfocal.cli._catalog import read_parameters
 from parfocal.devices import FOCUS_CAMERAS, STAGES, Microscope, focus_microscope, simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.fitting import Calibration
-from parfocal.focus import LockSettings, load_calibration, load_sweep
+from parfocal.focus import LockSettings, MeasureKind, load_calibration, load_sweep
 
 Model = Literal["zhuang", "linear", "poly2", "piecewise"]
 Slope = Literal["auto", "positive", "negative"]
@@ -202,14 +202,20 @@ def chosen_law(law: Law | None, kp: float | None, ki: float | None, settings: Ma
     return named or ("pi" if gains else "kalman")
 
 
-def chosen_measure(law: Law, use_gaussian_fit: bool | None, fast_mode: bool) -> str:
+def chosen_measure(
+    law: Law, use_gaussian_fit: bool | None, fast_mode: bool, calibration: Calibration | None
+) -> MeasureKind:
     """Return how frames are measured.
 
     `direct` fits z itself, with the `kalman` law. `widths` fits both widths and inverts their ratio, with the
-    `pi` law or in fast mode. `moments` fits nothing, with `--no-gaussian-fit`.
+    `pi` law, in fast mode, and where nothing corrects `direct`: a CSV holds widths, but no pictures to learn
+    from. `moments` fits nothing, with `--no-gaussian-fit`.
     """
     if use_gaussian_fit is False:
         if fast_mode:
             raise BadInputError("--fast-mode is a quicker fit and --no-gaussian-fit is none: give one of the two")
         return "moments"
-    return "widths" if fast_mode or law == "pi" else "direct"
+    if fast_mode or law == "pi":
+        return "widths"
+    model = calibration.model if calibration is not None else None
+    return "widths" if model is not None and model.correction is None else "direct"
