@@ -319,3 +319,25 @@ def test_without_a_calibration_it_says_what_to_do(tmp_path_factory, data):
     assert said.code == 2
     assert "calibration CSV not found" in said.complaints[0]
     assert "--allow-missing-calibration" in said.complaints[0]
+
+
+def test_show_live_hands_its_options_to_the_window(monkeypatch, tmp_path):
+    """The window is its own command; here it only says what it was given."""
+    given = {}
+
+    def window(camera: str = "", stage: str = "", axis: str = "", seed: int = 0, exposure_ms: float = 0.0,
+               data: str = ""):  # fmt: skip
+        given.update(locals())
+
+    entry = SimpleNamespace(name="live", load=lambda: window)
+    monkeypatch.setattr("parfocal.cli._focus.entry_points", lambda **_: [entry])
+    said = say("lock", "--show-live", "--camera-option", "seed=3", "--loop-hz", 50, "--data", tmp_path)
+    assert said.code == 0, said.err
+    assert given | {"given": None} == {
+        "camera": "simulate", "stage": "simulate", "axis": "z", "seed": 3, "exposure_ms": 20.0,
+        "data": str(tmp_path), "given": None,
+    }  # fmt: skip
+    monkeypatch.setattr("parfocal.cli._focus.entry_points", lambda **_: [])
+    said = say("calibrate", "--show-live")
+    assert (said.code, len(said.complaints)) == (2, 1)
+    assert "parfocal[gui]" in said.complaints[0]

@@ -73,7 +73,7 @@ def calibrate_command(
         camera, stage, axis, tuple(camera_option or ()), tuple(stage_option or ()), loop_hz, exposure_s
     )
     if show_live:
-        _show_live(bench, data)
+        _show_live(bench.live_arguments(), data)
         return
     sweep = _SweepOptions(
         calibration_model,
@@ -158,7 +158,9 @@ def lock_command(
         camera, stage, axis, tuple(camera_option or ()), tuple(stage_option or ()), loop_hz, exposure_s
     )
     if show_live:
-        _show_live(bench, data)
+        begin = ["--calibration-csv", str(calibration_csv)] if calibration_csv is not None else []
+        allow = ["--allow-missing-calibration"] if allow_missing_calibration else []
+        _show_live([*bench.live_arguments(), *begin, *allow], data)
         return
     given = {
         "kp": kp,
@@ -473,7 +475,7 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(cause).split()) or type(cause).__name__
 
 
-def _show_live(bench: BenchOptions, data: Path | None) -> None:
+def _show_live(arguments: list[str], data: Path | None) -> None:
     """Hand over to the live window: it opens the microscope itself, and runs the same plans."""
     missing = "--show-live: the live window is not installed; `pip install 'parfocal[gui]'` brings it"
     entry = next(iter(entry_points(group="parfocal.commands", name="live")), None)
@@ -483,7 +485,6 @@ def _show_live(bench: BenchOptions, data: Path | None) -> None:
         face = entry.load()
     except ImportError as error:
         raise BadInputError(f"{missing} ({error})") from error
-    window = face if isinstance(face, typer.Typer) else typer.Typer(add_completion=False)
-    if window is not face:
-        window.command()(face)
-    window(args=[*bench.arguments(), *(["--data", str(data)] if data is not None else [])], standalone_mode=False)
+    window = typer.Typer(add_completion=False)
+    window.command()(face)
+    window(args=[*arguments, *(["--data", str(data)] if data is not None else [])], standalone_mode=False)

@@ -90,17 +90,20 @@ class BenchOptions:
         """Exposure that was asked for; None leaves the camera's own."""
         return 1.0 / self.loop_hz if self.loop_hz is not None else self.exposure_s
 
-    def arguments(self) -> list[str]:
-        """Return these options as a command line has them, those apart that have their defaults."""
-        given: list[str] = []
-        default = BenchOptions()
-        for name in ("camera", "stage", "axis"):
-            if getattr(self, name) != getattr(default, name):
-                given += [f"--{name}", getattr(self, name)]
-        for name, values in (("camera-option", self.camera_values), ("stage-option", self.stage_values)):
-            for value in values:
-                given += [f"--{name}", value]
+    def live_arguments(self) -> list[str]:
+        """Return these options as `parfocal live` takes them; one that it has not is refused."""
+        given = ["--camera", self.camera, "--stage", self.stage, "--axis", self.axis]
+        for value in (*self.camera_values, *self.stage_values):
+            name, _, told = value.partition("=")
+            if name not in _LIVE_VALUES:
+                raise BadInputError(f"--show-live: the window takes {' and '.join(_LIVE_VALUES)}, not {name!r}")
+            given += [f"--{name}", told]
+        if self.wanted_exposure_s is not None:
+            given += ["--exposure-ms", f"{1e3 * self.wanted_exposure_s:g}"]
         return given
+
+
+_LIVE_VALUES = ("config", "seed")
 
 
 def _simulated(of_camera: Mapping[str, Any], of_stage: Mapping[str, Any]) -> Microscope:
