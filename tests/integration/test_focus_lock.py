@@ -16,7 +16,16 @@ from parfocal.devices import Backend, LeasedError, Microscope, simulated_microsc
 from parfocal.devices._simulated import simulated_core
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import calibration_from_json
-from parfocal.plans import calibrate_focus, engage_lock, focus_locked, lock_focus, positions, release_lock, z_stack
+from parfocal.plans import (
+    calibrate_focus,
+    engage_lock,
+    focus_locked,
+    lock_focus,
+    positions,
+    release_lock,
+    run_locked,
+    z_stack,
+)
 from parfocal.session import start_session
 
 
@@ -111,6 +120,15 @@ def test_planes_of_a_stack_are_counted_from_the_focus_and_say_whether_it_was_hel
     np.testing.assert_allclose(np.diff(rows["stage_z"].values), 0.3, atol=0.08)
     assert abs(at_focus.m.xyz.z.position - home_um) < 0.15, "back at the focus, wherever that has drifted to"
     assert len(table(at_focus, "lock")["lock_frame"]) > 20
+
+
+def test_a_queue_names_the_plan_that_is_to_run_locked(at_focus):
+    at_focus.RE(run_locked(at_focus.m, "z_stack", {"half_range_um": 0.1, "step_um": 0.1}))
+    assert table(at_focus, "primary")["lock_in_lock"].values.tolist() == [1, 1, 1]
+    with pytest.raises(BadInputError, match="no plan for this, there are: positions"):
+        at_focus.RE(run_locked(at_focus.m, "os_system"))
+    with pytest.raises(BadInputError, match="unexpected keyword argument 'planes'"):
+        at_focus.RE(run_locked(at_focus.m, "z_stack", {"planes": 3}))
 
 
 def test_the_lock_lets_go_while_the_stage_travels_and_looks_again(at_focus):
