@@ -202,9 +202,10 @@ class FocusLock:
         else:
             model, uid = before.calibration, before.run_uid
             roi_px = roi_px if roi_px is not None else before.roi_px
-        options = options_of(self.name, settings or {}, measure)
+        options = options_of(self.name, settings or {})
         kind: MeasureKind = measure  # pyright: ignore[reportAssignmentType]  (checked by measure_of)
-        self.arm(model, region_of(roi_px), options, measure=measure_of(kind, model), run_uid=uid)
+        how = measure_of(kind, model, background_percentile=options.background_percentile)
+        self.arm(model, region_of(roi_px), options, measure=how, run_uid=uid)
 
     def keep(self, calibration: Calibration, run_uid: str) -> None:
         """Keep a calibration among those of the data folder."""

@@ -13,8 +13,6 @@ from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_a
 from parfocal.focus import LockController, LockSettings, RoiMeasure, measure_direct
 from parfocal.optics import CameraModel
 
-_ROUGH_RESPONSE = 0.5
-
 
 @dataclass(frozen=True)
 class Armed:
@@ -86,15 +84,12 @@ def arm_with(
     )
 
 
-def options_of(name: str, told: Mapping[str, Any], measure: str) -> LockSettings:
+def options_of(name: str, told: Mapping[str, Any]) -> LockSettings:
     """Return settings from options by name; `BadInputError` lists what there is."""
-    # Only `direct` is corrected by the sweep: the others' z may be a third too steep about focus.
-    options: dict[str, Any] = {} if measure == "direct" else {"response_tolerance": _ROUGH_RESPONSE}
-    options.update(told)
     known = {f.name for f in fields(LockSettings)}
-    if unknown := sorted(set(options) - known):
+    if unknown := sorted(set(told) - known):
         raise BadInputError(f"{name}: no option {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
-    return LockSettings(**options)
+    return LockSettings(**told)
 
 
 def region_of(roi_px: Sequence[int] | None) -> RoiPx | None:

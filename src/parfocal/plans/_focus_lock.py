@@ -131,6 +131,7 @@ def lock_focus(
         return uid
 
     def close_failed(error: Exception) -> MsgGenerator[None]:
+        yield from _collect(lock)  # the last samples say best what went wrong
         yield from bps.close_run(exit_status="fail", reason=" ".join(str(error).split()))
 
     def finish() -> MsgGenerator[str]:
