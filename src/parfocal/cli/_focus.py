@@ -418,6 +418,7 @@ def _lock(
             measure=wanted.measure,
             settings=wanted.settings,
             timeout_s=wanted.timeout_s,
+            md={"exposure_s": float(microscope.focus_camera.facts.settings.exposure_s)},
         )
 
     token = session.RE.subscribe(hear)

@@ -86,6 +86,7 @@ def _run(report: dict[str, Any]) -> str:
             ("Calibration", calibration["sha256"] or "–", "SHA-256"),
             ("Calibrated in run", calibration["run_uid"] or "–", ""),
             ("Law, measure", f"{report['law']}, {report['measure']}", ""),
+            ("Exposure", ms(report["exposure_s"]), ""),
             ("Region", ", ".join(map(str, report["roi_px"])) or "–", "y, x, height, width, px"),
         ]
     )

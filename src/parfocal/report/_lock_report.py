@@ -59,6 +59,7 @@ def lock_report(run: LockRun) -> dict[str, Any]:
             },
             "law": run.settings.law,
             "measure": arguments.get("measure", "direct"),
+            "exposure_s": run.start.get("exposure_s"),
             "roi_px": list(run.lock.get("roi_px", [])),
             "settings": asdict(run.settings),
             "summary": asdict(summary)
