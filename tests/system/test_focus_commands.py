@@ -42,7 +42,21 @@ def calibrated(data):
 
 @pytest.fixture(scope="module")
 def locked(data, calibrated):
-    said = say("lock", "--data", data, "--duration", 3, "--max-step", 0.2, "--track-gain", 0.3, "--json")
+    which = calibrated["sha256"][:8]
+    said = say(
+        "lock",
+        "--data",
+        data,
+        "--calibration",
+        which,
+        "--duration",
+        3,
+        "--max-step",
+        0.2,
+        "--track-gain",
+        0.3,
+        "--json",
+    )
     assert said.code == 0, said.err
     return said.json
 
