@@ -493,7 +493,7 @@ def _show_live(arguments: list[str], data: Path | None) -> None:
         raise BadInputError(missing)
     try:
         face = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise BadInputError(f"{missing} ({error})") from error
     window = typer.Typer(add_completion=False)
     window.command()(face)
