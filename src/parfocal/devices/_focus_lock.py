@@ -25,7 +25,15 @@ from ophyd import Kind, Signal
 
 from parfocal.devices._calibration_shelf import CalibrationShelf
 from parfocal.devices._camera import Camera, default_frames_root
-from parfocal.devices._lock_armed import Armed, arm_with, camera_model_of, optics_facts, options_of, region_of
+from parfocal.devices._lock_armed import (
+    Armed,
+    arm_with,
+    camera_model_of,
+    optics_facts,
+    options_of,
+    region_of,
+    warm_up,
+)
 from parfocal.devices._lock_loop import LockLoop, LockTarget, RoiPx
 from parfocal.devices._lock_reading import configuration, describe_configuration, describe_reading, reading
 from parfocal.devices._lock_ring import LockRing, is_in_lock
@@ -168,6 +176,7 @@ class FocusLock:
         self._armed = arm_with(
             self.name, self.camera, self._facts(), calibration, roi_px, settings, measure=measure, run_uid=run_uid
         )
+        warm_up(self._armed, self.camera)
         self._settle(LockState.CALIBRATED_READY)
 
     def prepare(

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from parfocal.devices._camera import Camera
 from parfocal.devices._lock_loop import RoiPx
 from parfocal.errors import BadInputError
@@ -82,6 +84,13 @@ def arm_with(
         run_uid,
         calibration_hash(calibration),
     )
+
+
+def warm_up(armed: Armed, camera: Camera) -> None:
+    """Measure an empty region once: what is compiled or looked up first must not hold up the lock's first frame."""
+    model = camera_model_of(camera).cropped(armed.roi_px)
+    empty = np.full(armed.roi_px[2:], float(np.mean(model.offset_adu)) + 1.0).astype(camera.facts.dtype)
+    armed.measure(0, 0.0, empty, model)
 
 
 def options_of(name: str, told: Mapping[str, Any]) -> LockSettings:
