@@ -87,7 +87,7 @@ def arm_with(
 
 
 def warm_up(armed: Armed, camera: Camera) -> None:
-    """Measure an empty region once: what is compiled or looked up first must not hold up the lock's first frame."""
+    """Measure an empty region once: what is compiled first must not hold up the first frame of a lock."""
     model = camera_model_of(camera).cropped(armed.roi_px)
     empty = np.full(armed.roi_px[2:], float(np.mean(model.offset_adu)) + 1.0).astype(camera.facts.dtype)
     armed.measure(0, 0.0, empty, model)
