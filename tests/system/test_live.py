@@ -178,6 +178,15 @@ def test_a_kicked_stage_comes_back(window, bench):
     assert "lock LOCKED" in log
 
 
+def test_the_region_is_put_round_a_bead(window):
+    window.image.set_roi((80, 80, 17, 17))
+    click(window.controls.find_bead)
+    y, x, _, _ = window.image.roi_px
+    pixels = window.image.pixels[y : y + 17, x : x + 17].astype(float)
+    assert pixels[5:12, 5:12].mean() > 1.5 * pixels[0].mean(), "bright in the middle, dark at the border"
+    assert window.settings.roi_px == window.image.roi_px
+
+
 def test_a_cancelled_sweep_puts_z_back(window, bench):
     before_um = bench.m.xyz.z.position
     click(window.controls.calibrate)
@@ -232,12 +241,14 @@ def test_settings_are_there_again_after_a_restart(window, bench):
 def test_a_closed_window_has_released_the_lock(window, bench):
     calibrated(window)
     click(window.controls.start)
-    wait(window, lambda: bench.m.lock.is_engaged)
+    wait(window, lambda: bench.m.lock.state.get() == "LOCKED")
     close(window)
     assert not bench.m.lock.is_engaged
     assert bench.m.xyz.z.leased_to == ""
     assert bench.session.RE.state == "idle"
     assert not bench.m.focus_camera.feed.is_running
+    assert bench.session.drain(30)
+    assert bench.session.catalog.raw[-1].metadata["stop"]["exit_status"] == "success"
 
 
 def test_the_stage_goes_home_and_to_the_middle(window, bench):

@@ -36,6 +36,7 @@ RoiPx = tuple[int, int, int, int]
 Hear = Callable[[Happening], None]
 _LONGEST_LOCK_S = 30 * 86400.0
 _FIT_TIMEOUT_S = 60.0
+_RELEASE_S = 3.0  # a lock's run looks twice a second whether it is over
 KICK_UM = 0.3
 
 
@@ -183,9 +184,13 @@ class LiveSession:
     def close(self, timeout_s: float = 20.0) -> None:
         """Abort what runs, release the lock, and end the thread; session and microscope stay open."""
         self.stop_lock()
-        self.cancel()
+        if self.doing != "autofocus":
+            self.cancel()
         self._jobs.put(None)
-        self._thread.join(timeout_s)
+        self._thread.join(_RELEASE_S)
+        if self._thread.is_alive():
+            self.cancel()
+            self._thread.join(timeout_s)
         self.microscope.make_safe()
         if self.session.RE.state == "idle":
             self.session.RE.unsubscribe(self._token)
