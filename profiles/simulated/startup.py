@@ -10,12 +10,25 @@ The devices are those of `devices.yml` beside this file; runs and frames go into
 import atexit
 from pathlib import Path
 
-from parfocal.callbacks import FocusScores
+from parfocal.callbacks import FocusCalibration, FocusScores
 from parfocal.devices import load_devices
-from parfocal.plans import positions, run_mda, tile_scan, time_lapse, z_burst, z_stack
+from parfocal.plans import (
+    calibrate_focus,
+    engage_lock,
+    focus_locked,
+    lock_focus,
+    positions,
+    release_lock,
+    run_locked,
+    run_mda,
+    tile_scan,
+    time_lapse,
+    z_burst,
+    z_stack,
+)
 from parfocal.session import start_session
 
-session = start_session(analyses=[FocusScores])
+session = start_session(analyses=[FocusScores, FocusCalibration])
 RE = session.RE
 catalog = session.catalog
 

@@ -9,12 +9,12 @@ import click
 import pytest
 import typer
 
-from parfocal.callbacks import FocusScores
+from parfocal.callbacks import FocusCalibration, FocusScores
 from parfocal.catalog import Catalog, stop_server
 from parfocal.cli import app
 from parfocal.cli._main import _add_faces
 from parfocal.devices import simulated_microscope
-from parfocal.plans import z_burst, z_stack
+from parfocal.plans import calibrate_focus, run_locked, z_burst, z_stack
 from parfocal.session import Session
 from support import Documents
 
@@ -115,11 +115,22 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
     microscope = simulated_microscope("microscope", realtime=False, height_px=64, width_px=64)
     microscope.camera.frames_root = tmp_path
     derived = Documents()
-    analysis = FocusScores(emit=derived)
-    RE.subscribe(analysis)
-    for plan in (z_stack(microscope, 2.0, 1.0), z_burst(microscope, 2.0, 1.0)):
+    microscope.focus_camera.frames_root = tmp_path
+    microscope.lock.calibrations = tmp_path
+    analyses = [FocusScores(emit=derived), FocusCalibration(emit=derived)]
+    for analysis in analyses:
+        RE.subscribe(analysis)
+    stack = z_stack(microscope, 2.0, 1.0)
+    sweep = calibrate_focus(microscope, exposure_s=0.01, settle_s=0.0, go_to_focus=True)
+    for plan in (
+        stack,
+        z_burst(microscope, 2.0, 1.0),
+        sweep,
+        run_locked(microscope, arguments={"half_range_um": 0.1}),
+    ):
         RE(plan)
-    analysis.close()
+    for analysis in analyses:
+        analysis.close()
     microscope.destroy()
     reference = (ROOT / "docs/reference/documents.md").read_text()
     for name, doc in documents.all + derived.all:
@@ -131,4 +142,5 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
             ]
         for key in keys:
             generic = re.sub(r"^stage_[xyz]", "stage_z", key)
+            generic = re.sub(r"^focus_camera_(?!frame$|t_s$)", "camera_", generic)
             assert f"`{generic}`" in reference, f"{name}: {key}"

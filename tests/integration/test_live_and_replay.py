@@ -12,7 +12,7 @@ from parfocal.catalog import DataFolder, remote_frames, stop_server
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameRing, Frames
-from parfocal.plans import time_lapse, z_burst, z_stack
+from parfocal.plans import calibrate_focus, time_lapse, z_burst, z_stack
 from parfocal.session import start_session
 
 
@@ -72,11 +72,14 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("kind", RUNS)
-@pytest.mark.parametrize("name", ANALYSES)
+SWEEPS = {"sweep": lambda m: calibrate_focus(m, exposure_s=0.01, settle_s=0.0)}
+RUNS_OF = {"focus_scores": RUNS, "focus_calibration": SWEEPS}
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     try:
-        session.RE(RUNS[kind](microscope))
+        session.RE(RUNS_OF[name][kind](microscope))
     except RunEngineInterrupted:
         session.RE.resume()
     assert session.drain(60)
@@ -187,7 +190,7 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("fokus", {}, "there are: focus_scores"),
+        ("fokus", {}, "there are: focus_calibration, focus_scores"),
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),

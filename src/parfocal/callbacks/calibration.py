@@ -98,6 +98,7 @@ class FocusCalibration(Analysis):
             _one_of(get_args(CalibrationKind), self.wanted.kind or told.get("kind", "zhuang")),
             _one_of(get_args(ExpectedSlope), self.wanted.expected_slope or told.get("expected_slope", "auto")),
             run.axis_key("z"),
+            f"{run.data_key}_t_s",
         )
 
 
@@ -108,6 +109,7 @@ class _RunCalibration:
     kind: CalibrationKind
     expected_slope: ExpectedSlope
     z_key: str
+    t_key: str
     _steps: dict[int, tuple[Any, float, float, int]] = field(
         default_factory=dict[int, tuple[Any, float, float, int]]
     )
@@ -124,11 +126,10 @@ class _RunCalibration:
     def frame(self, frame: Frame) -> Iterable[tuple[str, Mapping[str, Any]]]:
         told = frame.columns
         y, x, height, width = self.facts.roi_px or (0, 0, *frame.pixels.shape)
-        camera = next(key for key in told if key.endswith("_t_s"))
         step = (
             frame.pixels[y : y + height, x : x + width].copy(),
             float(told[self.z_key]),
-            float(told[camera]),
+            float(told[self.t_key]),
             int(told["step_direction"]),
         )
         self._steps[int(told["step_number"])] = step

@@ -20,9 +20,10 @@ from parfocal.devices._focus_hardware import (
     open_focus_camera,
     open_stage_driver,
 )
-from parfocal.devices._focus_lock import Armed, FocusLock, optics_facts
+from parfocal.devices._focus_lock import FocusLock
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._load_devices import load_devices
+from parfocal.devices._lock_armed import Armed, optics_facts
 from parfocal.devices._lock_ring import LockRing
 from parfocal.devices._lock_samples import LockSampleStream
 from parfocal.devices._lock_setpoint import LockSetpoint

@@ -12,11 +12,11 @@ Nothing that looks on runs in the loop: signals are put from a thread beside it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,16 @@ from ophyd import Kind, Signal
 
 from parfocal.devices._calibration_shelf import CalibrationShelf
 from parfocal.devices._camera import Camera, default_frames_root
+from parfocal.devices._lock_armed import Armed, arm_with, camera_model_of, optics_facts, options_of, region_of
 from parfocal.devices._lock_loop import LockLoop, LockTarget, RoiPx
+from parfocal.devices._lock_reading import configuration, describe_configuration, describe_reading, reading
 from parfocal.devices._lock_ring import LockRing, is_in_lock
 from parfocal.devices._lock_samples import LockSampleStream
 from parfocal.devices._lock_setpoint import LockHolding, LockSetpoint
 from parfocal.devices._stage import StageAxis
 from parfocal.devices._status import PlainStatus, finished
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_applies
+from parfocal.fitting import Calibration, OpticsFacts
 from parfocal.focus import (
     Command,
     LockController,
@@ -40,41 +42,12 @@ from parfocal.focus import (
     LockState,
     MeasureKind,
     RoiMeasure,
-    measure_direct,
     measure_of,
 )
-from parfocal.optics import CameraModel
 
 _ENGAGE_TIMEOUT_S = 30.0
 _PAUSE_FOLLOWS_S = 0.5
-
-
-@dataclass(frozen=True)
-class Armed:
-    """What a lock is armed with.
-
-    Parameters
-    ----------
-    calibration : Calibration
-        Of this light path.
-    roi_px : (int, int, int, int)
-        y, x, height, width of the bead's region in the frame.
-    settings : LockSettings
-        Every option.
-    measure : callable
-        From a region to a measurement.
-    run_uid : str
-        The run that it was calibrated in; empty where that is not known.
-    sha256 : str
-        Hash of the calibration.
-    """
-
-    calibration: Calibration
-    roi_px: RoiPx
-    settings: LockSettings
-    measure: RoiMeasure
-    run_uid: str
-    sha256: str
+_TELL_S = 0.2
 
 
 class FocusLock:
@@ -107,6 +80,10 @@ class FocusLock:
         0 while the bead is lost, else 1: for a suspender.
     ring : LockRing
         The latest samples, for whoever shows them.
+    reason : str
+        Why the lock gave up; empty where it did not.
+    patience_s : float
+        A bead that is lost for longer is given up: FAULT, and z is free.
     """
 
     def __init__(
@@ -132,6 +109,7 @@ class FocusLock:
         self.state = Signal(name=f"{name}_state", value=str(LockState.IDLE), kind=Kind.normal)
         self.is_held = Signal(name=f"{name}_is_held", value=1, kind=Kind.normal)
         self.reason = ""
+        self.patience_s = math.inf
         self._facts = facts if facts is not None else partial(optics_facts, camera)
         self._armed: Armed | None = None
         self._loop: LockLoop | None = None
@@ -187,25 +165,8 @@ class FocusLock:
         """
         if self.is_engaged:
             raise BadInputError(f"{self.name} is engaged: release it before arming it with another calibration")
-        if not calibration.is_armable or calibration.model is None:
-            raise BadInputError(f"{self.name} cannot be armed: {calibration.why_not()}")
-        check_applies(calibration, self._facts())
-        settings = settings if settings is not None else LockSettings()
-        roi_px = roi_px if roi_px is not None else calibration.facts.roi_px
-        if roi_px is None:
-            raise BadInputError(f"{self.name} cannot be armed: no roi_px (y, x, height, width) was told")
-        _check_roi(self.name, roi_px, self.camera)
-        controller = LockController(settings, roi_shape_px=roi_px[2:])
-        refused = controller.arm(calibration.model)
-        if refused:
-            raise BadInputError(f"{self.name} cannot be armed: {refused[0].reason}")
-        self._armed = Armed(
-            calibration,
-            roi_px,
-            settings,
-            measure if measure is not None else measure_direct(calibration),
-            run_uid,
-            calibration_hash(calibration),
+        self._armed = arm_with(
+            self.name, self.camera, self._facts(), calibration, roi_px, settings, measure=measure, run_uid=run_uid
         )
         self._settle(LockState.CALIBRATED_READY)
 
@@ -241,14 +202,10 @@ class FocusLock:
         else:
             model, uid = before.calibration, before.run_uid
             roi_px = roi_px if roi_px is not None else before.roi_px
-        known = {f.name for f in fields(LockSettings)}
-        if unknown := sorted(set(settings or {}) - known):
-            raise BadInputError(
-                f"{self.name}: no option {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
-            )
-        region = roi_px if roi_px is None else (int(roi_px[0]), int(roi_px[1]), int(roi_px[2]), int(roi_px[3]))
+        options = options_of(self.name, settings or {})
         kind: MeasureKind = measure  # pyright: ignore[reportAssignmentType]  (checked by measure_of)
-        self.arm(model, region, LockSettings(**(settings or {})), measure=measure_of(kind, model), run_uid=uid)
+        how = measure_of(kind, model, background_percentile=options.background_percentile)
+        self.arm(model, region_of(roi_px), options, measure=how, run_uid=uid)
 
     def keep(self, calibration: Calibration, run_uid: str) -> None:
         """Keep a calibration among those of the data folder."""
@@ -256,15 +213,7 @@ class FocusLock:
 
     def about(self) -> dict[str, Any]:
         """Return what a start document says of the lock: calibration, its run, law, region."""
-        armed = self._armed
-        if armed is None:
-            return {}
-        return {
-            "calibration": armed.sha256,
-            "calibration_run": armed.run_uid,
-            "law": armed.settings.law,
-            "roi_px": list(armed.roi_px),
-        }
+        return self._armed.about() if self._armed is not None else {}
 
     def set(self, engaged: bool | int, timeout_s: float = _ENGAGE_TIMEOUT_S) -> PlainStatus:
         """Engage (true) or release (false), as a plan does: `bps.abs_set(lock, True)`."""
@@ -279,6 +228,7 @@ class FocusLock:
         What fails leaves z where it is and gives it back.
         """
         status = PlainStatus(self)
+        self.pause()  # what stopped before has no more to say
         if self.is_engaged:
             status.set_exception(BadInputError(f"{self.name} is engaged already"))
             return status
@@ -307,7 +257,13 @@ class FocusLock:
         self._mark = self.ring.cursor
         target = LockTarget(self.camera, self.axis, self.name, armed.roi_px)
         self._loop = LockLoop(
-            target, controller, armed.measure, _model(self.camera), self.ring, self._note, self.synchronous
+            target,
+            controller,
+            armed.measure,
+            camera_model_of(self.camera),
+            self.ring,
+            self._note,
+            self.synchronous,
         )
         self._loop.start()
 
@@ -384,13 +340,17 @@ class FocusLock:
 
     def _tell(self) -> None:
         """Put signals, and give z back after a fault, in a thread of its own."""
-        while True:
-            self._changed.wait()
+        lost_since_s = math.inf
+        while not self._closing:
+            changed = self._changed.wait(_TELL_S if math.isfinite(lost_since_s) else None)
             self._changed.clear()
-            if self._closing:
-                return
-            if self._last is not None:
+            if changed and not self._closing and self._last is not None:
                 self._heed(self._last)
+            is_lost = self._last is not None and self._last.state == LockState.LOST
+            lost_since_s = min(lost_since_s, time.monotonic()) if is_lost else math.inf
+            if time.monotonic() - lost_since_s > self.patience_s:
+                words = f"the bead was not found again within {self.patience_s:g} s"
+                self._note(Command(None, LockState.FAULT, math.nan, 0.0, ("lost_for_good",), words))
 
     def _heed(self, command: Command) -> None:
         with self._telling:
@@ -423,65 +383,24 @@ class FocusLock:
 
     def read(self) -> OrderedDict[str, dict[str, Any]]:
         """Say whether focus was held since `trigger`, and the latest numbers."""
-        now = time.time()
         taken = self.ring.since(self._mark)
         last = self.ring.since(0, most=1)
         states = taken.columns["state"] or last.columns["state"]
         held = self.is_engaged and bool(states) and all(is_in_lock(state) for state in states)
-        value = {key: column[-1] if column else None for key, column in last.columns.items()}
-        nan = float("nan")
-        values: dict[str, Any] = {
-            "in_lock": int(held),
-            "state": (value["state"] or str(LockState.IDLE)) if self.is_engaged else self.state.get(),
-            "error_um": nan if value["error_um"] is None else value["error_um"],
-            "z_se_um": nan if value["z_se_um"] is None else value["z_se_um"],
-            "offset_um": self.setpoint.position,
-            "n_samples": taken.n,
-        }
-        return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
+        state = (states[-1] if states else LockState.IDLE) if self.is_engaged else self.state.get()
+        return reading(self.name, held, str(state), last, self.setpoint.position, taken.n)
 
     def describe(self) -> OrderedDict[str, dict[str, Any]]:
         """Describe what `read` returns."""
-        kinds = {
-            "in_lock": ("integer", ""),
-            "state": ("string", ""),
-            "error_um": ("number", "um"),
-            "z_se_um": ("number", "um"),
-            "offset_um": ("number", "um"),
-            "n_samples": ("integer", ""),
-        }
-        described: OrderedDict[str, dict[str, Any]] = OrderedDict()
-        for key, (dtype, unit) in kinds.items():
-            described[f"{self.name}_{key}"] = {"source": f"parfocal:{self.name}", "dtype": dtype, "shape": []}
-            if unit:
-                described[f"{self.name}_{key}"]["units"] = unit
-        return described
+        return describe_reading(self.name)
 
     def read_configuration(self) -> OrderedDict[str, dict[str, Any]]:
         """Return the calibration's hash and run, the law, and the region."""
-        now, armed = time.time(), self._armed
-        values: dict[str, Any] = {
-            "law": armed.settings.law if armed else "",
-            "latency_frames": armed.settings.latency_frames if armed else float("nan"),
-            "calibration": armed.sha256 if armed else "",
-            "calibration_run": armed.run_uid if armed else "",
-            "roi_px": list(armed.roi_px) if armed else [0, 0, 0, 0],
-        }
-        return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
+        return configuration(self.name, self._armed)
 
     def describe_configuration(self) -> OrderedDict[str, dict[str, Any]]:
         """Describe the configuration."""
-        kinds: dict[str, tuple[str, list[int]]] = {
-            "law": ("string", []),
-            "latency_frames": ("number", []),
-            "calibration": ("string", []),
-            "calibration_run": ("string", []),
-            "roi_px": ("array", [4]),
-        }
-        return OrderedDict(
-            (f"{self.name}_{key}", {"source": f"parfocal:{self.name}", "dtype": dtype, "shape": shape})
-            for key, (dtype, shape) in kinds.items()
-        )
+        return describe_configuration(self.name)
 
     def stop(self, *, success: bool = False) -> None:
         """Release, unless a pause follows: a RunEngine stops what it touched when it ends, and when it pauses."""
@@ -502,32 +421,3 @@ class FocusLock:
         self.release()
         self._closing = True
         self._changed.set()
-
-
-def optics_facts(camera: Camera) -> OpticsFacts:
-    """Return the light path of a camera, as far as its driver tells."""
-    facts = camera.facts
-    return OpticsFacts(
-        pixel_size_um=float(facts.pixel_size_um[0]),
-        na=facts.na,
-        wavelength_um=facts.wavelength_um,
-        camera=facts.model,
-        binning=facts.settings.binning,
-        exposure_s=facts.settings.exposure_s,
-    )
-
-
-def _model(camera: Camera) -> CameraModel:
-    """Return the camera's noise model; a plain one where its driver tells none, of one photoelectron per ADU."""
-    known = camera.facts.camera_model
-    return known if known is not None else CameraModel()
-
-
-def _check_roi(name: str, roi_px: RoiPx, camera: Camera) -> None:
-    y, x, height, width = roi_px
-    rows, columns = camera.facts.shape
-    if height != width or height < 7 or y < 0 or x < 0 or y + height > rows or x + width > columns:
-        raise BadInputError(
-            f"{name}: roi_px (y, x, height, width) is {roi_px}, expected a square of 7 px or more inside "
-            f"{rows} x {columns} px"
-        )

@@ -43,6 +43,7 @@ from parfocal.fitting._sweep_csv import (
 )
 from parfocal.fitting._theta_line import ThetaLine, theta_line
 from parfocal.fitting._vote import Vote, bead_offsets, vote_z
+from parfocal.fitting._z_correction import ZSamples, learn_correction
 
 __all__ = [
     "Calibration",
@@ -75,6 +76,7 @@ __all__ = [
     "ZCorrection",
     "ZEstimate",
     "ZEstimates",
+    "ZSamples",
     "bead_offsets",
     "calibrate",
     "calibrate_steps",
@@ -95,6 +97,7 @@ __all__ = [
     "fit_psfs",
     "fit_signal_model",
     "has_expected_slope",
+    "learn_correction",
     "measure_steps",
     "meta_from_json",
     "moments_error",

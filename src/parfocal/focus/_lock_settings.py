@@ -133,6 +133,9 @@ class LockSettings:
         By how much a frame, and in all.
     roi_shrink_stable_frames : int
         Good frames until it shrinks by a step.
+    background_percentile : float or None
+        Of the region's pixels, taken for background by `measure_moments`; None takes the border. A fit finds the
+        background itself.
 
     Raises
     ------
@@ -218,6 +221,7 @@ class LockSettings:
     roi_expand_step_px: int = 2
     roi_expand_max_px: int = 8
     roi_shrink_stable_frames: int = 15
+    background_percentile: float | None = None
 
     def __post_init__(self) -> None:
         if self.law not in ("kalman", "pi"):

@@ -13,6 +13,7 @@ from parfocal.plans._focus_lock import (
 )
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
+from parfocal.plans._run_locked import run_locked
 from parfocal.plans._stacks import positions, tile_scan, time_lapse, z_stack
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "parts_of",
     "positions",
     "release_lock",
+    "run_locked",
     "run_mda",
     "stubs",
     "tile_scan",

@@ -8,11 +8,13 @@ import bluesky.preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator, make_decorator, plan, single_gen
 
 from parfocal.errors import BadInputError, HardwareError
+from parfocal.plans import stubs
 
 _COLLECT_S = 0.5
 _STREAM = "lock"
 
 
+@plan
 def engage_lock(
     microscope: Any,
     calibration: str = "",
@@ -54,8 +56,15 @@ def engage_lock(
     yield from bps.abs_set(lock, True, timeout_s=timeout_s, wait=True)
 
 
+@plan
 def release_lock(microscope: Any) -> MsgGenerator[None]:
-    """Release the lock: z stays where it is, and may be moved again."""
+    """Release the lock: z stays where it is, and may be moved again.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        With a `lock`.
+    """
     yield from bps.abs_set(_lock_of(microscope), False, wait=True)
 
 
@@ -122,6 +131,7 @@ def lock_focus(
         return uid
 
     def close_failed(error: Exception) -> MsgGenerator[None]:
+        yield from _collect(lock)  # the last samples say best what went wrong
         yield from bps.close_run(exit_status="fail", reason=" ".join(str(error).split()))
 
     def finish() -> MsgGenerator[str]:
@@ -145,6 +155,7 @@ def focus_locked(
     settings: dict[str, Any] | None = None,
     timeout_s: float = 30.0,
     suspend: bool = True,
+    patience_s: float = 60.0,
 ) -> MsgGenerator[Any]:
     """Run a plan with focus held: a preprocessor. `RE(focus_locked(z_stack(microscope), microscope))`.
 
@@ -154,6 +165,7 @@ def focus_locked(
       has drifted to. Beyond the calibrated range the lock is held (frames say so) and verified on the way back;
     - the lock is held while x or y move, and looks again where the bead is when they have arrived;
     - every event tells whether its frame was in lock (`lock_in_lock`), with error and offset;
+    - where lock and plan share a camera, the light stays on until the end: the lock needs it;
     - every step of the lock is recorded in stream `lock`, and the start document cites the calibration;
     - with `suspend`, the plan waits at its last checkpoint while the bead is lost, and goes on when it is found.
 
@@ -167,12 +179,15 @@ def focus_locked(
         As in `engage_lock`.
     suspend : bool
         Wait while the bead is lost.
+    patience_s : float
+        How long; then the lock gives up, and the plan's next frame fails with the reason.
     """
     from bluesky.suspenders import SuspendBoolLow
 
     lock = _lock_of(microscope)
 
     def inner() -> MsgGenerator[Any]:
+        lock.patience_s = patience_s
         yield from engage_lock(microscope, calibration, roi_px, law, measure, settings, timeout_s)
         under = _UnderLock(microscope)
         locked = bpp.plan_mutator(bpp.msg_mutator(plan, under.change), under.surround)
@@ -184,7 +199,12 @@ def focus_locked(
             yield from bpp.finalize_wrapper(locked, lambda: single_gen(Msg("remove_suspender", None, suspender)))
         )
 
-    return (yield from bpp.finalize_wrapper(inner(), lambda: release_lock(microscope)))
+    def make_safe() -> MsgGenerator[None]:
+        yield from release_lock(microscope)
+        if microscope.focus_camera is microscope.camera:  # the lock has kept the light on
+            yield from stubs.light_off(microscope.light)
+
+    return (yield from bpp.finalize_wrapper(inner(), make_safe))
 
 
 focus_locked_decorator = make_decorator(focus_locked)
@@ -204,12 +224,16 @@ class _UnderLock:
         self._moving: set[Any] = set()
         self._collected_s = time.monotonic()
         self._has_run = False
+        is_shared = microscope.focus_camera is microscope.camera
+        self._needed_light = microscope.light.on if is_shared else None
 
     def change(self, msg: Msg) -> Msg:
         """Send moves of z to the lock's setpoint, and cite the calibration in the start document."""
         if msg.command == "set" and msg.obj is self._z:
             offset_um = float(msg.args[0]) - self._zero_um
             return Msg("set", self._lock.setpoint, offset_um, run=msg.run, **msg.kwargs)
+        if msg.command == "set" and msg.obj is self._needed_light:
+            return Msg("set", msg.obj, 1, run=msg.run, **msg.kwargs)
         if msg.command == "open_run":
             parfocal = {**msg.kwargs.get("parfocal", {}), "lock": self._lock.about()}
             return msg._replace(kwargs={**msg.kwargs, "parfocal": parfocal})

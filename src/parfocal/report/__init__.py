@@ -1,1 +1,33 @@
 """Pages a person reads in the morning."""
+
+from parfocal.report._calibration_report import (
+    CalibrationRun,
+    calibration_report,
+    draw_calibration,
+    read_calibration_run,
+    write_calibration_report,
+)
+from parfocal.report._lock_events import EventReader, LockEvent, event_line, explain, is_safeguard
+from parfocal.report._lock_report import lock_report, write_lock_report
+from parfocal.report._lock_run import LockRun, read_lock_run
+from parfocal.report._numbers import ms, nm, percent
+
+__all__ = [
+    "CalibrationRun",
+    "EventReader",
+    "LockEvent",
+    "LockRun",
+    "calibration_report",
+    "draw_calibration",
+    "event_line",
+    "explain",
+    "is_safeguard",
+    "lock_report",
+    "ms",
+    "nm",
+    "percent",
+    "read_calibration_run",
+    "read_lock_run",
+    "write_calibration_report",
+    "write_lock_report",
+]
