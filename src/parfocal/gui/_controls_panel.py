@@ -34,7 +34,9 @@ class ControlsPanel(QWidget):
         self.cancel = _button("Cancel", "abort the sweep; z goes back to where it was")
         self.start = _button("Start autofocus", "hold the focus found now")
         self.stop = _button("Stop autofocus", "release the lock; z stays where it is")
-        self.kick = _button("Kick the stage", "0.3 µm, behind the lock's back (simulated stage alone)")
+        self.kick = _button(
+            "Kick the stage", "the focus jumps by 0.3 µm, and no encoder tells (simulated stage alone)"
+        )
         self.kick.setVisible(can_kick)
         self.home = _button("Home", "z back to where it was when the window was opened")
         self.center = _button("Center", "z to the middle of its range")

@@ -35,7 +35,7 @@ def display_rates(exposure_s: float = 0.01, seconds: float = 5.0) -> dict[str, t
     seconds : float
         How long the idle and the locked window are watched.
     """
-    QApplication.instance() or QApplication([])
+    application = QApplication.instance() or QApplication([])
     rates: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         session = start_session(Path(folder), in_thread=True)
@@ -58,6 +58,7 @@ def display_rates(exposure_s: float = 0.01, seconds: float = 5.0) -> dict[str, t
             microscope.destroy()
             session.close()
             stop_server(session.catalog.folder)
+            application.processEvents()
     return rates
 
 
