@@ -11,6 +11,7 @@ from parfocal.devices._micromanager_camera import OpticsTold
 from parfocal.devices._pylablib import import_pylablib, one_line, tell_library, windows_names
 from parfocal.devices._vendor_camera import VendorCamera
 from parfocal.errors import BadInputError, HardwareError
+from parfocal.optics import CameraModel
 
 _PLAIN = {
     "AT_ERR_CONNECTION": "the camera is not connected",
@@ -221,6 +222,7 @@ def open_andor(
     na: float | None = None,
     wavelength_um: float | None = None,
     buffer_mb: int = 512,
+    camera_model: CameraModel | None = None,
 ) -> VendorCamera:
     """Open an Andor SDK3 camera; its cooler is switched on.
 
@@ -240,6 +242,8 @@ def open_andor(
         Of the objective and of the light, um; they go into every run.
     buffer_mb : int
         Largest size of the ring of frames, MB.
+    camera_model : CameraModel, optional
+        Noise of the whole sensor; see `told_camera_model`.
 
     Raises
     ------
@@ -249,4 +253,4 @@ def open_andor(
         The camera is not there, or does not open.
     """
     binding = AndorBinding(index, serial, library, gain_mode)
-    return VendorCamera(binding, OpticsTold(pixel_size_um, na, wavelength_um), buffer_mb)
+    return VendorCamera(binding, OpticsTold(pixel_size_um, na, wavelength_um, camera_model), buffer_mb)

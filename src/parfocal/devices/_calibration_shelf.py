@@ -44,7 +44,7 @@ class CalibrationShelf:
         return path
 
     def reject(self, which: str) -> Path:
-        """Move a calibration (see `find`) into the folder `rejected`, where none is looked for; return its file."""
+        """Move a calibration (see `find`) into the folder `rejected`, which is not searched; return its file."""
         path = self.find(which).path
         aside = self.root / "rejected"
         aside.mkdir(exist_ok=True)

@@ -16,8 +16,10 @@ from parfocal.devices._micromanager_stage import MicroManagerStage
 from parfocal.devices._microscope import Backend
 from parfocal.devices._simulated import SampleName, SimulatedMicroscopeCore, simulated_core
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices._told_noise import told_camera_model
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameSource
+from parfocal.optics import CameraModel
 
 FOCUS_CAMERAS = ("simulate", "orca", "andor", "micromanager")
 STAGES = ("simulate", "mcl", "micromanager")
@@ -34,7 +36,9 @@ def open_focus_camera(kind: str, **options: Any) -> FrameSource:
         `simulate`: `sample`, `seed`, `height_px`, `width_px`, `realtime`, or `core`, the world of a stage that is
         there already. `orca`: `pixel_size_um`, `index`, `serial`, `library`, `readout_speed`, `na`,
         `wavelength_um`, `buffer_mb`. `andor`: the same, with `gain_mode` for `readout_speed`. `micromanager`:
-        `config`, `pixel_size_um`, `na`, `wavelength_um`, `buffer_mb`, or `core`, loaded already.
+        `config`, `pixel_size_um`, `na`, `wavelength_um`, `buffer_mb`, or `core`, loaded already. All but
+        `simulate`: the noise, which no driver tells, as `offset_adu`, `gain_adu_per_e`, `read_noise_e`, or as
+        `noise_maps`, a `.npz` file with arrays of these names, of the whole sensor.
 
     Raises
     ------
@@ -45,6 +49,8 @@ def open_focus_camera(kind: str, **options: Any) -> FrameSource:
     """
     if kind == "simulate":
         return _called(_simulated_camera, "camera simulate", options)
+    if (noise := told_camera_model(options)) is not None:
+        options["camera_model"] = noise
     if kind == "orca":
         from parfocal.devices._orca import open_orca
 
@@ -201,8 +207,9 @@ def _micromanager_camera(
     wavelength_um: float | None = None,
     buffer_mb: int = 1024,
     core: Any = None,
+    camera_model: CameraModel | None = None,
 ) -> FrameSource:
-    told = OpticsTold(pixel_size_um, na, wavelength_um)
+    told = OpticsTold(pixel_size_um, na, wavelength_um, camera_model)
     return MicroManagerCamera(core or load_core(config or None), told, buffer_mb)
 
 

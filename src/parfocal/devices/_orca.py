@@ -11,6 +11,7 @@ from parfocal.devices._micromanager_camera import OpticsTold
 from parfocal.devices._pylablib import import_pylablib, one_line, tell_library
 from parfocal.devices._vendor_camera import VendorCamera
 from parfocal.errors import BadInputError, HardwareError
+from parfocal.optics import CameraModel
 
 _PLAIN = {
     "DCAMERR_NOCONNECTION": "the camera is not connected",
@@ -209,6 +210,7 @@ def open_orca(
     na: float | None = None,
     wavelength_um: float | None = None,
     buffer_mb: int = 512,
+    camera_model: CameraModel | None = None,
 ) -> VendorCamera:
     """Open a Hamamatsu camera.
 
@@ -228,6 +230,8 @@ def open_orca(
         Of the objective and of the light, um; they go into every run.
     buffer_mb : int
         Largest size of the ring of frames, MB.
+    camera_model : CameraModel, optional
+        Noise of the whole sensor; see `told_camera_model`.
 
     Raises
     ------
@@ -237,4 +241,4 @@ def open_orca(
         The camera is not there, or does not open.
     """
     binding = OrcaBinding(index, serial, library, readout_speed)
-    return VendorCamera(binding, OpticsTold(pixel_size_um, na, wavelength_um), buffer_mb)
+    return VendorCamera(binding, OpticsTold(pixel_size_um, na, wavelength_um, camera_model), buffer_mb)
