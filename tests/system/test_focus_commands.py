@@ -42,7 +42,21 @@ def calibrated(data):
 
 @pytest.fixture(scope="module")
 def locked(data, calibrated):
-    said = say("lock", "--data", data, "--duration", 3, "--max-step", 0.2, "--track-gain", 0.3, "--json")
+    which = calibrated["sha256"][:8]
+    said = say(
+        "lock",
+        "--data",
+        data,
+        "--calibration",
+        which,
+        "--duration",
+        3,
+        "--max-step",
+        0.2,
+        "--track-gain",
+        0.3,
+        "--json",
+    )
     assert said.code == 0, said.err
     return said.json
 
@@ -178,7 +192,7 @@ def test_report_writes_the_same_again_from_the_catalog(locked, data, tmp_path):
     ("options", "law", "measure"),
     [
         (("--no-gaussian-fit", "--background-percentile", 20), "kalman", "moments"),
-        (("--law", "pi", "--ki", 0.1), "pi", "widths"),
+        (("--ki", 0.1, "--loop-hz", 40), "pi", "widths"),
     ],
     ids=["no fit", "pi"],
 )
@@ -188,6 +202,7 @@ def test_options_change_how_frames_are_measured(options, law, measure, calibrate
     assert (start["plan_args"]["law"], start["plan_args"]["measure"]) == (law, measure)
     assert said.code == 0, said.err
     assert (said.json["law"], said.json["measure"]) == (law, measure)
+    assert start["exposure_s"] == said.json["exposure_s"] == (0.025 if "--loop-hz" in options else 0.02)
 
 
 def lock_run_start(data):

@@ -99,7 +99,7 @@ def lock_command(
     camera_option: options.CameraValues = None,
     stage_option: options.StageValues = None,
     calibration: Annotated[
-        str, typer.Option(help="Of the data folder: newest, a file's name, or how its hash begins.")
+        str, typer.Option(help="newest, a file's name in the data folder, how its hash begins, or a path.")
     ] = "newest",
     calibration_csv: Annotated[
         Path | None, typer.Option("--calibration-csv", help="A calibration_sweep.csv, or a calibration's .json.")
@@ -228,6 +228,14 @@ class _Source:
     which: str
     csv: Path | None
     allow_missing: bool
+
+    @property
+    def file(self) -> Path | None:
+        """The file that was named, where one was; a name without a folder is of the data folder."""
+        if self.csv is not None:
+            return self.csv
+        path = Path(self.which)
+        return path if path.suffix in (".json", ".csv") and path.parent != Path() else None
 
 
 @dataclass
@@ -371,12 +379,13 @@ def _show_calibration(console: Console, report: dict[str, Any], files: dict[str,
 def _arm(work: _Work, source: _Source, sweep: _SweepOptions, region: options.Region | None) -> Calibration | None:
     """Arm the lock with the calibration that is meant, and return it; sweep first where that is allowed."""
     lock = work.microscope.lock
-    if source.csv is not None:
-        if source.allow_missing and not source.csv.is_file():
+    file = source.file
+    if file is not None:
+        if source.allow_missing and not file.is_file():
             _calibrate(work, sweep, region)
         else:
             pixel_um = float(work.microscope.focus_camera.facts.pixel_size_um[0])
-            lock.arm(options.read_calibration(source.csv, sweep.model, sweep.expected_slope, pixel_um), region)
+            lock.arm(options.read_calibration(file, sweep.model, sweep.expected_slope, pixel_um), region)
     elif source.allow_missing and not any(lock.calibrations.root.glob("*.json")):
         _calibrate(work, sweep, region)
     else:
@@ -392,7 +401,7 @@ def _arm(work: _Work, source: _Source, sweep: _SweepOptions, region: options.Reg
     armed = lock.armed
     if armed is None:
         return None
-    work.log.note("ARMED", f"with calibration {armed.sha256[:12]}" + (f" of {source.csv}" if source.csv else ""))
+    work.log.note("ARMED", f"with calibration {armed.sha256[:12]}" + (f" of {file}" if file else ""))
     return armed.calibration
 
 
@@ -418,6 +427,7 @@ def _lock(
             measure=wanted.measure,
             settings=wanted.settings,
             timeout_s=wanted.timeout_s,
+            md={"exposure_s": float(microscope.focus_camera.facts.settings.exposure_s)},
         )
 
     token = session.RE.subscribe(hear)
@@ -483,7 +493,7 @@ def _show_live(arguments: list[str], data: Path | None) -> None:
         raise BadInputError(missing)
     try:
         face = entry.load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise BadInputError(f"{missing} ({error})") from error
     window = typer.Typer(add_completion=False)
     window.command()(face)

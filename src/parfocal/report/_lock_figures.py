@@ -39,7 +39,7 @@ def _error(axis: Any, t_s: NDArray[Any], c: Any) -> None:
         colour = _STATE_COLOURS.get(str(state), _ORANGE)
         _line(axis, t_s, np.where(inside, 1e3 * c["error_um"], np.nan), "error (nm)", colour, str(state).lower())
     axis.axhline(0, color=_GREY, lw=0.6)
-    axis.legend(fontsize=8, frameon=False, ncols=4, loc="upper right")
+    _legend(axis, t_s)
 
 
 def _histogram(axis: Any, run: LockRun, locked: NDArray[np.bool_]) -> None:
@@ -64,7 +64,7 @@ def _z(axis: Any, t_s: NDArray[Any], c: Any) -> None:
     _line(axis, t_s, c["setpoint_um"], "z (um)", _GREEN, "setpoint")
     command = c["command_um"] - float(c["command_um"][0])
     _line(axis, t_s, command, "z (um)", _ORANGE, "command since engage")
-    axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
+    _legend(axis, t_s)
 
 
 def _latency(axis: Any, t_s: NDArray[Any], c: Any) -> None:
@@ -76,7 +76,7 @@ def _latency(axis: Any, t_s: NDArray[Any], c: Any) -> None:
     for values, colour, label in parts:
         _line(axis, t_s, np.maximum(1e3 * values, 1e-3), "ms", colour, label)
     axis.set_yscale("log")
-    axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
+    _legend(axis, t_s)
 
 
 def _line(
@@ -95,6 +95,11 @@ def _line(
     axis.set_ylabel(label)
     if low is not None:
         axis.set_ylim(bottom=low)
+
+
+def _legend(axis: Any, t_s: NDArray[Any]) -> None:
+    axis.legend(fontsize=8, frameon=False, ncols=6, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    axis.set_xlim(0.0, max(float(t_s[-1]), 1e-3))
 
 
 def thinned(t_s: NDArray[Any], values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:

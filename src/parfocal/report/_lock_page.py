@@ -85,7 +85,8 @@ def _run(report: dict[str, Any]) -> str:
             ("Ended as", about["exit_status"], about["reason"]),
             ("Calibration", calibration["sha256"] or "–", "SHA-256"),
             ("Calibrated in run", calibration["run_uid"] or "–", ""),
-            ("Law, measure", f"{report['law']}, {report['measure']}", ""),
+            ("Law, measure", f"{report['law']}, {report['measure'] or 'not told'}", ""),
+            ("Exposure", ms(report["exposure_s"]), ""),
             ("Region", ", ".join(map(str, report["roi_px"])) or "–", "y, x, height, width, px"),
         ]
     )

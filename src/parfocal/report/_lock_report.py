@@ -58,7 +58,8 @@ def lock_report(run: LockRun) -> dict[str, Any]:
                 "run_uid": run.lock.get("calibration_run", ""),
             },
             "law": run.settings.law,
-            "measure": arguments.get("measure", "direct"),
+            "measure": arguments.get("measure"),
+            "exposure_s": run.start.get("exposure_s"),
             "roi_px": list(run.lock.get("roi_px", [])),
             "settings": asdict(run.settings),
             "summary": asdict(summary)
