@@ -18,7 +18,7 @@ if find_spec("PySide6") is None or find_spec("pyqtgraph") is None:
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtCore import QEvent, QPointF, Qt
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -53,7 +53,8 @@ def bench(application, tmp_path_factory):
 def window(bench):
     """A window at the focus of now, with a quick sweep; whatever a test leaves running ends with it."""
     bench.m.lock.release()
-    bench.m.xyz.z.move(bench.m.xyz.z.position + bench.core.true_defocus_um())
+    move = bench.m.xyz.z.set(bench.m.xyz.z.position + bench.core.true_defocus_um())
+    until(lambda: move.done)
     window = LiveWindow(bench.session, bench.m, BEAD_PX)
     form = window.controls.sweep_form.fields
     form["n_steps"].setValue(13)
@@ -158,11 +159,11 @@ def test_a_kicked_stage_comes_back(window, bench):
     wait(window, lambda: bench.m.lock.state.get() == "LOCKED")
     QTest.qWait(300)
     held_um = bench.core.true_defocus_um()
+    stage_um = bench.m.xyz.z.position
     click(window.controls.kick)
-    threading.Event().wait(0.002)
-    QTest.qWait(500)
+    wait(window, lambda: abs(bench.core.true_defocus_um() - held_um) < TOLERANCE_UM, 20)
+    assert abs(bench.m.xyz.z.position - stage_um + 0.3) < 0.1, "the stage has made good for the jump"
     wait(window, lambda: bench.m.lock.state.get() == "LOCKED", 20)
-    wait(window, lambda: abs(bench.core.true_defocus_um() - held_um) < TOLERANCE_UM, 10)
     assert window.diagnostics.latest["photons"] > 0
     click(window.controls.stop)
     wait(window, lambda: not window.live.doing)
@@ -173,9 +174,21 @@ def test_a_kicked_stage_comes_back(window, bench):
     assert run.metadata["start"]["plan_name"] == "lock_focus"
     assert run.metadata["stop"]["exit_status"] == "success"
     assert (window.live.folder / "calibration_sweep.csv").is_file()
+    accepted = bench.m.lock.armed.sha256
+    window.live.load(window.live.folder / "calibration_sweep.csv", BEAD_PX)
+    assert bench.m.lock.armed.sha256 != accepted, "armed with what the CSV says, which holds no pictures"
     log = (window.live.folder / "autofocus_events.log").read_text()
     assert "kicked the stage" in log
     assert "lock LOCKED" in log
+
+
+def test_the_region_is_put_round_a_bead(window):
+    window.image.set_roi((80, 80, 17, 17))
+    click(window.controls.find_bead)
+    y, x, _, _ = window.image.roi_px
+    pixels = window.image.pixels[y : y + 17, x : x + 17].astype(float)
+    assert pixels[5:12, 5:12].mean() > 1.5 * pixels[0].mean(), "bright in the middle, dark at the border"
+    assert window.settings.roi_px == window.image.roi_px
 
 
 def test_a_cancelled_sweep_puts_z_back(window, bench):
@@ -232,12 +245,14 @@ def test_settings_are_there_again_after_a_restart(window, bench):
 def test_a_closed_window_has_released_the_lock(window, bench):
     calibrated(window)
     click(window.controls.start)
-    wait(window, lambda: bench.m.lock.is_engaged)
+    wait(window, lambda: bench.m.lock.state.get() == "LOCKED")
     close(window)
     assert not bench.m.lock.is_engaged
     assert bench.m.xyz.z.leased_to == ""
     assert bench.session.RE.state == "idle"
     assert not bench.m.focus_camera.feed.is_running
+    assert bench.session.drain(30)
+    assert bench.session.catalog.raw[-1].metadata["stop"]["exit_status"] == "success"
 
 
 def test_the_stage_goes_home_and_to_the_middle(window, bench):
@@ -249,6 +264,27 @@ def test_the_stage_goes_home_and_to_the_middle(window, bench):
     click(window.controls.home)
     wait(window, lambda: not window.live.doing)
     assert abs(bench.m.xyz.z.position - home_um) < 0.02
+
+
+def test_the_command_opens_a_window_and_leaves_nothing_behind(application, bench, tmp_path):
+    seen = []
+
+    def look():
+        for window in application.topLevelWidgets():
+            if isinstance(window, LiveWindow) and window.image.image.n_painted > 2:
+                seen.append((window.complaint.text(), window.microscope.focus_camera.facts.settings.exposure_s))
+                window.close()
+
+    timer = QTimer()
+    timer.timeout.connect(look)
+    timer.start(50)
+    root = bench.session.catalog.folder.root
+    missing = tmp_path / "none.csv"
+    live_command(data=root, exposure_ms=5.0, calibration=missing, allow_missing_calibration=True)
+    timer.stop()
+    assert seen[0] == (f"{missing}: calibration not found; draw the ROI round a bead and calibrate", 0.005)
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not [t.name for t in threading.enumerate() if t.name in ("live-engine", "live-frames")]
 
 
 def test_spoilt_settings_are_told_in_a_line_and_left_out(tmp_path):
@@ -265,6 +301,10 @@ def test_a_calibration_that_is_not_there_is_told_before_anything_opens(tmp_path)
     with pytest.raises(BadInputError, match="--allow-missing-calibration"):
         live_command(calibration=tmp_path / "none.csv", data=tmp_path)
     with pytest.raises(BadInputError, match="expected one of simulate, orca"):
-        open_microscope("webcam", "", "z", None, 0)
+        open_microscope("webcam")
+    with pytest.raises(BadInputError, match="no option 'colour'"):
+        open_microscope("simulate", camera_values={"colour": 3})
+    with pytest.raises(BadInputError, match="NAME=VALUE"):
+        live_command(camera_option=["seed"], data=tmp_path)
     with pytest.raises(BadInputError, match="--roi"):
         live_command(roi="1,2", data=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ def load_core(config_file: Path | str | None) -> CMMCorePlus:
             "Micro-Manager: no device adapters on this machine; install them with `mmcore install`, "
             "or for the demo devices alone pip install mm-test-adapters"
         )
+    # Beside a window the core would send its signals by Qt: through qtpy, and in the window's thread.
+    os.environ.setdefault("PYMM_SIGNALS_BACKEND", "psygnal")
     core = CMMCorePlus()
     which = Path(config_file).expanduser().resolve() if config_file is not None else "MMConfig_demo.cfg"
     with in_one_line(f"Micro-Manager: configuration {which} cannot be loaded"):

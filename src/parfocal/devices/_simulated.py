@@ -82,6 +82,7 @@ class SimulatedMicroscopeCore:
         self._epoch_s = clock_s()
         self._start_s = time.monotonic()
         self._virtual_s = 0.0
+        self._bumps: list[tuple[float, float]] = []
 
     def now_s(self) -> float:
         """Return seconds since the start."""
@@ -103,7 +104,14 @@ class SimulatedMicroscopeCore:
 
     def focal_plane_um(self, t_s: float | None = None) -> float:
         """Return the true height of the focal plane, um: backlash in, encoder noise out."""
-        return self.z_sign * self.axes["z"].load_um(self.now_s() if t_s is None else t_s)
+        when = self.now_s() if t_s is None else t_s
+        bumped_um = sum(by_um for bump_s, by_um in self._bumps if bump_s <= when)
+        return self.z_sign * self.axes["z"].load_um(when) + bumped_um
+
+    def bump(self, by_um: float) -> None:
+        """Knock against the stage: the focal plane jumps, and stays, and no encoder tells."""
+        with self.lock:
+            self._bumps.append((self.now_s(), float(by_um)))
 
     def true_defocus_um(self, t_s: float | None = None) -> float:
         """Return how far the sample's mid-plane at the centre of the view lies beyond the focal plane, um."""
@@ -185,6 +193,10 @@ class SimulatedStage:
             raise BadInputError(f"simulated stage: fault is {fault!r}, expected 'stall'")
         self._axis(axis)
         self._stalls.add(axis)
+
+    def bump(self, by_um: float) -> None:
+        """Knock against it: the focal plane jumps by so much, and the encoder does not tell."""
+        self._core.bump(by_um)
 
     def move(self, axis: str, position_um: float) -> None:
         """Start a move; `HardwareError` beyond the travel."""

@@ -29,11 +29,14 @@ class ControlsPanel(QWidget):
 
     def __init__(self, can_kick: bool) -> None:
         super().__init__()
+        self.find_bead = _button("Find a bead", "put the ROI round the brightest bead that stands alone")
         self.calibrate = _button("Calibrate", "sweep z through focus and fit the bead in the ROI")
         self.cancel = _button("Cancel", "abort the sweep; z goes back to where it was")
         self.start = _button("Start autofocus", "hold the focus found now")
         self.stop = _button("Stop autofocus", "release the lock; z stays where it is")
-        self.kick = _button("Kick the stage", "0.3 µm, behind the lock's back (simulated stage alone)")
+        self.kick = _button(
+            "Kick the stage", "the focus jumps by 0.3 µm, and no encoder tells (simulated stage alone)"
+        )
         self.kick.setVisible(can_kick)
         self.home = _button("Home", "z back to where it was when the window was opened")
         self.center = _button("Center", "z to the middle of its range")
@@ -55,7 +58,15 @@ class ControlsPanel(QWidget):
     def set_free(self, doing: str, is_armed: bool) -> None:
         """Let those buttons be pressed that can do something now; Start explains itself where it cannot."""
         idle = not doing
-        for widget in (self.calibrate, self.start, self.home, self.center, self.exposure_ms, self.sweep_form):
+        for widget in (
+            self.find_bead,
+            self.calibrate,
+            self.start,
+            self.home,
+            self.center,
+            self.exposure_ms,
+            self.sweep_form,
+        ):
             widget.setEnabled(idle)
         self.lock_form.setEnabled(idle)
         self.cancel.setEnabled(doing in ("calibrate", "move"))
@@ -67,14 +78,15 @@ class ControlsPanel(QWidget):
     def _lay_out(self) -> None:
         focus = QGroupBox("Focus")
         grid = QGridLayout(focus)
-        grid.addWidget(self.calibrate, 0, 0)
-        grid.addWidget(self.cancel, 0, 1)
-        grid.addWidget(self.progress, 1, 0, 1, 2)
-        grid.addWidget(self.start, 2, 0)
-        grid.addWidget(self.stop, 2, 1)
-        grid.addWidget(self.kick, 3, 0, 1, 2)
-        grid.addWidget(QLabel("state"), 4, 0)
-        grid.addWidget(self.state, 4, 1)
+        grid.addWidget(self.find_bead, 0, 0, 1, 2)
+        grid.addWidget(self.calibrate, 1, 0)
+        grid.addWidget(self.cancel, 1, 1)
+        grid.addWidget(self.progress, 2, 0, 1, 2)
+        grid.addWidget(self.start, 3, 0)
+        grid.addWidget(self.stop, 3, 1)
+        grid.addWidget(self.kick, 4, 0, 1, 2)
+        grid.addWidget(QLabel("state"), 5, 0)
+        grid.addWidget(self.state, 5, 1)
         stage = QGroupBox("Stage and camera")
         grid = QGridLayout(stage)
         grid.addWidget(self.home, 0, 0)

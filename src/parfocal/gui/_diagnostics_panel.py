@@ -49,15 +49,18 @@ class DiagnosticsPanel(QWidget):
         self.curves: dict[str, Any] = {}
         for row, (title, unit, curves) in enumerate(_PLOTS):
             plot = self.graphics.addPlot(row=row, col=0)
-            plot.setLabel("left", f"{title}<br>{unit}" if unit else title)
+            if title != "state":  # its states say what it is
+                plot.setLabel("left", f"{title}<br>{unit}" if unit else title)
             plot.getAxis("left").setWidth(64)
+            plot.getAxis("left").enableAutoSIPrefix(False)
+            plot.setDownsampling(auto=True, mode="peak")  # a spike of one frame stays one
             plot.showGrid(y=True, alpha=0.25)
             plot.setMenuEnabled(False)
             plot.hideButtons()
             if row < len(_PLOTS) - 1:
                 plot.getAxis("bottom").setStyle(showValues=False)
             for name, colour in curves:
-                self.curves[name] = plot.plot(pen=pg.mkPen(colour, width=1.5), connect="finite")
+                self.curves[name] = plot.plot(pen=pg.mkPen(colour), connect="finite")
             self.plots[title] = plot
         self.plots["state"].getAxis("left").setTicks([[(k, s) for k, s in enumerate(_STATES) if k % 2 or k == 0]])
         self.plots["state"].setYRange(0, len(_STATES) - 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 from PySide6.QtWidgets import QPlainTextEdit
@@ -26,14 +27,16 @@ class EventsPanel(QPlainTextEdit):
         self.path = folder / EVENTS_FILE
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
 
-    def note(self, text: str) -> None:
-        """Add a line."""
-        line = " ".join(text.split())
-        now = time.time()
-        self.appendPlainText(f"{time.strftime('%H:%M:%S', time.localtime(now))}  {line}")
+    def note(self, text: str, code: str = "NOTE", frame: int = -1, error_um: float = math.nan) -> None:
+        """Add a line: time (UTC), code, frame, error, words, as `parfocal lock` writes them."""
+        words = " ".join(text.split())
+        now = datetime.now(UTC)
+        self.appendPlainText(f"{now.astimezone():%H:%M:%S}  {words}")
         if not self._file.closed:
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-            self._file.write(f"{stamp}.{int(now % 1 * 1000):03d}Z  {line}\n")
+            when = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            which = f"frame {frame}" if frame >= 0 else "-"
+            error = f"{1e3 * error_um:+.1f} nm" if math.isfinite(error_um) else "-"
+            self._file.write(f"{when}  {code:<20} {which:<12} {error:<10} {words}\n")
 
     def shut(self) -> None:
         """Close the file."""

@@ -99,6 +99,11 @@ class ImagePanel(QWidget):
         self.image.setImage(pixels, autoLevels=False, levels=self.levels)
 
     @property
+    def pixels(self) -> NDArray[np.generic] | None:
+        """The frame that is shown; None before the first."""
+        return self._pixels
+
+    @property
     def levels(self) -> tuple[float, float]:
         """The brightness, ADU, that is shown darkest and brightest."""
         low = self.low_adu.value()

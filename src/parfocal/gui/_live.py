@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +47,13 @@ def live_command(
         Path | None, typer.Option("--config", help="A Micro-Manager configuration.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the simulated world.")] = 0,
+    camera_option: Annotated[
+        list[str] | None,
+        typer.Option("--camera-option", help="NAME=VALUE, such as pixel_size_um=0.108.", show_default=False),
+    ] = None,
+    stage_option: Annotated[
+        list[str] | None, typer.Option("--stage-option", help="NAME=VALUE.", show_default=False)
+    ] = None,
 ) -> None:
     """See a bead live, calibrate its focus, and hold it."""
     try:
@@ -60,7 +69,8 @@ def live_command(
             f"{calibration}: calibration not found; name another, or start with --allow-missing-calibration and "
             "make one"
         )
-    microscope = open_microscope(camera, stage, axis, config, seed)
+    told = (_values("--camera-option", camera_option), _values("--stage-option", stage_option))
+    microscope = open_microscope(camera, stage, axis, config, seed, *told)
     try:
         session = start_session(data, in_thread=True)
     except Exception:
@@ -85,21 +95,43 @@ def live_command(
         session.close()
 
 
-def open_microscope(camera: str, stage: str, axis: str, config: Path | None, seed: int) -> Microscope:
+def open_microscope(
+    camera: str,
+    stage: str = "",
+    axis: str = "z",
+    config: Path | None = None,
+    seed: int = 0,
+    camera_values: Mapping[str, object] | None = None,
+    stage_values: Mapping[str, object] | None = None,
+) -> Microscope:
     """Return the microscope that the options name; both simulated: a whole one, with a bead camera of its own."""
     if camera not in FOCUS_CAMERAS:
         raise BadInputError(f"camera is {camera!r}, expected one of {', '.join(FOCUS_CAMERAS)}")
     if not stage:
         stage = camera if camera in STAGES else "simulate"
-    if (camera, stage) == ("simulate", "simulate"):
+    of_camera, of_stage = dict(camera_values or {}), dict(stage_values or {})
+    if (camera, stage) == ("simulate", "simulate") and axis == "z" and not of_camera and not of_stage:
         return simulated_microscope("microscope", seed=seed)
-    of_camera: dict[str, object] = {"seed": seed} if camera == "simulate" else {}
-    of_stage: dict[str, object] = {"seed": seed} if stage == "simulate" else {}
-    if config is not None and camera == "micromanager":
-        of_camera["config"] = str(config)
-    elif config is not None and stage == "micromanager":
-        of_stage["config"] = str(config)
+    for kind, of_it in ((camera, of_camera), (stage, of_stage)):
+        if kind == "simulate":
+            of_it.setdefault("seed", seed)
+    if config is not None and "micromanager" in (camera, stage):
+        (of_camera if camera == "micromanager" else of_stage)["config"] = str(config)
     return focus_microscope("microscope", camera, stage, axis, of_camera, of_stage)
+
+
+def _values(option: str, told: list[str] | None) -> dict[str, object]:
+    """Return NAME=VALUE as a mapping; a value is a number, true or false where it reads so, else text."""
+    values: dict[str, object] = {}
+    for each in told or ():
+        name, found, text = each.partition("=")
+        if not found or not name:
+            raise BadInputError(f"{option} is {each!r}, expected NAME=VALUE")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
 
 
 def _show(application: Any, window: Any) -> None:

@@ -36,6 +36,7 @@ RoiPx = tuple[int, int, int, int]
 Hear = Callable[[Happening], None]
 _LONGEST_LOCK_S = 30 * 86400.0
 _FIT_TIMEOUT_S = 60.0
+_RELEASE_S = 3.0  # a lock's run looks twice a second whether it is over
 KICK_UM = 0.3
 
 
@@ -89,7 +90,7 @@ class LiveSession:
     @property
     def is_simulated(self) -> bool:
         """Whether the stage is that of the simulated world, which may be kicked."""
-        return getattr(self.microscope.backend.stage, "backend", "") == "simulated"
+        return hasattr(self.microscope.backend.stage, "bump")
 
     # -- what the window asks for -------------------------------------------------------------------
 
@@ -140,11 +141,11 @@ class LiveSession:
         self._run("exposure", bps.mv(self.microscope.focus_camera.exposure_s, exposure_s))
 
     def kick(self, by_um: float = KICK_UM) -> None:
-        """Move the simulated stage behind the lock's back."""
-        if not self.is_simulated:
+        """Knock against the simulated stage: the focus jumps, and no encoder tells the lock."""
+        bump = getattr(self.microscope.backend.stage, "bump", None)
+        if bump is None:
             raise BadInputError("a kick is for the simulated stage: a real one is kicked by hand")
-        z, stage = self.microscope.xyz.z.axis, self.microscope.backend.stage
-        stage.move(z, stage.position_um(z) + by_um)
+        bump(by_um)
         self._hear(Noted(f"kicked the stage by {by_um:+g} um"))
 
     def accept(self, roi_px: RoiPx) -> None:
@@ -183,9 +184,13 @@ class LiveSession:
     def close(self, timeout_s: float = 20.0) -> None:
         """Abort what runs, release the lock, and end the thread; session and microscope stay open."""
         self.stop_lock()
-        self.cancel()
+        if self.doing != "autofocus":
+            self.cancel()
         self._jobs.put(None)
-        self._thread.join(timeout_s)
+        self._thread.join(_RELEASE_S)
+        if self._thread.is_alive():
+            self.cancel()
+            self._thread.join(timeout_s)
         self.microscope.make_safe()
         if self.session.RE.state == "idle":
             self.session.RE.unsubscribe(self._token)

@@ -19,7 +19,8 @@ from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QLabel, QMainWindow, QSplitter, QTabWidget
 
 from parfocal.devices import Microscope
-from parfocal.errors import ParfocalError
+from parfocal.errors import BadInputError, ParfocalError
+from parfocal.fitting import find_beads
 from parfocal.gui._calibration_panel import CalibrationPanel
 from parfocal.gui._controls_panel import ControlsPanel
 from parfocal.gui._diagnostics_panel import DiagnosticsPanel
@@ -105,6 +106,7 @@ class LiveWindow(QMainWindow):
     def _connect(self) -> None:
         c, review = self.controls, self.calibration
         for button, action in (
+            (c.find_bead, self._find),
             (c.calibrate, self._calibrate),
             (c.cancel, self.live.cancel),
             (c.start, self._start),
@@ -153,7 +155,7 @@ class LiveWindow(QMainWindow):
         line = " ".join(text.split())
         self.complaint.setText(line)
         self.complaint.setToolTip(line)
-        self.events.note(f"error: {line}")
+        self.events.note(f"error: {line}", "ERROR")
 
     # -- settings -----------------------------------------------------------------------------------
 
@@ -199,6 +201,15 @@ class LiveWindow(QMainWindow):
             self.complain(f"settings were not saved: {in_one_line(error)}")
 
     # -- what buttons ask for -----------------------------------------------------------------------
+
+    def _find(self) -> None:
+        pixels, side_px = self.image.pixels, self.image.roi_px[2]
+        beads = find_beads(pixels[None], roi_px=side_px) if pixels is not None else []
+        if not len(beads):
+            raise BadInputError("no bead stands alone in the image: focus roughly, move to one, or drag the ROI")
+        y, x = (int(v) - side_px // 2 for v in beads[0])
+        self.image.set_roi((y, x, side_px, side_px))
+        self._remember()
 
     def _calibrate(self) -> None:
         self._save()
@@ -285,9 +296,10 @@ class LiveWindow(QMainWindow):
             self._painted = (now_s, painted)
 
     def _note_states(self, columns: dict[str, list[Any]]) -> None:
-        for state, flags in zip(columns["state"], columns["flags"], strict=True):
+        for k, (state, flags) in enumerate(zip(columns["state"], columns["flags"], strict=True)):
             if state != self._state or (flags and flags != self._flags):
-                self.events.note(f"lock {state}{': ' + flags if flags else ''}")
+                frame, error_um = columns["frame"][k], columns["error_um"][k]
+                self.events.note(f"lock {state}{': ' + flags if flags else ''}", state, frame, error_um)
             self._state, self._flags = state, flags
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802  (Qt's name)
