@@ -24,6 +24,7 @@ from parfocal.plans import (
     positions,
     release_lock,
     run_locked,
+    time_lapse,
     z_stack,
 )
 from parfocal.session import start_session
@@ -135,6 +136,18 @@ def test_the_lock_lets_go_while_the_stage_travels_and_looks_again(at_focus):
     at_focus.RE(focus_locked(positions(at_focus.m, [[0.0, 0.0], [0.4, 0.3], [0.0, 0.0]]), at_focus.m))
     assert table(at_focus, "primary")["lock_in_lock"].values.tolist() == [1, 1, 1]
     assert "held" in " ".join(table(at_focus, "lock")["lock_flags"].values.astype(str))
+
+
+def test_far_from_the_bead_frames_are_taken_at_the_last_focus_and_say_so(at_focus):
+    far = [[0.0, 0.0], [30.0, 0.0], [0.0, 0.0]]
+    plan = time_lapse(at_focus.m, 1, 0.0, 0.2, 0.2, positions_um=far)
+    at_focus.RE(focus_locked(plan, at_focus.m))
+    rows = table(at_focus, "primary")
+    held = rows["lock_in_lock"].values.reshape(3, 3)
+    assert held[1].tolist() == [0, 0, 0]
+    assert held[0].tolist() == held[2].tolist() == [1, 1, 1]
+    z_um = rows["stage_z"].values.reshape(3, 3)
+    np.testing.assert_allclose(np.diff(z_um, axis=1), 0.2, atol=0.05, err_msg="planes are where they should be")
 
 
 def test_nobody_else_moves_z_while_it_is_locked(at_focus):

@@ -310,19 +310,6 @@ class FocusLock:
     def calibrations(self, root: Path | str) -> None:
         self._calibrations_root = Path(root)
 
-    def hold(self) -> None:
-        """Leave z alone and believe no frame until `resume`: for moves that take the bead out of sight."""
-        loop = self.need_loop()
-        with loop.guard:
-            loop.controller.hold()
-
-    def look_again(self) -> PlainStatus:
-        """Look where the focus is now and go there; the status is done when locked again."""
-        loop = self.need_loop()
-        with loop.guard:
-            loop.controller.resume()
-        return self.setpoint.wait_settled()
-
     def need_loop(self) -> LockLoop:
         """Return the loop at work; `HardwareError` while the lock is off."""
         if self._loop is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from parfocal.devices._status import PlainStatus, finished
 from parfocal.errors import HardwareError
-from parfocal.focus import Command, LockState
+from parfocal.focus import Command, LockController, LockState
 
 if TYPE_CHECKING:
     from parfocal.devices._focus_lock import FocusLock
@@ -34,6 +34,7 @@ class LockSetpoint:
         self._offset_um = 0.0
         self._steered_um = 0.0  # the part of it that the controller knows of
         self._is_held = False
+        self._must_hold = False  # somebody asked for it, whatever the offset
         self._pending: PlainStatus | None = None
         self._guard = threading.Lock()
         self._n_steps = 0
@@ -46,7 +47,7 @@ class LockSetpoint:
     def reset(self) -> None:
         """Begin at 0, as a lock does that engages."""
         self._offset_um = self._steered_um = 0.0
-        self._is_held = False
+        self._is_held = self._must_hold = False
 
     def set(self, offset_um: float, **_: Any) -> PlainStatus:
         """Hold the focus so far from where it was found; the status is done when it is held there.
@@ -65,20 +66,11 @@ class LockSetpoint:
         loop = lock.need_loop()
         if not offset_um == offset_um:
             raise HardwareError(f"{self.name}: cannot go to {offset_um}, a distance in um was expected")
-        controller = loop.controller
         with loop.guard:
-            low, high = (end * (1 - _MARGIN) for end in controller.domain_um)
-            new_um = controller.setpoint_um + offset_um - self._steered_um
-            if low <= new_um <= high:
-                if self._is_held:  # back to where it was left, to look there, and on from there
-                    lock.axis.nudge(lock.name, lock.axis.setpoint_um + self._steered_um - self._offset_um)
-                    controller.resume()
-                controller.move_setpoint(offset_um - self._steered_um)
-                self._offset_um = self._steered_um = offset_um
-                self._is_held = False
-                return self.wait_settled()
+            if self._can_steer(loop.controller, offset_um):
+                return self._steer(loop.controller, offset_um)
             if not self._is_held:
-                controller.hold()
+                loop.controller.hold()
             self._is_held = True
             target_um = lock.axis.setpoint_um + offset_um - self._offset_um
             lock.axis.nudge(lock.name, target_um)
@@ -86,6 +78,36 @@ class LockSetpoint:
         status = PlainStatus(self)
         threading.Thread(target=self._arrive, args=(target_um, status), daemon=True).start()
         return status
+
+    def hold(self) -> None:
+        """Leave z alone but for what `set` says, and believe no frame until `look_again`."""
+        loop = self._lock.need_loop()
+        with loop.guard:
+            loop.controller.hold()
+            self._is_held = self._must_hold = True
+
+    def look_again(self) -> PlainStatus:
+        """Look where the focus is and go to the offset from there; done when locked, or at once beyond range."""
+        loop = self._lock.need_loop()
+        with loop.guard:
+            self._must_hold = False
+            if not self._can_steer(loop.controller, self._offset_um):
+                return finished(self)
+            return self._steer(loop.controller, self._offset_um)
+
+    def _can_steer(self, controller: LockController, offset_um: float) -> bool:
+        low, high = (end * (1 - _MARGIN) for end in controller.domain_um)
+        return not self._must_hold and low <= controller.setpoint_um + offset_um - self._steered_um <= high
+
+    def _steer(self, controller: LockController, offset_um: float) -> PlainStatus:
+        if self._is_held:  # back to where it was left, to look there, and on from there
+            lock = self._lock
+            lock.axis.nudge(lock.name, lock.axis.setpoint_um + self._steered_um - self._offset_um)
+            controller.resume()
+        controller.move_setpoint(offset_um - self._steered_um)
+        self._offset_um = self._steered_um = offset_um
+        self._is_held = False
+        return self.wait_settled()
 
     def _arrive(self, target_um: float, status: PlainStatus) -> None:
         axis, tick, waited_s = self._lock.axis, threading.Event(), 0.0
@@ -160,8 +182,8 @@ class LockHolding:
         """Hold (1), done at once; or go on (0), done when it is locked again."""
         try:
             if not hold:
-                return self._lock.look_again()
-            self._lock.hold()
+                return self._lock.setpoint.look_again()
+            self._lock.setpoint.hold()
         except Exception as error:
             status = PlainStatus(self)
             status.set_exception(error)

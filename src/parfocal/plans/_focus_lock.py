@@ -1,5 +1,6 @@
 """Plans that lock focus, and other plans under the lock."""
 
+import math
 import time
 from typing import Any
 
@@ -156,6 +157,7 @@ def focus_locked(
     timeout_s: float = 30.0,
     suspend: bool = True,
     patience_s: float = 60.0,
+    reach_um: float = 1.0,
 ) -> MsgGenerator[Any]:
     """Run a plan with focus held: a preprocessor. `RE(focus_locked(z_stack(microscope), microscope))`.
 
@@ -163,7 +165,8 @@ def focus_locked(
 
     - moves of z become moves of the lock's setpoint: a plane at +0.3 um is 0.3 um from the focus, wherever that
       has drifted to. Beyond the calibrated range the lock is held (frames say so) and verified on the way back;
-    - the lock is held while x or y move, and looks again where the bead is when they have arrived;
+    - the lock is held while x or y move, and looks again where the bead is when they have arrived; farther than
+      `reach_um` from where it was engaged the bead is out of sight, and the lock stays held (frames say so);
     - every event tells whether its frame was in lock (`lock_in_lock`), with error and offset;
     - where lock and plan share a camera, the light stays on until the end: the lock needs it;
     - every step of the lock is recorded in stream `lock`, and the start document cites the calibration;
@@ -181,6 +184,8 @@ def focus_locked(
         Wait while the bead is lost.
     patience_s : float
         How long; then the lock gives up, and the plan's next frame fails with the reason.
+    reach_um : float
+        How far x and y may be from where the lock was engaged for the bead to be in its region again.
     """
     from bluesky.suspenders import SuspendBoolLow
 
@@ -189,7 +194,7 @@ def focus_locked(
     def inner() -> MsgGenerator[Any]:
         lock.patience_s = patience_s
         yield from engage_lock(microscope, calibration, roi_px, law, measure, settings, timeout_s)
-        under = _UnderLock(microscope)
+        under = _UnderLock(microscope, reach_um)
         locked = bpp.plan_mutator(bpp.msg_mutator(plan, under.change), under.surround)
         if not suspend:
             return (yield from locked)
@@ -214,10 +219,12 @@ focus_locked_decorator = make_decorator(focus_locked)
 class _UnderLock:
     """Changes a plan's messages so that it runs under a lock."""
 
-    def __init__(self, microscope: Any) -> None:
+    def __init__(self, microscope: Any, reach_um: float) -> None:
         self._lock = microscope.lock
         self._z = microscope.xyz.z
         self._sideways = (microscope.xyz.x, microscope.xyz.y)
+        self._engaged_at_um = tuple(axis.setpoint_um for axis in self._sideways)
+        self._reach_um = reach_um
         self._cameras = (microscope.camera, microscope.focus_camera)
         self._zero_um = self._z.setpoint_um  # what the plan calls z, the lock calls an offset from here
         self._stream = ""
@@ -253,7 +260,7 @@ class _UnderLock:
             return self._before(msg, self._hold()), None
         if command == "wait" and self._moving & {msg.kwargs.get("group")}:
             self._moving.clear()
-            return None, self._look_again()
+            return None, self._look_again() if self._is_in_sight() else None
         if command == "trigger" and msg.obj in self._cameras:
             return self._before(msg, single_gen(Msg("trigger", self._lock, group=msg.kwargs.get("group")))), None
         if command == "create":
@@ -272,6 +279,10 @@ class _UnderLock:
 
     def _is_far(self, msg: Msg) -> bool:
         return abs(float(msg.args[0]) - msg.obj.setpoint_um) > 0.05
+
+    def _is_in_sight(self) -> bool:
+        off_um = [axis.setpoint_um - at for axis, at in zip(self._sideways, self._engaged_at_um, strict=True)]
+        return math.hypot(*off_um) <= self._reach_um
 
     def _hold(self) -> MsgGenerator[None]:
         yield from bps.abs_set(self._lock.holding, True, wait=True)
