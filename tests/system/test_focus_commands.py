@@ -192,7 +192,7 @@ def test_report_writes_the_same_again_from_the_catalog(locked, data, tmp_path):
     ("options", "law", "measure"),
     [
         (("--no-gaussian-fit", "--background-percentile", 20), "kalman", "moments"),
-        (("--ki", 0.1, "--loop-hz", 40), "pi", "widths"),
+        (("--kp", 0.3, "--ki", 0.1, "--loop-hz", 40), "pi", "widths"),
     ],
     ids=["no fit", "pi"],
 )

@@ -211,7 +211,7 @@ class FocusLock:
         else:
             model, uid = before.calibration, before.run_uid
             roi_px = roi_px if roi_px is not None else before.roi_px
-        options = options_of(self.name, settings or {})
+        options = options_of(self.name, settings or {}, measure)
         kind: MeasureKind = measure  # pyright: ignore[reportAssignmentType]  (checked by measure_of)
         how = measure_of(kind, model, background_percentile=options.background_percentile)
         self.arm(model, region_of(roi_px), options, measure=how, run_uid=uid)

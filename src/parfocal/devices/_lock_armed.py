@@ -15,6 +15,8 @@ from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_a
 from parfocal.focus import LockController, LockSettings, RoiMeasure, measure_direct
 from parfocal.optics import CameraModel
 
+_ROUGH_RESPONSE = 0.5
+
 
 @dataclass(frozen=True)
 class Armed:
@@ -93,12 +95,14 @@ def warm_up(armed: Armed, camera: Camera) -> None:
     armed.measure(0, 0.0, empty, model)
 
 
-def options_of(name: str, told: Mapping[str, Any]) -> LockSettings:
+def options_of(name: str, told: Mapping[str, Any], measure: str) -> LockSettings:
     """Return settings from options by name; `BadInputError` lists what there is."""
+    # `widths` and `moments` are corrected by a curve through noisier points: their slope is not known as well.
+    defaults: dict[str, Any] = {} if measure == "direct" else {"response_tolerance": _ROUGH_RESPONSE}
     known = {f.name for f in fields(LockSettings)}
     if unknown := sorted(set(told) - known):
         raise BadInputError(f"{name}: no option {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
-    return LockSettings(**told)
+    return LockSettings(**(defaults | dict(told)))
 
 
 def region_of(roi_px: Sequence[int] | None) -> RoiPx | None:

@@ -168,6 +168,7 @@ def postgres_uri(tmp_path_factory):
         shutil.rmtree(home)
 
 
+@pytest.mark.long
 def test_a_folder_remembers_its_database_until_told_otherwise(tmp_path):
     folder = DataFolder(tmp_path / "data").make()
     elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"

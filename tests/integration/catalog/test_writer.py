@@ -190,6 +190,7 @@ def test_after_a_pause_events_frames_and_rows_agree(catalog, writer, engine, cam
     assert frames == [event["data"]["camera_frame"] for event in replayed]
 
 
+@pytest.mark.long
 def test_nothing_is_missing_after_the_server_was_down_during_a_run(tmp_path, make_camera):
     catalog = open_catalog(tmp_path / "data")
     writer = CatalogWriter(catalog, behind_s=0.5)

@@ -64,7 +64,12 @@ def bias_um(calibration, zernike, focus, photons=1e5):
 
 
 @pytest.mark.parametrize(
-    "zernike", [{6: 0.1}, {6: 0.15}, {6: 0.25}, {6: 0.15, 11: 0.05}, {6: 0.15, 5: 0.1}], ids=str
+    "zernike",
+    [
+        {6: 0.15, 11: 0.05},
+        *(pytest.param(z, marks=pytest.mark.long) for z in ({6: 0.1}, {6: 0.15}, {6: 0.25}, {6: 0.15, 5: 0.1})),
+    ],
+    ids=str,
 )
 def test_z_of_a_diffraction_image_is_right_within_10_nm(zernike):
     calibration = calibrate(swept(zernike, focus=0.1))
@@ -189,6 +194,7 @@ def test_a_calibration_of_other_optics_is_refused_with_what_differs(calibration,
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real bead stacks are not here")
+@pytest.mark.long
 def test_real_beads_without_a_cylindrical_lens_are_refused():
     from parfocal.files import open_stack
 
