@@ -103,6 +103,11 @@ class LockLoop:
         if threading.current_thread() is not self._thread and self._thread.is_alive():
             self._thread.join(timeout_s)
 
+    def nudge(self, z_um: float) -> None:
+        """Send the stage somewhere, and note when: how much of the move a frame has seen is told by time."""
+        self._target.axis.nudge(self._target.holder, z_um)
+        self._commanded_t_s = self._target.camera.feed.now_s()
+
     def step(self, fed: FedFrame) -> None:
         """Measure one frame, ask the controller, move, record."""
         camera, axis = self._target.camera, self._target.axis
@@ -115,7 +120,7 @@ class LockLoop:
         with self.guard:
             stage = self._stage_state()
             command = self.controller.step(measurement, stage)
-            command = self._send(command, axis)
+            command = self._send(command)
             setpoint_um = self.controller.setpoint_um
         answered_s = camera.feed.now_s()
         latency_s = (arrived_s - fed.t_s, fitted_s - fed.t_s, answered_s - fed.t_s)
@@ -134,12 +139,11 @@ class LockLoop:
         self._roi_px = roi_px
         self._roi_model = self._camera_model.cropped(roi_px)
 
-    def _send(self, command: Command, axis: StageAxis) -> Command:
+    def _send(self, command: Command) -> Command:
         if command.z_um is None or self._stop.is_set():
             return command
         try:
-            axis.nudge(self._target.holder, command.z_um)
-            self._commanded_t_s = self._target.camera.feed.now_s()
+            self.nudge(command.z_um)
         except (HardwareError, BadInputError) as error:
             return Command(
                 None, LockState.FAULT, command.error_um, 0.0, ("stage_refused", *command.flags), str(error)

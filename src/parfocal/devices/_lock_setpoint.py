@@ -11,6 +11,7 @@ from parfocal.focus import Command, LockController, LockState
 
 if TYPE_CHECKING:
     from parfocal.devices._focus_lock import FocusLock
+    from parfocal.devices._lock_loop import LockLoop
 
 _SETTLE_TIMEOUT_S = 10.0
 _ARRIVAL_UM = 0.02
@@ -68,12 +69,12 @@ class LockSetpoint:
             raise HardwareError(f"{self.name}: cannot go to {offset_um}, a distance in um was expected")
         with loop.guard:
             if self._can_steer(loop.controller, offset_um):
-                return self._steer(loop.controller, offset_um)
+                return self._steer(loop, offset_um)
             if not self._is_held:
                 loop.controller.hold()
             self._is_held = True
             target_um = lock.axis.setpoint_um + offset_um - self._offset_um
-            lock.axis.nudge(lock.name, target_um)
+            loop.nudge(target_um)
             self._offset_um = offset_um
         status = PlainStatus(self)
         threading.Thread(target=self._arrive, args=(target_um, status), daemon=True).start()
@@ -93,16 +94,16 @@ class LockSetpoint:
             self._must_hold = False
             if not self._can_steer(loop.controller, self._offset_um):
                 return finished(self)
-            return self._steer(loop.controller, self._offset_um)
+            return self._steer(loop, self._offset_um)
 
     def _can_steer(self, controller: LockController, offset_um: float) -> bool:
         low, high = (end * (1 - _MARGIN) for end in controller.domain_um)
         return not self._must_hold and low <= controller.setpoint_um + offset_um - self._steered_um <= high
 
-    def _steer(self, controller: LockController, offset_um: float) -> PlainStatus:
+    def _steer(self, loop: LockLoop, offset_um: float) -> PlainStatus:
+        controller = loop.controller
         if self._is_held:  # back to where it was left, to look there, and on from there
-            lock = self._lock
-            lock.axis.nudge(lock.name, lock.axis.setpoint_um + self._steered_um - self._offset_um)
+            loop.nudge(self._lock.axis.setpoint_um + self._steered_um - self._offset_um)
             controller.resume()
         controller.move_setpoint(offset_um - self._steered_um)
         self._offset_um = self._steered_um = offset_um

@@ -9,7 +9,7 @@ from typing import Any
 
 from ophyd import Component, Device, Kind
 from ophyd.positioner import PositionerBase
-from ophyd.status import MoveStatus
+from ophyd.status import DeviceStatus, MoveStatus
 from ophyd.utils import LimitError
 
 from parfocal.devices._stage_driver import StageDriver
@@ -25,6 +25,13 @@ class LeasedError(HardwareError):
 
 class OutOfLimitsError(BadInputError, LimitError):
     """A move beyond the soft limits of an axis; nothing was moved."""
+
+
+class _AxisStatus(MoveStatus):
+    """A move that fails has stopped already: ophyd's would stop the axis once more, and hit its next move."""
+
+    def _handle_failure(self) -> None:
+        super(DeviceStatus, self)._handle_failure()
 
 
 class StageAxis(Device, PositionerBase):
@@ -183,7 +190,7 @@ class StageAxis(Device, PositionerBase):
             if moved_cb is not None:
                 moved_cb(obj=self)
             return finished(self)
-        status = MoveStatus(self, position, settle_time=self.settle_s)
+        status = _AxisStatus(self, position, settle_time=self.settle_s)
         if moved_cb is not None:
             status.add_callback(lambda _: moved_cb(obj=self))
         if self._arrived(position):
