@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -60,7 +61,7 @@ class SignalModel(Protocol):
 
 
 @dataclass(frozen=True)
-class _SignalFit:
+class _SignalFit(ABC):
     """What all three share."""
 
     signal_range: tuple[float, float]
@@ -79,8 +80,8 @@ class _SignalFit:
         inside = (e >= self.signal_range[0]) & (e <= self.signal_range[1])
         return np.where(inside, self._curve(e), np.nan)
 
-    def _curve(self, signal: NDArray[np.float64]) -> NDArray[np.float64]:
-        raise NotImplementedError
+    @abstractmethod
+    def _curve(self, signal: NDArray[np.float64]) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True)

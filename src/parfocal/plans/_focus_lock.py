@@ -206,6 +206,7 @@ def focus_locked(
 
     def make_safe() -> MsgGenerator[None]:
         yield from release_lock(microscope)
+        lock.patience_s = math.inf  # as it was: it is this plan's, not the lock's
         if microscope.focus_camera is microscope.camera:  # the lock has kept the light on
             yield from stubs.light_off(microscope.light)
 
