@@ -1,0 +1,14 @@
+"""`parfocal slices`: the stages of a serial-section reconstruction, and its audit trail."""
+
+from __future__ import annotations
+
+import typer
+
+slices = typer.Typer(help="Score, audit, mend and align serial sections.", no_args_is_help=True)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this group, each from the module of its stages."""
+    for module in ():  # the modules of the stages
+        module.add_commands(slices)
+    app.add_typer(slices, name="slices")
