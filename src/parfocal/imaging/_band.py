@@ -78,7 +78,9 @@ def _one(pixels: NDArray[np.float32], sigma_px: float, background_sigma_px: floa
 
 
 def _smooth(pixels: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
-    return ndimage.gaussian_filter(pixels, sigma_px, mode="reflect") if sigma_px > 0 else pixels
+    if sigma_px == 0:
+        return pixels
+    return np.asarray(ndimage.gaussian_filter(pixels, sigma_px, mode="reflect"), np.float32)
 
 
 def _background(pixels: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
