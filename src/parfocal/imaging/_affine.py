@@ -95,9 +95,9 @@ def register_affine(
     basis = _BASES[model]
     least = min(min(image.shape) for image in images)
     levels = max(1, min(n_levels, 1 + int(math.log2(least / _LEAST_SIDE_PX))))
-    pyramid = [tuple(images)]
+    pyramid = [(images[0], images[1])]
     for _ in range(levels - 1):
-        pyramid.append(tuple(_halved(image) for image in pyramid[-1]))
+        pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1])))
     total, found = 0, (math.nan, 0.0, False)
     for level in reversed(range(levels)):
         to_full = _scaling(2**level)
@@ -190,17 +190,17 @@ def _one_level(
     max_iterations: int,
     n_threads: int | None,
 ) -> tuple[NDArray[np.float64], tuple[float, float, bool], int]:
-    f = ndimage.gaussian_filter(fixed, smoothing_px)
-    m = ndimage.gaussian_filter(moving, smoothing_px)
+    f, m = (np.asarray(ndimage.gaussian_filter(i, smoothing_px), np.float32) for i in (fixed, moving))
     slope_y, slope_x = (np.ascontiguousarray(g, dtype=np.float32) for g in np.gradient(f))
     best, best_ncc, best_overlap, worse, converged = matrix, -math.inf, 0.0, 0, False
-    step = 0
-    for step in range(1, max_iterations + 1):
+    steps = 0
+    while steps < max_iterations:
+        steps += 1
         normal, right, ff, n = _sums(f, slope_y, slope_x, m, matrix, n_threads)
         overlap = n / f.size
         if overlap < _LEAST_OVERLAP:
             break
-        ncc = _correlation(normal, right, ff, n)
+        ncc = _pearson(normal, right, ff, n)
         if ncc > best_ncc:
             best, best_ncc, best_overlap, worse = matrix, ncc, overlap, 0
         else:
@@ -216,7 +216,7 @@ def _one_level(
         update = _update(solved, f.shape, model)
         matrix = matrix @ np.linalg.inv(update)
         converged = _largest_move(update, f.shape) < tolerance_px
-    return best, (best_ncc if math.isfinite(best_ncc) else math.nan, best_overlap, converged), step
+    return best, (best_ncc if math.isfinite(best_ncc) else math.nan, best_overlap, converged), steps
 
 
 def _sums(
@@ -244,11 +244,11 @@ def _sums(
     return normal, sums[-k - 2 : -2], float(sums[-2]), float(sums[-1])
 
 
-def _correlation(normal: NDArray[np.float64], right: NDArray[np.float64], ff: float, n: float) -> float:
+def _pearson(normal: NDArray[np.float64], right: NDArray[np.float64], ff: float, n: float) -> float:
     """Return Pearson's r of both images from the sums of the normal equations."""
     mm, m, fm, f = normal[6, 6], normal[6, 7], right[6], right[7]
     variances = (mm - m * m / n) * (ff - f * f / n)
-    return (fm - m * f / n) / math.sqrt(variances) if variances > 0 else math.nan
+    return float(fm - m * f / n) / math.sqrt(variances) if variances > 0 else math.nan
 
 
 def _update(solved: NDArray[np.float64], shape: tuple[int, ...], model: AffineModel) -> NDArray[np.float64]:

@@ -144,8 +144,8 @@ def build_volume(
 ) -> BuiltVolume:
     """Write sections into one OME-Zarr volume, one section in memory at a time.
 
-    Where a plane's matrix is a translation, it is copied: at whole pixels as it is, and, unless `sub_pixel`, at the
-    nearest whole pixel. Every other plane is resampled (bilinear). What no section covers is 0.
+    Where a plane's matrix is a translation, it is copied: at whole pixels as it is, and, unless `sub_pixel`, at
+    the nearest whole pixel. Every other plane is resampled (bilinear). What no section covers is 0.
 
     Parameters
     ----------
@@ -256,6 +256,6 @@ def _with_gaps(ids: tuple[str, ...], gaps: tuple[str, ...]) -> tuple[str, ...]:
     first, last = (f(int(i) for i in ids) for f in (min, max))
     if last - first + 1 - len(ids) > _MAX_GAPS_A_SECTION * len(ids):
         raise BadInputError(
-            f"sections {first} to {last} with only {len(ids)} of them there: place them without gaps, or name them anew"
+            f"sections {first} to {last} with only {len(ids)} of them there: place them without gaps"
         )
     return tuple(known.get(n, f"{n:02d}") for n in range(first, last + 1))

@@ -125,8 +125,8 @@ def interpolate_section(
 ) -> Interpolation:
     """Make a missing section from the ones before and after it.
 
-    The gates, in order: planes with something on them; a coarse shift by phase correlation; correlation of the best
-    pair of planes (`min_overlap_correlation`); an affine registration of slabs around them; a transform that
+    The gates, in order: planes with something on them; a coarse shift by phase correlation; correlation of the
+    best pair of planes (`min_overlap_correlation`); an affine registration of slabs around them; a transform that
     does not mirror, within bounds; a correlation that reached `min_final_ncc` or gained `min_ncc_improvement`, the
     same slabs over the same window before and after. Then plane z of n, at `a = z / (n - 1)`, is the last plane of
     `before` through `T^a` and the first of `after` through `T^(a - 1)`, weighted `1 - a` and `a`, with
@@ -192,7 +192,7 @@ def _registered(
     how: InterpolateSettings,
     numbers: dict[str, Metric],
 ) -> tuple[str, _FLOATS | None]:
-    """Return the reason to refuse, or the matrix from `after` to `before`; `nominal` leads there as the stage says."""
+    """Return the reason to refuse, or the matrix from `after` to `before`; `nominal` is the stage's."""
     old = how.compat == "linumpy"
     ends, starts = _foreground(before, after, how)
     if not ends or not starts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -228,7 +229,7 @@ def register_pair(
         z_correlation=match.ncc,
         fixed_z=match.fixed_z,
         moving_z=match.moving_z,
-        ncc=ncc,
+        ncc=float(ncc),
         confidence=confidence,
         action=action,
         reason=reason,
@@ -278,7 +279,7 @@ def register(
         raise BadInputError(f"register: {len(ids)} section(s), expected two or more")
     pairs: list[PairRegistration] = []
     before = source.volume(ids[0])
-    for fixed_id, moving_id in zip(ids, ids[1:]):
+    for fixed_id, moving_id in pairwise(ids):
         after = source.volume(moving_id)
         (fy, fx), (my, mx) = (positions_px.get(i, (0.0, 0.0)) for i in (fixed_id, moving_id))
         pair = register_pair(before, after, ids=(fixed_id, moving_id), step_px=(my - fy, mx - fx), settings=how)
