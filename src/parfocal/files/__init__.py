@@ -1,5 +1,6 @@
 """Files in and out: any image file as a `Stack`, writing that never leaves half a file."""
 
+from parfocal.files._csv import CsvTable, csv_text, formula_in, read_csv
 from parfocal.files._names import natural_key
 from parfocal.files._ome_zarr import (
     ZarrVolume,
@@ -15,13 +16,17 @@ from parfocal.files._stack import AxesUnknownError, Stack, VoxelSize
 
 __all__ = [
     "AxesUnknownError",
+    "CsvTable",
     "Stack",
     "VoxelSize",
     "ZarrVolume",
     "ZarrVolumeWriter",
+    "csv_text",
+    "formula_in",
     "natural_key",
     "open_ome_zarr",
     "open_stack",
+    "read_csv",
     "read_ome_zarr",
     "within",
     "write_atomically",
