@@ -1,7 +1,23 @@
 """Serial sections: judge, repair, align, stack."""
 
+from parfocal.slices.sections._galvo import (
+    GalvoReturn,
+    detect_galvo_for_slice,
+    detect_galvo_shift,
+    find_galvo_return,
+)
 from parfocal.slices.sections._rehoming import Rehoming, detect_rehoming
 from parfocal.slices.sections._shifts import ShiftTable
 from parfocal.slices.sections._source import SectionArrays, SectionSource
 
-__all__ = ["Rehoming", "SectionArrays", "SectionSource", "ShiftTable", "detect_rehoming"]
+__all__ = [
+    "GalvoReturn",
+    "Rehoming",
+    "SectionArrays",
+    "SectionSource",
+    "ShiftTable",
+    "detect_galvo_for_slice",
+    "detect_galvo_shift",
+    "detect_rehoming",
+    "find_galvo_return",
+]
