@@ -4,6 +4,12 @@ from parfocal.slices.sections._align import Aligned, align, chosen_slices, posit
 from parfocal.slices.sections._build import BuiltVolume, Slot
 from parfocal.slices.sections._clusters import PairScore, exclude_noisy_clusters
 from parfocal.slices.sections._folder import ChosenSections, SectionFolder, SectionPlanes, open_sections
+from parfocal.slices.sections._galvo import (
+    GalvoReturn,
+    detect_galvo_for_slice,
+    detect_galvo_shift,
+    find_galvo_return,
+)
 from parfocal.slices.sections._interpolate import (
     METHODS,
     REASONS,
@@ -45,6 +51,7 @@ __all__ = [
     "Aligned",
     "BuiltVolume",
     "ChosenSections",
+    "GalvoReturn",
     "HeldOut",
     "InterpolateSettings",
     "Interpolated",
@@ -66,8 +73,11 @@ __all__ = [
     "align",
     "chosen_slices",
     "cumulative_shifts",
+    "detect_galvo_for_slice",
+    "detect_galvo_shift",
     "detect_rehoming",
     "exclude_noisy_clusters",
+    "find_galvo_return",
     "held_out_check",
     "interpolate_missing",
     "interpolate_section",
