@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,6 @@ from parfocal.slices.sections._source import SectionSource
 
 _log = logging.getLogger("parfocal.slices")
 _FLOATS = NDArray[np.float64]
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,24 @@ class Aligned:
     volume: BuiltVolume
     positions_mm: Mapping[str, tuple[float, float]]
     result: StageResult
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Which sections go into a volume, and where they come from."""
+
+    source: SectionSource
+    made: SectionSource | None
+    ids: tuple[str, ...]
+    made_ids: tuple[str, ...]
+    out: Mapping[str, str]
+
+    @property
+    def everyone(self) -> tuple[str, ...]:
+        return _in_order((*self.ids, *self.made_ids))
+
+    def of(self, slice_id: str) -> SectionSource:
+        return self.made if self.made is not None and slice_id in self.made_ids else self.source
 
 
 def chosen_slices(source: SectionSource, ledger: SliceLedger | None) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -133,14 +149,10 @@ def align(
     BadInputError
         No section is left; one to use is missing, or is not in the shifts; the file is there already.
     """
-    ids, out = chosen_slices(source, ledger)
-    made_ids = _made_ids(made, ledger, out)
-    everyone = _in_order((*ids, *made_ids))
-    at_mm, at_px = positions_px(shifts, everyone, source.voxel_size_um)
-    matrices = {i: translation(-at_px[i][0], -at_px[i][1])[None] for i in everyone}
-    return _written(
-        "align", path, source, made, ids, made_ids, out, matrices, at_mm, sub_pixel, keep_gaps, overwrite, progress
-    )
+    chosen = _choose(source, made, ledger)
+    at_mm, at_px = positions_px(shifts, chosen.everyone, source.voxel_size_um)
+    matrices = {i: translation(-at_px[i][0], -at_px[i][1])[None] for i in chosen.everyone}
+    return _written("align", chosen, matrices, at_mm, path, sub_pixel, keep_gaps, overwrite, progress)
 
 
 def stack(
@@ -172,27 +184,20 @@ def stack(
     settings : RegisterSettings, optional
         For the pairs that have to be registered anew.
     """
-    ids, out = chosen_slices(source, ledger)
-    made_ids = _made_ids(made, ledger, out)
-    everyone = _in_order((*ids, *made_ids))
-    if shifts is None:
-        at_mm = dict.fromkeys(everyone, (0.0, 0.0))
-        at_px: Positions = dict.fromkeys(everyone, (0.0, 0.0))
-    else:
+    chosen = _choose(source, made, ledger)
+    everyone = chosen.everyone
+    at_mm, at_px = dict.fromkeys(everyone, (0.0, 0.0)), dict.fromkeys(everyone, (0.0, 0.0))
+    if shifts is not None:
         at_mm, at_px = positions_px(shifts, everyone, source.voxel_size_um)
     skipped = set(ledger.force_skip_slices()) if ledger is not None else set[str]()
-    trusted = [i for i in ids if i not in skipped]
+    trusted = [i for i in chosen.ids if i not in skipped]
     steps = _steps(source, registration, trusted, at_px, settings or RegisterSettings())
-    corrections = _corrections(everyone, trusted, set(made_ids), steps)
-    matrices: dict[str, _FLOATS] = {}
-    for i in everyone:
-        shape = (made if i in made_ids and made is not None else source).shape(i)
-        start, end = corrections[i]
-        matrices[i] = _between(start, end, shape[0]) @ np.eye(3)
-        matrices[i] = translation(-at_px[i][0], -at_px[i][1]) @ matrices[i]
-    return _written(
-        "stack", path, source, made, ids, made_ids, out, matrices, at_mm, True, keep_gaps, overwrite, progress
-    )
+    corrections = _corrections(everyone, trusted, chosen.made_ids, steps)
+    matrices = {
+        i: translation(-at_px[i][0], -at_px[i][1]) @ _between(*corrections[i], chosen.of(i).shape(i)[0])
+        for i in everyone
+    }
+    return _written("stack", chosen, matrices, at_mm, path, True, keep_gaps, overwrite, progress)
 
 
 def _steps(
@@ -264,13 +269,16 @@ def _between(start: _FLOATS, end: _FLOATS, n: int) -> _FLOATS:
     return np.array([linalg.expm(a * power) @ start for a in alphas])
 
 
-def _made_ids(made: SectionSource | None, ledger: SliceLedger | None, out: Mapping[str, str]) -> tuple[str, ...]:
-    if made is None:
-        return ()
-    there = tuple(made.slice_ids)
-    if ledger is None:
-        return there
-    return tuple(i for i in there if i in out and ledger.rows.get(i, {}).get("interpolated") is True)
+def _choose(source: SectionSource, made: SectionSource | None, ledger: SliceLedger | None) -> _Chosen:
+    ids, out = chosen_slices(source, ledger)
+    made_ids: tuple[str, ...] = ()
+    if made is not None:
+        made_ids = tuple(
+            i
+            for i in made.slice_ids
+            if i not in ids and (ledger is None or ledger.rows.get(i, {}).get("interpolated") is True)
+        )
+    return _Chosen(source, made, ids, made_ids, {i: why for i, why in out.items() if i not in made_ids})
 
 
 def _in_order(ids: Sequence[str]) -> tuple[str, ...]:
@@ -288,45 +296,36 @@ def _why_out(ledger: SliceLedger, slice_id: str) -> str:
 
 def _written(
     stage: str,
-    path: Path,
-    source: SectionSource,
-    made: SectionSource | None,
-    ids: Sequence[str],
-    made_ids: Sequence[str],
-    out: Mapping[str, str],
+    chosen: _Chosen,
     matrices: Mapping[str, _FLOATS],
     at_mm: Mapping[str, tuple[float, float]],
+    path: Path,
     sub_pixel: bool,
     keep_gaps: bool,
     overwrite: bool,
     progress: Callable[[str], None] | None,
 ) -> Aligned:
-    everyone = _in_order((*ids, *made_ids))
-    sources: dict[str, SectionSource] = dict.fromkeys(ids, source)
-    if made is not None:
-        sources |= dict.fromkeys(made_ids, made)
-    depths = {i: sources[i].shape(i)[0] for i in everyone}
+    everyone = chosen.everyone
     slots = slots_by_id(
-        depths,
+        {i: chosen.of(i).shape(i)[0] for i in everyone},
         matrices,
-        gaps={i: why for i, why in out.items() if i not in made_ids},
-        interpolated=dict.fromkeys(made_ids, "interpolated from its neighbours"),
+        gaps=chosen.out,
+        interpolated=dict.fromkeys(chosen.made_ids, "interpolated from its neighbours"),
         keep_gaps=keep_gaps,
     )
     built = build_volume(
         path,
-        sources,
+        {i: chosen.of(i) for i in everyone},
         slots,
-        source.voxel_size_um,
+        chosen.source.voxel_size_um,
         sub_pixel=sub_pixel,
         overwrite=overwrite,
         attributes={"stage": stage},
         progress=progress,
     )
     messages = [f"{stage}: included {', '.join(everyone)}"]
-    left = [i for i in out if i not in made_ids]
-    if left:
-        messages.append(f"{stage}: left out {', '.join(left)}")
+    if chosen.out:
+        messages.append(f"{stage}: left out {', '.join(chosen.out)}")
     for message in messages:
         _log.info(message)
     metrics = {
@@ -338,7 +337,7 @@ def _written(
             "offset_x_px": row["offset_x_px"],
             "x_mm": at_mm[row["slice_id"]][0],
             "y_mm": at_mm[row["slice_id"]][1],
-            **_beyond(matrices[row["slice_id"]][0], sources[row["slice_id"]].shape(row["slice_id"])),
+            **_beyond(matrices[row["slice_id"]][0], chosen.of(row["slice_id"]).shape(row["slice_id"])),
         }
         for row in built.table()
         if row["state"] != "gap"

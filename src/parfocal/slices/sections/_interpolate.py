@@ -287,7 +287,9 @@ def _blended(
     for z in range(shape[0]):
         b, a = (v[min(z, len(v) - 1)] for v in (before, after))
         volume[z] = morph(b, a, to_before, to_after, 0.5, (shape[1], shape[2]))
-    return ndimage.gaussian_filter(volume, (2.0, 0, 0)) if method == "weighted" else volume
+    if method == "average":
+        return volume
+    return np.asarray(ndimage.gaussian_filter(volume, (2.0, 0, 0)), np.float32)
 
 
 def _common_shape(before: NDArray[Any], after: NDArray[Any]) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal
@@ -300,12 +300,11 @@ def _verified(pair: PairRegistration, how: RegisterSettings) -> PairRegistration
     confidence = confidence_of(pair.z_correlation, 0.0, pair.rotation_deg, how)
     action = action_of(confidence, how)
     reason = "" if action == "full" else f"confidence {confidence:.2f}"
-    return PairRegistration(**{**vars(pair), "confidence": confidence, "action": action, "reason": reason})
+    return replace(pair, confidence=confidence, action=action, reason=reason)
 
 
 def _distrusted(pair: PairRegistration, reason: str) -> PairRegistration:
-    content = {**vars(pair), "confidence": 0.0, "action": "skip", "reason": reason}
-    return PairRegistration(**content)
+    return replace(pair, confidence=0.0, action="skip", reason=reason)
 
 
 def _result(pairs: Sequence[PairRegistration], unreliable: Collection[str], how: RegisterSettings) -> StageResult:
