@@ -11,17 +11,20 @@ from parfocal.slices.sections._shifts import (
     write_shifts,
 )
 from parfocal.slices.sections._source import SectionArrays, SectionSource
+from parfocal.slices.sections._tiles import RawTile, open_tile
 
 __all__ = [
     "SHIFT_COLUMNS",
     "PairCorrelation",
     "PairScore",
+    "RawTile",
     "SectionArrays",
     "SectionPositions",
     "SectionSource",
     "ShiftTable",
     "cumulative_shifts",
     "exclude_noisy_clusters",
+    "open_tile",
     "read_pair_scores",
     "read_shifts",
     "write_shifts",
