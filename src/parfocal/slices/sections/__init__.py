@@ -43,6 +43,7 @@ from parfocal.slices.sections._shifts import (
     write_shifts,
 )
 from parfocal.slices.sections._source import SectionArrays, SectionSource
+from parfocal.slices.sections._tiles import RawTile, open_tile
 
 __all__ = [
     "METHODS",
@@ -60,6 +61,7 @@ __all__ = [
     "PairCorrelation",
     "PairRegistration",
     "PairScore",
+    "RawTile",
     "RegisterSettings",
     "Registration",
     "Rehoming",
@@ -83,6 +85,7 @@ __all__ = [
     "interpolate_section",
     "missing_sections",
     "open_sections",
+    "open_tile",
     "positions_px",
     "read_pair_scores",
     "read_shifts",
