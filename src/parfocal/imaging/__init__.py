@@ -1,5 +1,6 @@
 """Numbers from images: sharpness in one fused pass, correlation, registration, similarity; numba over arrays."""
 
+from parfocal.imaging._affine import AffineFit, AffineModel, correlation_through, morph, register_affine, warp
 from parfocal.imaging._band import band_limited
 from parfocal.imaging._bands import for_each_band, usable_cores
 from parfocal.imaging._correlation import adjacent_ncc, correlation_matrix, ncc
@@ -11,6 +12,8 @@ from parfocal.imaging._ssim import ssim
 from parfocal.imaging._tiles import TileGrids, TileSummary, tile_grids
 
 __all__ = [
+    "AffineFit",
+    "AffineModel",
     "FocusScoreSet",
     "NoiseSource",
     "Sharpness",
@@ -20,12 +23,16 @@ __all__ = [
     "adjacent_ncc",
     "band_limited",
     "correlation_matrix",
+    "correlation_through",
     "for_each_band",
+    "morph",
     "ncc",
     "phase_shift",
+    "register_affine",
     "relative_entropy",
     "sharpness",
     "ssim",
     "tile_grids",
     "usable_cores",
+    "warp",
 ]

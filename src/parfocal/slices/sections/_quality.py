@@ -26,7 +26,7 @@ STAGE = "assess"
 _LEADING = 3
 _UNLIKE = 0.5  # of the median score
 _SURE_Z = 5.0
-_CLEARLY = 0.1  # two sections of noise "agree" by chance, and by their variance
+_CLEARLY = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def assess_quality(
     one; variance `exp(-abs(ln r))`, r the ratio of the variances of the pixels as they are.
 
     The better neighbour counts, so that one bad section does not condemn the good one beside it. Unless the two
-    neighbours agree with each other, by 0.1 more than with this section, the sections beyond them are asked as
-    well. Calibration slices are no neighbours, and get 0.
+    neighbours agree with each other, by 0.1 more in structure and edges than with this section, the sections
+    beyond them are asked as well. Calibration slices are no neighbours, and get 0.
 
     Parameters
     ----------
@@ -174,8 +174,8 @@ def _judge(
     if not direct:
         return _Judged(float("nan"), blame="no neighbour")
     by = max(direct, key=lambda sid: direct[sid])
-    agreement = pairs[ids[i - 1], ids[i + 1]].overall if len(direct) == 2 else None
-    if agreement is not None and agreement > direct[by] + _CLEARLY:
+    agreement = pairs[ids[i - 1], ids[i + 1]].likeness if len(direct) == 2 else None
+    if agreement is not None and agreement > pairs[_pair(ids, i, ids.index(by))].likeness + _CLEARLY:
         return _Judged(direct[by], by, agreement, "this section")
     beyond = {ids[j]: pairs[_pair(ids, i, j)].overall for j in (i - 2, i + 2) if 0 <= j < len(ids)}
     best = max(beyond, key=lambda sid: beyond[sid], default=by)
