@@ -45,6 +45,7 @@ from parfocal.slices.sections._shifts import (
 )
 from parfocal.slices.sections._source import SectionArrays, SectionSource
 from parfocal.slices.sections._thickness import CalibrationSlices, detect_calibration_slices
+from parfocal.slices.sections._tiles import RawTile, open_tile
 
 __all__ = [
     "METHODS",
@@ -63,6 +64,7 @@ __all__ = [
     "PairCorrelation",
     "PairRegistration",
     "PairScore",
+    "RawTile",
     "RegisterSettings",
     "Registration",
     "Rehoming",
@@ -88,6 +90,7 @@ __all__ = [
     "interpolate_section",
     "missing_sections",
     "open_sections",
+    "open_tile",
     "positions_px",
     "read_pair_scores",
     "read_shifts",
