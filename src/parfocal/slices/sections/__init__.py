@@ -26,6 +26,7 @@ from parfocal.slices.sections._missing import (
     missing_sections,
 )
 from parfocal.slices.sections._pair_scores import PairCorrelation, read_pair_scores
+from parfocal.slices.sections._quality import assess_quality
 from parfocal.slices.sections._register import (
     PairRegistration,
     RegisterSettings,
@@ -43,6 +44,7 @@ from parfocal.slices.sections._shifts import (
     write_shifts,
 )
 from parfocal.slices.sections._source import SectionArrays, SectionSource
+from parfocal.slices.sections._thickness import CalibrationSlices, detect_calibration_slices
 from parfocal.slices.sections._tiles import RawTile, open_tile
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "SHIFT_COLUMNS",
     "Aligned",
     "BuiltVolume",
+    "CalibrationSlices",
     "ChosenSections",
     "GalvoReturn",
     "HeldOut",
@@ -73,8 +76,10 @@ __all__ = [
     "ShiftTable",
     "Slot",
     "align",
+    "assess_quality",
     "chosen_slices",
     "cumulative_shifts",
+    "detect_calibration_slices",
     "detect_galvo_for_slice",
     "detect_galvo_shift",
     "detect_rehoming",

@@ -90,10 +90,11 @@ def find_galvo_return(
 
         (0.5 contrast + 0.3 sharpness + 0.2 anomaly) g(z) g(columns) sqrt(share of tiles)
 
-    with contrast = abs(I_image - I_return) / I_image / 15 %, sharpness = z / 6, anomaly = abs(I_image - I_return) /
-    SD / 1.5, each at most 1, of the medians within the band and beside it. Where both steps together could be
-    chance (z below 3.5), or fewer than half of the B-scans show them, g is 0; from 5.5 and three quarters on it is
-    1. A smooth texture has contrast and anomaly by chance, but no two sharp steps at this distance.
+    with contrast = abs(I_image - I_return) / I_image / 15 %, sharpness = z / 6 and
+    anomaly = abs(I_image - I_return) / SD / 1.5, each at most 1, of the medians within the band and beside it.
+    Where both steps together could be chance (z below 3.5), or fewer than half of the B-scans show them, g is 0;
+    from 5.5 and three quarters on it is 1. A smooth texture has contrast and anomaly by chance, but no two sharp
+    steps at this distance.
 
     Parameters
     ----------
@@ -230,7 +231,7 @@ def _judge(
 
 
 def _column_share(tile: FloatArray, start: int, n_extra: int, bright: bool) -> float:
-    """Return the share of the groups of B-scans, among those with light, that step up and down where they should."""
+    """Return the share of the lit groups of B-scans that step up and down where they should."""
     n_lines = tile.shape[0]
     groups = [g for g in np.array_split(tile, min(_COLUMN_GROUPS, tile.shape[1]), axis=1) if g.size]
     light = np.array([g.mean() for g in groups])
