@@ -34,7 +34,14 @@ from parfocal.slices.sections._register import (
     register,
     register_pair,
 )
+from parfocal.slices.sections._registration_file import (
+    measured_shifts,
+    read_registration,
+    with_verified_steps,
+    write_registration,
+)
 from parfocal.slices.sections._rehoming import Rehoming, detect_rehoming
+from parfocal.slices.sections._run import FINAL_CONFIG, RunSettings, SectionsRun, run_sections
 from parfocal.slices.sections._shifts import (
     SHIFT_COLUMNS,
     SectionPositions,
@@ -48,6 +55,7 @@ from parfocal.slices.sections._thickness import CalibrationSlices, detect_calibr
 from parfocal.slices.sections._tiles import RawTile, open_tile
 
 __all__ = [
+    "FINAL_CONFIG",
     "METHODS",
     "REASONS",
     "SHIFT_COLUMNS",
@@ -68,11 +76,13 @@ __all__ = [
     "RegisterSettings",
     "Registration",
     "Rehoming",
+    "RunSettings",
     "SectionArrays",
     "SectionFolder",
     "SectionPlanes",
     "SectionPositions",
     "SectionSource",
+    "SectionsRun",
     "ShiftTable",
     "Slot",
     "align",
@@ -88,14 +98,19 @@ __all__ = [
     "held_out_check",
     "interpolate_missing",
     "interpolate_section",
+    "measured_shifts",
     "missing_sections",
     "open_sections",
     "open_tile",
     "positions_px",
     "read_pair_scores",
+    "read_registration",
     "read_shifts",
     "register",
     "register_pair",
+    "run_sections",
     "stack",
+    "with_verified_steps",
+    "write_registration",
     "write_shifts",
 ]
