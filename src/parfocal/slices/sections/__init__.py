@@ -3,6 +3,7 @@
 from parfocal.slices.sections._align import Aligned, align, chosen_slices, positions_px, stack
 from parfocal.slices.sections._build import BuiltVolume, Slot
 from parfocal.slices.sections._clusters import PairScore, exclude_noisy_clusters
+from parfocal.slices.sections._fix_galvo import GalvoFix, decide_galvo_fix, fix_galvo
 from parfocal.slices.sections._folder import ChosenSections, SectionFolder, SectionPlanes, open_sections
 from parfocal.slices.sections._galvo import (
     GalvoReturn,
@@ -53,6 +54,7 @@ from parfocal.slices.sections._shifts import (
 from parfocal.slices.sections._source import SectionArrays, SectionSource
 from parfocal.slices.sections._thickness import CalibrationSlices, detect_calibration_slices
 from parfocal.slices.sections._tiles import RawTile, open_tile
+from parfocal.slices.sections._verify_rehoming import verify_by_image
 
 __all__ = [
     "FINAL_CONFIG",
@@ -63,6 +65,7 @@ __all__ = [
     "BuiltVolume",
     "CalibrationSlices",
     "ChosenSections",
+    "GalvoFix",
     "GalvoReturn",
     "HeldOut",
     "InterpolateSettings",
@@ -89,12 +92,14 @@ __all__ = [
     "assess_quality",
     "chosen_slices",
     "cumulative_shifts",
+    "decide_galvo_fix",
     "detect_calibration_slices",
     "detect_galvo_for_slice",
     "detect_galvo_shift",
     "detect_rehoming",
     "exclude_noisy_clusters",
     "find_galvo_return",
+    "fix_galvo",
     "held_out_check",
     "interpolate_missing",
     "interpolate_section",
@@ -110,6 +115,7 @@ __all__ = [
     "register_pair",
     "run_sections",
     "stack",
+    "verify_by_image",
     "with_verified_steps",
     "write_registration",
     "write_shifts",
