@@ -47,7 +47,7 @@ def inputs(tmp_path_factory):
     with shifts.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["fixed_id", "moving_id", "x_shift", "y_shift", "x_shift_mm", "y_shift_mm"])
-        for k, (dy, dx) in enumerate(np.diff(said_mm, axis=0)):
+        for k, (dy, dx) in enumerate(np.diff(said_mm, axis=0).tolist()):
             rows.writerow([k, k + 1, repr(dx * 1e3 / UM), repr(dy * 1e3 / UM), repr(dx), repr(dy)])
     return folder, shifts, at
 

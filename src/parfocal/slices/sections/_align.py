@@ -93,16 +93,37 @@ def chosen_slices(source: SectionSource, ledger: SliceLedger | None) -> tuple[tu
 
 
 def positions_px(
-    shifts: ShiftTable, slice_ids: Sequence[str], voxel_size_um: tuple[float, float, float]
+    shifts: ShiftTable,
+    slice_ids: Sequence[str],
+    voxel_size_um: tuple[float, float, float],
+    missing: Sequence[str] = (),
 ) -> tuple[dict[str, tuple[float, float]], Positions]:
     """Return where sections lie by the shifts: (x, y) in mm, and (y, x) in px of this voxel size.
+
+    Parameters
+    ----------
+    slice_ids : sequence of str
+        Sections that are there; the first is the origin.
+    missing : sequence of str
+        Sections that are not; one that the shifts do not have lies evenly between those beside it, by number.
 
     Raises
     ------
     BadInputError
         A section is not in the shifts, or there is no unbroken way to it.
     """
-    at_mm = cumulative_shifts(shifts, slice_ids, unit="mm", origin=slice_ids[0]).by_id()
+    known = set(shifts.slice_ids)
+    asked = [*slice_ids, *(i for i in missing if i in known)]
+    at_mm = cumulative_shifts(shifts, asked, unit="mm", origin=slice_ids[0]).by_id()
+    unknown = [i for i in missing if i not in known]
+    if unknown:
+        order = sorted(at_mm, key=int)
+        numbers, xy = [int(i) for i in order], np.array([at_mm[i] for i in order])
+        for i in unknown:
+            at_mm[i] = (
+                float(np.interp(int(i), numbers, xy[:, 0])),
+                float(np.interp(int(i), numbers, xy[:, 1])),
+            )
     _, y_um, x_um = voxel_size_um
     return at_mm, {i: (1e3 * y / y_um, 1e3 * x / x_um) for i, (x, y) in at_mm.items()}
 
@@ -150,7 +171,7 @@ def align(
         No section is left; one to use is missing, or is not in the shifts; the file is there already.
     """
     chosen = _choose(source, made, ledger)
-    at_mm, at_px = positions_px(shifts, chosen.everyone, source.voxel_size_um)
+    at_mm, at_px = positions_px(shifts, chosen.ids, source.voxel_size_um, chosen.made_ids)
     matrices = {i: translation(-at_px[i][0], -at_px[i][1])[None] for i in chosen.everyone}
     return _written("align", chosen, matrices, at_mm, path, sub_pixel, keep_gaps, overwrite, progress)
 
@@ -188,7 +209,7 @@ def stack(
     everyone = chosen.everyone
     at_mm, at_px = dict.fromkeys(everyone, (0.0, 0.0)), dict.fromkeys(everyone, (0.0, 0.0))
     if shifts is not None:
-        at_mm, at_px = positions_px(shifts, everyone, source.voxel_size_um)
+        at_mm, at_px = positions_px(shifts, chosen.ids, source.voxel_size_um, chosen.made_ids)
     skipped = set(ledger.force_skip_slices()) if ledger is not None else set[str]()
     trusted = [i for i in chosen.ids if i not in skipped]
     steps = _steps(source, registration, trusted, at_px, settings or RegisterSettings())

@@ -148,7 +148,9 @@ def interpolate_missing(
     how = settings or InterpolateSettings()
     used, _ = chosen_slices(source, ledger)
     asked = missing_sections(used)
-    at = _positions(used, asked, shifts, source)
+    at = _NOWHERE
+    if shifts is not None:
+        _, at = positions_px(shifts, used, source.voxel_size_um, [one.slice_id for one in asked])
     folder.mkdir(parents=True, exist_ok=True)
     stamps: list[Stamp] = []
     metrics: dict[str, Mapping[str, Metric]] = {}
@@ -232,25 +234,6 @@ def _one(source: SectionSource, one: MissingSection, how: InterpolateSettings, a
         after_px=(ay - here[0], ax - here[1]),
         part=(one.k, one.n),
     )
-
-
-def _positions(
-    used: Sequence[str], asked: Sequence[MissingSection], shifts: ShiftTable | None, source: SectionSource
-) -> Positions:
-    """Return where sections lie, px; a missing one that the shifts do not have lies between its neighbours."""
-    if shifts is None:
-        return {}
-    known = set(shifts.slice_ids)
-    _, at = positions_px(
-        shifts, [*used, *(o.slice_id for o in asked if o.slice_id in known)], source.voxel_size_um
-    )
-    found = dict(at)
-    for one in asked:
-        if one.slice_id not in found:
-            share = (one.k + 1) / (one.n + 1)
-            (by, bx), (ay, ax) = at[one.before_id], at[one.after_id]
-            found[one.slice_id] = (by + share * (ay - by), bx + share * (ax - bx))
-    return found
 
 
 def _stamps(one: MissingSection, outcome: Interpolation, is_known: bool) -> list[Stamp]:
