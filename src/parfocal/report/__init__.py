@@ -11,12 +11,14 @@ from parfocal.report._lock_events import EventReader, LockEvent, event_line, exp
 from parfocal.report._lock_report import lock_report, write_lock_report
 from parfocal.report._lock_run import LockRun, read_lock_run
 from parfocal.report._numbers import ms, nm, percent
+from parfocal.report._slices_report import SlicesStory, slices_report, write_slices_report
 
 __all__ = [
     "CalibrationRun",
     "EventReader",
     "LockEvent",
     "LockRun",
+    "SlicesStory",
     "calibration_report",
     "draw_calibration",
     "event_line",
@@ -28,6 +30,8 @@ __all__ = [
     "percent",
     "read_calibration_run",
     "read_lock_run",
+    "slices_report",
     "write_calibration_report",
     "write_lock_report",
+    "write_slices_report",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,7 @@ from parfocal.slices.sections._source import SectionSource
 from parfocal.slices.sections._tiles import open_tile
 
 _CONFIG, _SHIFTS, _PAIRS = "slice_config.csv", "shifts_xy.csv", "registration.json"
+_NO_SECTION = "no section"
 FINAL_CONFIG = "slice_config_final.csv"
 
 Progress = Callable[[str, str], None]
@@ -224,6 +225,13 @@ class _Chain:
                     depth_planes={i: self.source.shape(i)[0] for i in self.source.slice_ids},
                     galvo=self._galvo(),
                     galvo_threshold=how.galvo_confidence_threshold,
+                )
+                result = replace(
+                    result,
+                    stamps=tuple(
+                        replace(one, value=_NO_SECTION) if one.column == "notes" and one.slice_id not in there else one
+                        for one in result.stamps
+                    ),
                 )
             else:
                 result = generate(ids, exclude=how.exclude, exclude_first=0)
