@@ -176,13 +176,16 @@ def register_command(
     if known is not None:
         steps = with_verified_steps(known, found, doubted, source.voxel_size_um)
     write_registration(out / "registration.json", found)
-    if steps.dx_px is not None:
-        write_shifts(out / "shifts_xy.csv", steps)
+    write_shifts(out / "shifts_xy.csv", steps)
     write_metrics(out / "metrics", found.result)
     written = [out / "registration.json", out / "shifts_xy.csv", out / "metrics"]
     if before is not None:
         written.append(before.apply(found.result).save(out / "slice_config.csv"))
-    told = [{"moving_id": pair.moving_id, **pair.metrics()} for pair in found.pairs]
+    told = [
+        {"moving_id": p.moving_id}
+        | {name: _finite(v) if isinstance(v, float) else v for name, v in p.metrics().items()}
+        for p in found.pairs
+    ]
     _tell(found.result, written, as_json, pairs=told)
 
 
@@ -211,7 +214,9 @@ def interpolate_command(
     compat: Annotated[Compat | None, typer.Option(help="Use linumpy's gates.")] = None,
     slice_config_out: Annotated[
         Path | None,
-        typer.Option("--slice-config-out", "--slice_config_out", help="New ledger. Default: slice_config.csv in OUT."),
+        typer.Option(
+            "--slice-config-out", "--slice_config_out", help="New ledger. Default: slice_config.csv in OUT."
+        ),
     ] = None,
     finalise: Annotated[
         bool, typer.Option("--finalise", help="Only merge --fragments into --slice-config-in.")
@@ -518,7 +523,7 @@ def _finish(
 def _tell(result: StageResult, written: Sequence[Path], as_json: bool, **more: Any) -> None:
     if as_json:
         told = {"stage": result.stage, **more, "messages": result.messages, "files": [str(p) for p in written]}
-        typer.echo(json.dumps(told, ensure_ascii=False, default=_finite))
+        typer.echo(json.dumps(told, ensure_ascii=False))
         return
     for message in result.messages:
         typer.echo(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -226,13 +226,7 @@ class _Chain:
                     galvo=self._galvo(),
                     galvo_threshold=how.galvo_confidence_threshold,
                 )
-                result = replace(
-                    result,
-                    stamps=tuple(
-                        replace(one, value=_NO_SECTION) if one.column == "notes" and one.slice_id not in there else one
-                        for one in result.stamps
-                    ),
-                )
+                result = _said_missing(result, [i for i in ids if i not in there])
             else:
                 result = generate(ids, exclude=how.exclude, exclude_first=0)
             SliceLedger().apply(result).save(out / _CONFIG)
@@ -421,6 +415,21 @@ class _Chain:
                 raise BadInputError(f"{tiles[0].path}: does not say how many lines the way back has; give n_extra")
             found[sid] = find_galvo_return([tile.projection for tile in tiles], n_extra)
         return found
+
+
+def _said_missing(result: StageResult, missing: Sequence[str]) -> StageResult:
+    """Return what `generate` said, with the true reason for slices that nobody imaged."""
+    told = [(f"{i} (excluded on request)", f"{i} ({_NO_SECTION})") for i in missing]
+    messages: list[str] = []
+    for message in result.messages:
+        for old, new in told:
+            message = message.replace(old, new)
+        messages.append(message)
+    stamps = tuple(
+        replace(one, value=_NO_SECTION) if one.column == "notes" and one.slice_id in missing else one
+        for one in result.stamps
+    )
+    return replace(result, stamps=stamps, messages=tuple(messages))
 
 
 def _made(folder: Path | None) -> SectionSource | None:
