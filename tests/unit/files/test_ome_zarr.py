@@ -69,13 +69,16 @@ def test_a_block_is_read_without_the_rest(tmp_path):
     np.testing.assert_array_equal(volume.read(slice(1, 3), x=slice(-2, None)), VOLUME[1:3, :, -2:])
 
 
+def write_some(path, z, planes, fail=False):
+    with writing_ome_zarr(path, (4, 8, 8), "u2", (1, 1, 1)) as writer:
+        writer.write(z, planes)
+        if fail:
+            raise RuntimeError
+
+
 def test_a_volume_that_fails_half_way_leaves_nothing(tmp_path):
-    with (
-        pytest.raises(RuntimeError),
-        writing_ome_zarr(tmp_path / "a.ome.zarr", (4, 8, 8), "u2", (1, 1, 1)) as writer,
-    ):
-        writer.write(0, np.ones((2, 8, 8), np.uint16))
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        write_some(tmp_path / "a.ome.zarr", 0, np.ones((2, 8, 8), np.uint16), fail=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,11 +94,9 @@ def test_what_is_there_stays_unless_it_is_to_be_replaced(tmp_path):
 
 def test_planes_of_another_type_or_beyond_the_end_are_refused(tmp_path):
     with pytest.raises(BadInputError, match="expected uint16"):
-        with writing_ome_zarr(tmp_path / "a.ome.zarr", (4, 8, 8), "u2", (1, 1, 1)) as writer:
-            writer.write(0, np.ones((1, 8, 8), np.float32))
+        write_some(tmp_path / "a.ome.zarr", 0, np.ones((1, 8, 8), np.float32))
     with pytest.raises(BadInputError, match="within"):
-        with writing_ome_zarr(tmp_path / "a.ome.zarr", (4, 8, 8), "u2", (1, 1, 1)) as writer:
-            writer.write(3, np.ones((2, 8, 8), np.uint16))
+        write_some(tmp_path / "a.ome.zarr", 3, np.ones((2, 8, 8), np.uint16))
 
 
 def broken(path, how):

@@ -35,7 +35,14 @@ from parfocal.slices.sections._register import (
     register,
     register_pair,
 )
+from parfocal.slices.sections._registration_file import (
+    measured_shifts,
+    read_registration,
+    with_verified_steps,
+    write_registration,
+)
 from parfocal.slices.sections._rehoming import Rehoming, detect_rehoming
+from parfocal.slices.sections._run import FINAL_CONFIG, RunSettings, SectionsRun, run_sections
 from parfocal.slices.sections._shifts import (
     SHIFT_COLUMNS,
     SectionPositions,
@@ -50,6 +57,7 @@ from parfocal.slices.sections._tiles import RawTile, open_tile
 from parfocal.slices.sections._verify_rehoming import verify_by_image
 
 __all__ = [
+    "FINAL_CONFIG",
     "METHODS",
     "REASONS",
     "SHIFT_COLUMNS",
@@ -71,11 +79,13 @@ __all__ = [
     "RegisterSettings",
     "Registration",
     "Rehoming",
+    "RunSettings",
     "SectionArrays",
     "SectionFolder",
     "SectionPlanes",
     "SectionPositions",
     "SectionSource",
+    "SectionsRun",
     "ShiftTable",
     "Slot",
     "align",
@@ -93,15 +103,20 @@ __all__ = [
     "held_out_check",
     "interpolate_missing",
     "interpolate_section",
+    "measured_shifts",
     "missing_sections",
     "open_sections",
     "open_tile",
     "positions_px",
     "read_pair_scores",
+    "read_registration",
     "read_shifts",
     "register",
     "register_pair",
+    "run_sections",
     "stack",
     "verify_by_image",
+    "with_verified_steps",
+    "write_registration",
     "write_shifts",
 ]

@@ -180,7 +180,7 @@ def stack(
     source, shifts, ledger, path, made, keep_gaps, overwrite, progress
         See `align`; without shifts, every section begins at the origin.
     registration : Registration
-        Pairwise transforms, measured from the same shifts.
+        Pairwise transforms.
     settings : RegisterSettings, optional
         For the pairs that have to be registered anew.
     """
@@ -221,19 +221,20 @@ def _steps(
                 step_px=(my - fy, mx - fx),
                 settings=how,
             )
-        y, x = at_px[fixed]
-        step = _taken(pair, source.shape(fixed))
-        steps[moving] = translation(y, x) @ step @ translation(-y, -x)
+        (y, x), (my, mx) = at_px[fixed], at_px[moving]
+        # less the positions of now, which may be better than those it was registered from
+        residual = translation(my - y, mx - x) @ pair.matrix
+        steps[moving] = translation(y, x) @ _taken(pair, residual, source.shape(fixed)) @ translation(-y, -x)
     return steps
 
 
-def _taken(pair: PairRegistration, shape: tuple[int, int, int]) -> _FLOATS:
+def _taken(pair: PairRegistration, residual: _FLOATS, shape: tuple[int, int, int]) -> _FLOATS:
     """Return what is used of a pair's transform: all, its rotation about the middle of the section, or nothing."""
     if pair.action == "full":
-        return pair.residual
+        return residual
     if pair.action == "skip":
         return np.eye(3)
-    turn = math.radians(turn_deg(pair.residual))
+    turn = math.radians(turn_deg(residual))
     rotation = np.eye(3)
     rotation[:2, :2] = [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
     middle = translation(0.5 * (shape[1] - 1), 0.5 * (shape[2] - 1))
