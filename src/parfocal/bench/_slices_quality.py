@@ -13,7 +13,7 @@ from parfocal.errors import BadInputError
 from parfocal.slices.sections import SectionArrays, assess_quality
 
 LINUMPY_S = 2.6
-"""linumpy 80d658e, `assess_slice_quality` of one 20x1024x1024 section with both neighbours, 2-core 2.5 GHz Xeon."""
+"""linumpy 80d658e, `assess_slice_quality` of one 20x1024x1024 section, two neighbours, 2-core 2.5 GHz Xeon."""
 
 SSIM_THEN_S = 1.783
 """scikit-image's SSIM of 2048x2048 on that machine, that day."""
@@ -27,8 +27,8 @@ def quality_rows(rounds: int = 7) -> list[Row]:
     """Measure `assess_quality` of six sections of 20x1024x1024, by section, against linumpy's as recorded.
 
     Both compare 5 planes with both neighbours; ours registers them first, and compares the neighbours with each
-    other as well. The record is multiplied by what scikit-image's SSIM takes now, turn by turn with ours, over what
-    it took then. A section that falls for being moved by 5 px is no measurement.
+    other as well. The record is multiplied by what scikit-image's SSIM takes now, turn by turn with ours, over
+    what it took then. A section that falls for being moved by 5 px is no measurement.
     """
     sections = SectionArrays(simulated_sections())
     scores = [s.value for s in assess_quality(sections, exclude_first=0).stamps if s.column == "quality_score"]
