@@ -61,27 +61,24 @@ def test_a_band_that_is_at_the_end_already_needs_nothing():
     assert found.start_line == 216
 
 
-def false_positives(n, compat=None):
-    rng = np.random.default_rng(5)
-    return (
-        sum(detect_galvo_shift(texture(rng, (512, 512)), N_EXTRA, compat=compat)[1] >= 0.6 for _ in range(n)) / n
-    )
-
-
 def test_smooth_textures_have_no_way_back():
     rng = np.random.default_rng(6)
-    hits = [detect_galvo_shift(texture(rng, (256, 64)), N_EXTRA)[1] >= 0.6 for _ in range(300)]
+    hits = [detect_galvo_shift(texture(rng, (256, 64)), N_EXTRA)[1] >= 0.6 for _ in range(200)]
     assert np.mean(hits) < 0.01
 
 
 @pytest.mark.long
-def test_of_2000_smooth_textures_less_than_one_in_a_hundred_has_a_way_back():
-    assert false_positives(2000) < 0.01
-
-
-@pytest.mark.long
-def test_the_original_finds_one_in_more_than_a_tenth_of_them():
-    assert 0.10 < false_positives(500, compat="linumpy") < 0.20
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("contrast", [0.2, 0.3, 0.5])
+def test_of_2000_smooth_textures_less_than_one_in_a_hundred_has_a_way_back(contrast):
+    rng = np.random.default_rng(5)
+    ours = theirs = 0
+    for _ in range(2000):
+        tile = texture(rng, (512, 512), contrast)
+        ours += detect_galvo_shift(tile, N_EXTRA)[1] >= 0.6
+        theirs += detect_galvo_shift(tile, N_EXTRA, compat="linumpy")[1] >= 0.6
+    print(f"contrast {contrast}: {ours} of 2000, the original {theirs} of 2000")
+    assert ours < 20 < theirs
 
 
 def test_the_mode_of_the_original_misses_bright_bands_and_is_a_line_off():
