@@ -2,9 +2,11 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
 from parfocal.files import open_ome_zarr, read_ome_zarr, write_ome_zarr
@@ -12,6 +14,7 @@ from parfocal.slices import SliceLedger
 from parfocal.slices.ledger import read_metrics
 from parfocal.slices.sections import RunSettings, read_shifts, run_sections
 
+REAL = Path(__file__).parents[2] / "../shared/data/F_slices/celegans_em_sections.tif"
 N, DEPTH, SIDE, MARGIN, UM = 16, 2, 160, 48, 10.0
 MISSING, GLITCH, NOISY = 5, 9, (12, 13, 14)
 
@@ -37,18 +40,22 @@ def planted():
     return sections, at, said_mm
 
 
+def write_steps(path, at_mm):
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["fixed_id", "moving_id", "x_shift", "y_shift", "x_shift_mm", "y_shift_mm"])
+        for k, (dy, dx) in enumerate(np.diff(at_mm, axis=0).tolist()):
+            rows.writerow([k, k + 1, repr(dx * 1e3 / UM), repr(dy * 1e3 / UM), repr(dx), repr(dy)])
+    return path
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sections")
     sections, at, said_mm = planted()
     for k, volume in sections.items():
         write_ome_zarr(folder / f"mosaic_z{k:02d}.ome.zarr", volume, (50.0, UM, UM))
-    shifts = tmp_path_factory.mktemp("shifts") / "shifts_xy.csv"
-    with shifts.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["fixed_id", "moving_id", "x_shift", "y_shift", "x_shift_mm", "y_shift_mm"])
-        for k, (dy, dx) in enumerate(np.diff(said_mm, axis=0).tolist()):
-            rows.writerow([k, k + 1, repr(dx * 1e3 / UM), repr(dy * 1e3 / UM), repr(dx), repr(dy)])
+    shifts = write_steps(tmp_path_factory.mktemp("shifts") / "shifts_xy.csv", said_mm)
     return folder, shifts, at
 
 
@@ -144,3 +151,35 @@ def test_without_shifts_and_config_every_slice_is_used_and_steps_are_measured(in
     shifts = read_shifts(done.folder / "register" / "shifts_xy.csv")
     steps = {(f, m): (y, x) for f, m, y, x in zip(shifts.fixed_id, shifts.moving_id, shifts.dy_px, shifts.dx_px)}
     assert steps["02", "03"] == pytest.approx(tuple(at[3] - at[2]), abs=0.3)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the shared data are not here")
+def test_real_sections_with_planted_shifts_a_gap_and_a_glitch_come_back(tmp_path):
+    real = np.maximum(tifffile.imread(REAL), 1)
+    rng = np.random.default_rng(2)
+    n, side, margin, lost, glitch = len(real), 208, 24, 7, 13
+    at = np.vstack([[0, 0], np.cumsum(rng.integers(-4, 5, (n - 1, 2)), axis=0).clip(-20, 20)])
+    (tmp_path / "in").mkdir()
+    for k, (y, x) in enumerate(at + margin):
+        if k != lost:
+            plane = real[k : k + 1, y : y + side, x : x + side]
+            write_ome_zarr(tmp_path / "in" / f"s_z{k:02d}.ome.zarr", plane, (50.0, UM, UM))
+    said_mm = at * UM / 1e3
+    said_mm[glitch] += (2.0, -1.0)
+    shifts = write_steps(tmp_path / "shifts_xy.csv", said_mm)
+    done = run_sections(tmp_path / "in", tmp_path / "out", shifts, settings=RunSettings(auto_assess_quality=True))
+    rows = SliceLedger.read(done.slice_config).rows
+    assert [i for i, row in rows.items() if not row["use"]] == [f"{lost:02d}"]
+    assert rows[f"{lost:02d}"]["interpolated"] is not rows[f"{lost:02d}"]["interpolation_failed"]
+    assert [i for i, row in rows.items() if row["rehomed"]] == [f"{glitch:02d}"]
+    numbers = read_metrics(done.metrics)
+    for k, (y, x) in enumerate((at - at[0]) * UM / 1e3):
+        if k not in (lost, glitch):
+            found = numbers[f"{k:02d}"]["align"]
+            assert abs(found["x_mm"] - x) < 1e-9
+            assert abs(found["y_mm"] - y) < 1e-9
+    pixels, told = read_ome_zarr(done.aligned)[0], open_ome_zarr(done.aligned)
+    top, left = json.loads((told.path / "zarr.json").read_text())["attributes"]["parfocal"]["origin_px"]
+    truth = real[:, margin + top :, margin + left :][:, : pixels.shape[1], : pixels.shape[2]]
+    for k in set(range(n)) - {lost, glitch}:
+        np.testing.assert_array_equal(pixels[k][pixels[k] > 0], truth[k][pixels[k] > 0])

@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from parfocal.errors import BadInputError
-from parfocal.imaging import _affine_kernel as kernel
 from parfocal.imaging._bands import for_each_band
+
+N_UNKNOWNS = 8
+"""dy, dy/dy, dy/dx, dx, dx/dy, dx/dx, gain, offset."""
+
+N_SUMS = N_UNKNOWNS * (N_UNKNOWNS + 1) // 2 + N_UNKNOWNS + 2
+"""Upper triangle of the normal matrix, right-hand side, sum of squares of the fixed image, number of pixels."""
 
 AffineModel = Literal["translation", "rigid", "affine"]
 
@@ -118,6 +123,8 @@ def warp(
     n_threads: int | None = None,
 ) -> NDArray[np.float32]:
     """Return the image at `matrix @ (y, x, 1)` for every pixel (y, x) of `shape`, bilinear, `fill` outside."""
+    from parfocal.imaging import _affine_kernel as kernel  # numba is slow to import
+
     source = _image("image", image)
     out = np.empty(source.shape if shape is None else shape, np.float32)
     told = np.ascontiguousarray(matrix, dtype=np.float64)
@@ -150,6 +157,8 @@ def morph(
     shape : tuple of int
         Of the result.
     """
+    from parfocal.imaging import _affine_kernel as kernel  # numba is slow to import
+
     first, second = _image("before", before), _image("after", after)
     out = np.empty(shape, np.float32)
     b = np.ascontiguousarray(to_before, dtype=np.float64)
@@ -170,6 +179,8 @@ def correlation_through(
     central : float
         Share of each side of the fixed image to look at, around its middle.
     """
+    from parfocal.imaging import _affine_kernel as kernel  # numba is slow to import
+
     one, other = _image("fixed", fixed), _image("moving", moving)
     margins = [round(0.5 * (1.0 - central) * n) for n in one.shape]
     y0, x0 = margins
@@ -227,8 +238,10 @@ def _sums(
     matrix: NDArray[np.float64],
     n_threads: int | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
+    from parfocal.imaging import _affine_kernel as kernel  # numba is slow to import
+
     n_bands = -(-f.shape[0] // _ROWS_PER_BAND)
-    bands = np.zeros((n_bands, kernel.N_SUMS))
+    bands = np.zeros((n_bands, N_SUMS))
     told = np.ascontiguousarray(matrix)
 
     def work(band: int) -> None:
@@ -237,7 +250,7 @@ def _sums(
 
     for_each_band(work, n_bands, n_threads)
     sums = bands.sum(axis=0)  # in the order of the bands, whoever took them
-    k = kernel.N_UNKNOWNS
+    k = N_UNKNOWNS
     normal = np.zeros((k, k))
     normal[np.triu_indices(k)] = sums[: k * (k + 1) // 2]
     normal = np.triu(normal) + np.triu(normal, 1).T
@@ -274,7 +287,7 @@ def _largest_move(update: NDArray[np.float64], shape: tuple[int, ...]) -> float:
 
 
 def _basis(*columns: dict[int, float]) -> NDArray[np.float64]:
-    basis = np.zeros((kernel.N_UNKNOWNS, len(columns) + 2))
+    basis = np.zeros((N_UNKNOWNS, len(columns) + 2))
     for k, column in enumerate(columns):
         for index, value in column.items():
             basis[index, k] = value

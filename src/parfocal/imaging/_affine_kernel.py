@@ -8,13 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from parfocal.imaging._affine import N_UNKNOWNS
+
 _FASTMATH = {"reassoc", "contract", "arcp", "nsz"}  # NaN stays NaN
-
-N_UNKNOWNS = 8
-"""dy, dy/dy, dy/dx, dx, dx/dy, dx/dx, gain, offset."""
-
-N_SUMS = N_UNKNOWNS * (N_UNKNOWNS + 1) // 2 + N_UNKNOWNS + 2
-"""Upper triangle of the normal matrix, right-hand side, sum of squares of the fixed image, number of pixels."""
 
 
 @njit(cache=True, nogil=True, fastmath=_FASTMATH)
