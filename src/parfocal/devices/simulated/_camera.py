@@ -49,7 +49,7 @@ class SimulatedCamera:
     """
 
     def __init__(self, world: SimulatedWorld, scene: SimulatedScene | None = None) -> None:
-        self._world = world
+        self.world = world
         self._scene = scene if scene is not None else world.scene
         self._own_channel = "" if scene is None else next(iter(scene.channels))
         self._settings = CameraSettings()
@@ -106,13 +106,13 @@ class SimulatedCamera:
 
     def now_s(self) -> float:
         """Return the present time on the clock of the frames: the world's own, where it is not in real time."""
-        return self._world.utc_s(self._world.now_s())
+        return self.world.utc_s(self.world.now_s())
 
     def snap(self, timeout_s: float) -> CapturedFrame:
         """Take one frame, exposed from now on."""
         if self._sequence is not None:
             raise HardwareError("simulated camera: a sequence is running, stop it before a snap")
-        start_s = self._world.now_s()
+        start_s = self.world.now_s()
         if "drop" in self._faults:
             self._faults.remove("drop")
             self._number += 1
@@ -131,8 +131,8 @@ class SimulatedCamera:
             )
         self._stopped.clear()
         exposure_s = self._settings.exposure_s + _READOUT_S
-        with self._world.lock:
-            start_s = self._world.now_s()
+        with self.world.lock:
+            start_s = self.world.now_s()
             settle_s = 0.0 if z_um is None else self._plan_z(start_s, z_um, exposure_s)
             self._sequence = _Sequence(
                 start_s, exposure_s + settle_s, settle_s, n_frames, moves_z=z_um is not None
@@ -143,7 +143,7 @@ class SimulatedCamera:
         sequence = self._sequence
         if sequence is None:
             raise HardwareError("simulated camera: no sequence is running, start one first")
-        asked_s = self._world.now_s()
+        asked_s = self.world.now_s()
         dropped = 0
         if sequence.n_frames is None:
             behind = int((asked_s - sequence.start_s) / sequence.period_s) - sequence.fetched - _RING_FRAMES
@@ -165,8 +165,8 @@ class SimulatedCamera:
         sequence, self._sequence = self._sequence, None
         self._stopped.set()
         if sequence is not None and sequence.moves_z:
-            with self._world.lock:
-                self._world.axes["z"].forget_after(self._world.now_s())
+            with self.world.lock:
+                self.world.axes["z"].forget_after(self.world.now_s())
 
     def close(self) -> None:
         """Stop whatever runs."""
@@ -174,7 +174,7 @@ class SimulatedCamera:
 
     def _plan_z(self, start_s: float, z_um: Sequence[float], exposure_s: float) -> float:
         """Queue the moves of a sequence and return the time that the slowest of them needs to settle."""
-        axis = self._world.axes["z"]
+        axis = self.world.axes["z"]
         low, high = axis.model.travel_um
         if min(z_um) < low or max(z_um) > high:
             raise HardwareError(f"simulated camera: z sequence leaves the stage's travel, {low:g} to {high:g} um")
@@ -187,7 +187,7 @@ class SimulatedCamera:
 
     def _capture(self, start_s: float, deadline_s: float, timeout_s: float) -> CapturedFrame:
         """Expose from `start_s` on, wait for the end, and return the frame."""
-        world, settings = self._world, self._settings
+        world, settings = self.world, self._settings
         end_s = start_s + settings.exposure_s
         fault = self._faults.pop(0) if self._faults else None
         if fault == "timeout" or end_s > deadline_s:
@@ -219,12 +219,12 @@ class SimulatedCamera:
         return CapturedFrame(pixels, world.utc_s(middle_s), z_um)
 
     def _wait_in_vain(self, timeout_s: float) -> NoReturn:
-        self._world.wait_until(self._world.now_s() + timeout_s, self._stopped if self._sequence else None)
+        self.world.wait_until(self.world.now_s() + timeout_s, self._stopped if self._sequence else None)
         raise HardwareError(f"simulated camera: no frame came within {timeout_s:g} s; check exposure and trigger")
 
     @property
     def _channel(self) -> str:
-        return self._own_channel or self._world.light.channel
+        return self._own_channel or self.world.light.channel
 
     def _shape(self, settings: CameraSettings) -> tuple[int, int]:
         if settings.roi_px is not None:
