@@ -51,18 +51,19 @@ def correlation_rows(rounds: int = 9) -> list[Row]:
     ]
 
 
-def simulated_stack(seed: int = 0) -> NDArray[np.uint16]:
+def simulated_stack(side_px: int = _SIDE_PX, seed: int = 0) -> NDArray[np.uint16]:
     """Return a simulated z-stack: cells that defocus slowly, shot noise, three frames taken while it all moved."""
     rng = np.random.default_rng(seed)
-    shape = (_SIDE_PX + 32, _SIDE_PX + 32)
+    shape = (side_px + 32, side_px + 32)
     cells = np.zeros(shape)
-    cells[tuple(rng.integers(0, shape[0], (2, 400)))] = rng.uniform(0.5, 1.0, 400)
+    n = round(400 * (side_px / _SIDE_PX) ** 2)
+    cells[tuple(rng.integers(0, shape[0], (2, n)))] = rng.uniform(0.5, 1.0, n)
     cells = ndimage.gaussian_filter(cells, 6.0)
     cells *= 3000 / cells.max()
-    frames = np.empty((N_FRAMES, _SIDE_PX, _SIDE_PX), np.uint16)
+    frames = np.empty((N_FRAMES, side_px, side_px), np.uint16)
     blurred = {blur: 100 + ndimage.gaussian_filter(cells, blur) for blur in np.arange(0.0, 5.1, 0.25)}
     for z in range(N_FRAMES):
         scene = blurred[abs(z - N_FRAMES // 2) * 0.25]
         offset = 16 + (14 if z in (7, 19, 31) else 0)
-        frames[z] = rng.poisson(scene[offset : offset + _SIDE_PX, 16 : 16 + _SIDE_PX])
+        frames[z] = rng.poisson(scene[offset : offset + side_px, 16 : 16 + side_px])
     return frames

@@ -105,17 +105,17 @@ def grains(sigma):
     return ndimage.gaussian_filter(scene, sigma) + rng.normal(0, 3, mask.shape), mask
 
 
-@pytest.mark.parametrize("operator", OPERATORS.values(), ids=lambda o: o.abbreviation)
-def test_blur_lowers_every_operator(operator):
+@pytest.mark.parametrize(
+    "name", sorted(set(OPERATORS) - {"relative_entropy"})
+)  # its own tests: objects, not grains
+def test_blur_lowers_every_operator(name):
     camera = CameraModel(0.0, 1e-3, 3e3)  # 3 ADU of read noise, next to no shot noise
-    # an edge of a mask is high frequency, and without a mask relative entropy guesses what the object is
-    forms = {"high_frequency_ratio": [False], "relative_entropy": [True]}.get(operator.name, [False, True])
-    for masked in forms:
+    for masked in [False] if name == "high_frequency_ratio" else [False, True]:  # a mask's edge is high frequency
         values = []
         for sigma in (0.7, 2.5, 7):
             frame, mask = grains(sigma)
-            scores = operator_scores(frame, [operator.name], camera, mask=mask if masked else None)
-            values.append(scores.debiased[operator.name])
+            scores = operator_scores(frame, [name], camera, mask=mask if masked else None)
+            values.append(scores.debiased[name])
         assert values[0] > values[1] > values[2], masked
 
 
