@@ -1,7 +1,7 @@
 """Files in and out: any image file as a `Stack`, writing that never leaves half a file."""
 
 from parfocal.files._names import natural_key
-from parfocal.files._open import open_stack
+from parfocal.files._open import nd2_time_stamps_s, open_stack
 from parfocal.files._safe_write import within, write_atomically
 from parfocal.files._stack import AxesUnknownError, Stack, VoxelSize
 
@@ -10,6 +10,7 @@ __all__ = [
     "Stack",
     "VoxelSize",
     "natural_key",
+    "nd2_time_stamps_s",
     "open_stack",
     "within",
     "write_atomically",

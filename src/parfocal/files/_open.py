@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.files._folder import open_folder
@@ -62,6 +66,31 @@ def open_stack(path: str | os.PathLike[str], axes: str | None = None) -> Stack:
         f"{found}: files of type {suffix or '(none)'} are not read; "
         "expected TIFF, ND2, HDF5, PNG or a folder of planes"
     )
+
+
+def nd2_time_stamps_s(path: str | os.PathLike[str], positions: Sequence[int]) -> NDArray[np.float64]:
+    """Return when the first plane of each time point was taken at each position of an ND2 file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    positions : sequence of int
+        Numbers of positions, from 0.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_positions, n_times)
+        s since the start of the recording; NaN where the file does not say.
+
+    Raises
+    ------
+    BadInputError
+        The file cannot be read, or has no such position.
+    """
+    from parfocal.files._nd2 import time_stamps_s
+
+    return time_stamps_s(_existing(Path(path)), positions)
 
 
 def _existing(path: Path) -> Path:
