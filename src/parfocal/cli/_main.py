@@ -13,7 +13,7 @@ from bluesky.utils import FailedStatus
 from rich.console import Console
 
 from parfocal import __version__
-from parfocal.cli import _catalog, _demo, _focus, _replay, _report
+from parfocal.cli import _catalog, _demo, _focus, _replay, _report, _slices
 from parfocal.errors import ParfocalError
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def _options(
     _debug = debug
 
 
-for _module in (_demo, _catalog, _replay, _focus, _report):
+for _module in (_demo, _catalog, _replay, _focus, _report, _slices):
     _module.add_commands(app)
 
 

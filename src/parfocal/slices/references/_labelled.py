@@ -155,9 +155,7 @@ def _of_file(path: Path, name: str, category: Category, axes: str | None) -> lis
         at = dict(zip(others, place, strict=True))
         tail = "".join(f" {axis.lower()}{number}" for axis, number in at.items())
         made.append(
-            LabelledStack(
-                name + tail, category, lambda at=at: _frames(stack, at), f"{path}{tail}", tuple(z_um)
-            )
+            LabelledStack(name + tail, category, lambda at=at: _frames(stack, at), f"{path}{tail}", tuple(z_um))
         )
     return made
 

@@ -141,9 +141,7 @@ def _profiles(frames: NDArray[np.generic], mask: NDArray[np.bool_] | None) -> di
     return profiles
 
 
-def _metrics(
-    profiles: Mapping[str, NDArray[np.float64]], adjacent: NDArray[np.float64]
-) -> dict[str, float]:
+def _metrics(profiles: Mapping[str, NDArray[np.float64]], adjacent: NDArray[np.float64]) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for name, values in profiles.items():
         known = values[np.isfinite(values)]
