@@ -6,11 +6,10 @@ import typer
 
 from parfocal.cli import _slices_references
 
-slices = typer.Typer(help="Score, audit, mend and align serial sections.", no_args_is_help=True)
-
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group, each from the module of its stages."""
+    slices = typer.Typer(help="Score, audit, mend and align serial sections.", no_args_is_help=True)
     for module in (_slices_references,):  # the modules of the stages
         module.add_commands(slices)
     app.add_typer(slices, name="slices")

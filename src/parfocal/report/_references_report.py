@@ -106,7 +106,7 @@ def draw_metrics(calibration: ReferenceCalibration) -> Any:
 
 
 def draw_stack(stack: ScoredStack, ranking: Ranking) -> Any:
-    """Draw a stack's score curves, its correlation matrix, and its worst, median and best frame; return the figure."""
+    """Draw a stack's score curves, correlation matrix, and worst, median and best frame; return the figure."""
     figure, grid = _figure(11.0, 2.3, 1, 5, [2.2, 1.2, 1, 1, 1])
     curves, matrix, *pictures = grid.flat
     for rank in ranking.metrics:

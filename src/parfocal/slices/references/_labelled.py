@@ -124,12 +124,12 @@ def read_labelled_folder(root: str | os.PathLike[str], axes: str | None = None) 
     folders: dict[Category, Path] = {}
     for path in sorted(base.iterdir()):
         name = path.name.lower()
-        category = next((c for c in CATEGORIES if c == _ALIASES.get(name, name)), None)
+        category: Category | None = next((c for c in CATEGORIES if c == _ALIASES.get(name, name)), None)
         if category is not None and path.is_dir():
             if category in folders:
                 raise BadInputError(f"{base}: folders {folders[category].name} and {path.name}, expected one")
             folders[category] = path
-    for category in ("bad", "great"):
+    for category in (CATEGORIES[0], CATEGORIES[-1]):
         if category not in folders:
             raise BadInputError(f"{base}: no folder {category}; expected folders bad, okay and great")
     made: list[LabelledStack] = []
