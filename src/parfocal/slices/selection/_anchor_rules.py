@@ -56,10 +56,10 @@ def centre_of_mass_anchor(
 ) -> Selection:
     """Keep the sharp frames that correlate with the mean of the `top_k` sharpest.
 
-    The mean is steadier than any one frame. Where the evidence was gathered with `anchor_top_k` equal to `top_k`, the
-    frames of the mean were registered first; else correlations follow from the matrix alone, of the unregistered mean,
-    and a note says so. Either way a frame is never compared with a mean that it is itself part of, and frames
-    that do not correlate by `tau` with the sharpest are no part of the unregistered mean.
+    The mean is steadier than any one frame. Where the evidence was gathered with `anchor_top_k` equal to `top_k`,
+    the frames of the mean were registered first; else correlations follow from the matrix alone, of the
+    unregistered mean, and a note says so. Either way a frame is never compared with a mean that it is itself part
+    of, and frames that do not correlate by `tau` with the sharpest are no part of the unregistered mean.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def chained_anchor(
     limit: Limit = "dip",
     floor: float = 0.85,
     k: float = 3.0,
-    min_drop: float = 0.02,
+    min_drop: float = 0.05,
     blame: Blame = "skip",
 ) -> Selection:
     """Keep the frames that are sharp, then steady among those, then correlate with the anchor of what is left.
@@ -202,7 +202,8 @@ def correlation_with_mean(matrix: NDArray[np.float64], members: list[int]) -> ND
 
 def _unlike(values: NDArray[np.float64], tau: float, what: str) -> list[str]:
     return [
-        "" if value >= tau else f"does not fit {what}: correlation {value:.3f} < {tau:g}" for value in values.tolist()
+        "" if value >= tau else f"does not fit {what}: correlation {value:.3f} < {tau:g}"
+        for value in values.tolist()
     ]
 
 

@@ -15,8 +15,8 @@ _MOST_STEPS = 200_000
 def largest_clique(linked: NDArray[np.bool_], weight: NDArray[np.float64]) -> tuple[list[int], bool]:
     """Return the largest set of nodes that are all linked, and whether the search went to its end.
 
-    Bron and Kerbosch's search with a pivot [1]_, branches that cannot grow larger than the best left out; of equally
-    large cliques the one of larger summed weight. Sets of nodes are bits of an integer.
+    Bron and Kerbosch's search with a pivot [1]_, branches that cannot grow larger than the best left out; of
+    equally large cliques the one of larger summed weight. Sets of nodes are bits of an integer.
 
     References
     ----------
@@ -102,7 +102,7 @@ def dbscan(distance: NDArray[np.float64], eps: float, min_samples: int) -> NDArr
 
 
 def k_means(points: NDArray[np.float64], k: int) -> NDArray[np.int64]:
-    """Return the cluster of each row, starting from the row nearest the mean and then the farthest from all chosen.
+    """Return the cluster of each row; starts are the row nearest the mean, then the farthest from all so far.
 
     The start is the same each time, so the answer is.
     """
@@ -122,8 +122,8 @@ def silhouette(distance: NDArray[np.float64], labels: NDArray[np.int64]) -> floa
 
     References
     ----------
-    .. [1] P. J. Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis",
-       J. Comput. Appl. Math. 20, 53 (1987).
+    .. [1] P. J. Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster
+       analysis", J. Comput. Appl. Math. 20, 53 (1987).
     """
     names = np.unique(labels)
     if names.size < 2:

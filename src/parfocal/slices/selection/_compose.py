@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -64,15 +65,15 @@ def compose(
 ) -> ComposedImage:
     """Make one good image from the chosen frames of a stack.
 
-    With E(z) the energy of the Laplacian of Gaussian of frame z, averaged over a window and less what its noise alone
-    gives::
+    With E(z) the energy of the Laplacian of Gaussian of frame z, averaged over a window and less what its noise
+    alone gives::
 
         E(z) = <LoG(z)²>_window - s(z)² ‖LoG kernel‖²
 
-    "softmax" blends the frames with weights E(z)^exponent; "index" takes the frame of the largest E, its map median
-    filtered. Where the largest E is not `flat_sd` standard deviations of noise above 0, nothing in the pixels tells
-    which frame to take (an argmax of noise gives salt and pepper): the index there continues that around it smoothly,
-    and the two nearest frames are blended.
+    "softmax" blends the frames with weights E(z)^exponent; "index" takes the frame of the largest E, its map
+    median filtered. Where the largest E is not `flat_sd` standard deviations of noise above 0, nothing in the pixels
+    tells which frame to take (an argmax of noise gives salt and pepper): the index there continues that around it
+    smoothly, and the two nearest frames are blended.
 
     Parameters
     ----------
@@ -185,7 +186,11 @@ def _chosen(
         if selection.keep.size != n:
             raise BadInputError(f"compose: the selection is of {selection.keep.size} frames, the stack has {n}")
         wanted = list(selection.frames)
-        provenance |= {"rule": selection.rule, "parameters": dict(selection.parameters), "notes": list(selection.notes)}
+        provenance |= {
+            "rule": selection.rule,
+            "parameters": dict(selection.parameters),
+            "notes": list(selection.notes),
+        }
     else:
         wanted = list(range(n)) if selection is None else sorted({int(i) for i in selection})
     provenance["frames"] = wanted
@@ -223,7 +228,11 @@ def _energy(
 ) -> tuple[NDArray[np.float32], float]:
     """Return the debiased local energy of a frame, and the standard deviation that its noise gives it."""
     finite = np.isfinite(frame)
-    pixels = frame if finite.all() else np.where(finite, frame, np.float32(np.median(frame[finite] if finite.any() else [0])))
+    pixels = (
+        frame
+        if finite.all()
+        else np.where(finite, frame, np.float32(np.median(frame[finite] if finite.any() else [0])))
+    )
     pixels = pixels - np.float32(pixels.mean())  # large offsets cost float32 digits
     response = ndimage.gaussian_laplace(pixels, sigma_px, mode="mirror")
     energy = ndimage.uniform_filter(np.square(response), window_px, mode="mirror")
@@ -231,15 +240,31 @@ def _energy(
         variance = camera_model.noise_variance_adu2(float(np.mean(frame, where=finite)))
     else:
         variance = _immerkaer_sd(pixels) ** 2
-    # Of white noise of variance 1: power 3 / (8 pi sigma^6), and it is correlated over about 3.5 sigma a side.
-    floor = variance * 3 / (8 * math.pi * sigma_px**6)
-    independent = max(1.0, (window_px / (2.4 * sigma_px)) ** 2)
-    sd = floor * math.sqrt(2 / independent)
+    power, scatter = _noise_response(sigma_px, window_px)
+    floor, sd = variance * power, variance * scatter
     return np.maximum(energy - np.float32(floor), 0), sd
 
 
+@lru_cache(maxsize=16)
+def _noise_response(sigma_px: float, window_px: int) -> tuple[float, float]:
+    """Return mean and standard deviation of the windowed energy of white noise of variance 1.
+
+    With r the autocorrelation of the Laplacian of Gaussian's kernel, r(0) is the mean, and the variance is that of
+    an average of squares of correlated normal values: 2 sum over pairs in the window of r(distance)² / window⁴.
+    """
+    reach = math.ceil(5 * sigma_px) + window_px
+    impulse = np.zeros((4 * reach + 1, 4 * reach + 1))
+    impulse[2 * reach, 2 * reach] = 1.0
+    kernel = ndimage.gaussian_laplace(impulse, sigma_px)
+    alike = np.fft.ifft2(np.abs(np.fft.fft2(kernel)) ** 2).real
+    lags = np.arange(-(window_px - 1), window_px)
+    pairs = window_px - np.abs(lags)
+    square = np.square(alike[np.ix_(lags, lags)]) * np.outer(pairs, pairs)
+    return float(alike[0, 0]), math.sqrt(2 * float(square.sum())) / window_px**2
+
+
 def _immerkaer_sd(pixels: NDArray[np.float32]) -> float:
-    """Return the standard deviation of white noise (J. Immerkaer, 1996): mean |second difference of second difference|."""
+    """Return the standard deviation of white noise: from the mean |second difference| along both axes (Immerkaer)."""
     if min(pixels.shape) < 3:
         return 0.0
     along = pixels[:, :-2] - 2 * pixels[:, 1:-1] + pixels[:, 2:]
@@ -250,8 +275,8 @@ def _immerkaer_sd(pixels: NDArray[np.float32]) -> float:
 def _confidence(energy: NDArray[np.float32], noise: np.float32) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the largest energy and its ratio to the second peak along the stack, noise added to both.
 
-    A second peak is the largest energy among frames that are not on the slopes of the first: those from which energy
-    rises all the way to the first are its slopes. Without one, the smallest energy stands in for it.
+    A second peak is the largest energy among frames that are not on the slopes of the first: those from which
+    energy rises all the way to the first are its slopes. Without one, the smallest energy stands in for it.
     """
     n = energy.shape[0]
     top = np.argmax(energy, axis=0)

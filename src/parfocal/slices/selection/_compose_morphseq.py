@@ -22,9 +22,9 @@ def compose_morphseq(
 ) -> tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
     """Return image, index of the frame of each pixel, and |LoG| `[z, y, x]`.
 
-    Gaussian then Laplacian of `filter_px` (OpenCV's kernels), both with zeros beyond the border, which makes a bright
-    frame in the response; the value of the frame at the largest absolute response. Before, percentiles 0.01 and 99.99
-    of the stack are stretched to 16 bit; after, values are clipped and scaled to 8 bit.
+    Gaussian then Laplacian of `filter_px` (OpenCV's kernels), both with zeros beyond the border, which makes a
+    bright frame in the response; the value of the frame at the largest absolute response. Before, percentiles 0.01
+    and 99.99 of the stack are stretched to 16 bit; after, values are clipped and scaled to 8 bit.
 
     Parameters
     ----------

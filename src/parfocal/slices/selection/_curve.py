@@ -105,8 +105,8 @@ def fit_curve(
     "parabola": ln(score) over the range of z in which scores reach `least_height` of the highest, frames in that
     range that do not reach it included. "gaussian": offset + height exp(-(z - c)²/2w²) over all frames.
 
-    The robust standard deviation of residuals is not taken below `least_sigma` (of the score for the parabola, of the
-    height for the Gaussian): curves that fit to rounding would make outliers of rounding errors.
+    The robust standard deviation of residuals is not taken below `least_sigma` (of the score for the parabola, of
+    the height for the Gaussian): curves that fit to rounding would make outliers of rounding errors.
     """
     valid = np.isfinite(scores)
     if valid.sum() < 6 or float(np.max(scores[valid])) <= 0:
@@ -139,7 +139,7 @@ def _parabola(
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]] | None:
     values = np.log(np.maximum(share, _LEAST_SHARE))
     design = np.stack([np.ones_like(u), u, u * u], axis=1)
-    weights = np.ones_like(u)
+    weights, coefficients = np.ones_like(u), np.zeros(3)
     # Begun from the least absolute deviations, which a blurred frame does not pull, then Tukey's biweight.
     for step in range(30):
         root = np.sqrt(weights)

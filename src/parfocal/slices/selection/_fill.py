@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 def filled(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return `values` where `weight` is 1 and a smooth continuation of them where it is 0 (push and pull).
 
-    Halving the image again and again averages what is known; on the way back each level fills what the next finer one
-    does not know. The cost is that of a few passes over the image whatever the size of the gaps.
+    Halving the image again and again averages what is known; on the way back each level fills what the next finer
+    one does not know. The cost is that of a few passes over the image whatever the size of the gaps.
 
     Parameters
     ----------

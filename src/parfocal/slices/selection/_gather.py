@@ -15,7 +15,6 @@ from parfocal.imaging import (
     band_limited,
     correlation_matrix,
     ncc,
-    operator_scores,
     relative_entropy,
     sharpness,
 )
@@ -26,7 +25,7 @@ from parfocal.slices.selection._template import GoldenTemplate, registered, temp
 
 ScoreKind = Literal["debiased", "normalized", "raw"]
 
-DEFAULT_SCORE = "laplacian_variance"
+DEFAULT_SCORE = "tenengrad"  # of the six, the steadiest on dim real stacks once its noise floor is off
 
 
 def gather_evidence(
@@ -64,8 +63,8 @@ def gather_evidence(
     bin_px : int
         Average so many pixels along each axis for the matrix.
     mask : array_like of shape (height, width), optional
-        One object, where objects move by themselves: only what is inside counts, and `facts["relative_entropy"]` is
-        its histogram's entropy less the background's.
+        One object, where objects move by themselves: only what is inside counts, and `facts["relative_entropy"]`
+        is its histogram's entropy less the background's.
     template : GoldenTemplate, optional
         Frames are held against it: `facts["template_ncc"]`.
     anchor_top_k : int, optional
@@ -84,7 +83,7 @@ def gather_evidence(
     for i, frame in enumerate(stack):
         if frame.ndim != 2 or frame.shape != stack[0].shape:
             raise BadInputError(
-                f"gather evidence: frame {i} has shape {frame.shape}, expected {stack[0].shape} [y, x] like frame 0"
+                f"gather evidence: frame {i} has shape {frame.shape}, expected [y, x] {stack[0].shape} like the first"
             )
     scores = _scores(stack, score, kind, camera_model, mask)
     limited = np.stack([band_limited(f, sigma_px) if sigma_px > 0 else np.asarray(f, np.float32) for f in stack])
@@ -119,6 +118,8 @@ def _scores(
     if mask is None and score in FocusScoreSet.names():
         measured = [getattr(sharpness(frame, camera_model), kind) for frame in stack]
         return np.array([getattr(one, score) for one in measured], np.float64)
+    from parfocal.imaging import operator_scores
+
     found = [operator_scores(frame, (score,), camera_model=camera_model, mask=mask) for frame in stack]
     return np.array([getattr(one, kind)[score] for one in found], np.float64)
 
@@ -131,7 +132,7 @@ def _centre_ncc(
     sigma_px: float,
     mask: ArrayLike | None,
 ) -> NDArray[np.float64]:
-    """Return each frame's correlation with the mean of the sharpest frames registered to the sharpest, itself left out."""
+    """Return each frame's correlation with the mean of the registered sharpest frames, itself left out of it."""
     members = sharpest(evidence, top_k)
     if not members:
         return np.full(len(stack), np.nan)

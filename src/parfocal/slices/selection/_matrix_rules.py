@@ -89,8 +89,8 @@ def dbscan_segments(
 ) -> tuple[Segment, ...]:
     """Return the dense groups in the matrix, best first: by number of frames times mean sharpness.
 
-    DBSCAN on distances max(0, 1 - r) with eps = 1 - `tau`. A chain of frames, each like the next, is one group, though
-    its ends may differ; see `Segment.least_correlation`.
+    DBSCAN on distances max(0, 1 - r) with eps = 1 - `tau`. A chain of frames, each like the next, is one group,
+    though its ends may differ; see `Segment.least_correlation`.
     """
     if min_samples < 1:
         raise BadInputError(f"dbscan: min_samples is {min_samples}, expected 1 or more")
@@ -222,11 +222,19 @@ def _of_segments(
     _, pool = _begun(rule, evidence, 1.0, alpha)
     notes = list(pool.notes)
     notes += [
-        f"segment {number}: frames {_said(s.frames)}, rank {s.rank_by:.2f}, correlations from {s.least_correlation:.3f}"
+        f"segment {number}: frames {_said(s.frames)}, rank {s.rank_by:.2f}, "
+        f"correlations from {s.least_correlation:.3f}"
         for number, s in enumerate(segments)
     ]
     if rank < 0:
         raise BadInputError(f"{rule}: rank is {rank}, expected 0 or more")
+    if not segments and pool.keep.any():
+        top = int(np.argmax(np.where(pool.keep, _weights(evidence), -np.inf)))
+        notes.append(
+            f"fell back: no sharp frames correlate enough to make a group; frame {top}, the sharpest, stays"
+        )
+        alone = kept_only(evidence.n_frames, (top,), "in no segment")
+        return decide(rule, parameters, _first(pool.reasons, alone), threshold, notes)
     if rank >= len(segments):
         notes.append(f"nothing survived: there are {len(segments)} segments, rank {rank} was asked for")
         none = kept_only(evidence.n_frames, (), "in no segment")

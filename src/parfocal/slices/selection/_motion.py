@@ -35,7 +35,9 @@ class PairLimits:
     threshold: float
 
 
-def pair_limits(adjacent: NDArray[np.float64], method: Limit, floor: float, k: float, min_drop: float) -> PairLimits:
+def pair_limits(
+    adjacent: NDArray[np.float64], method: Limit, floor: float, k: float, min_drop: float
+) -> PairLimits:
     """Return how low the correlation of each pair may be.
 
     ===========  ==========================================================================================
@@ -44,8 +46,8 @@ def pair_limits(adjacent: NDArray[np.float64], method: Limit, floor: float, k: f
     `mad`        median - k 1.4826 MAD of all pairs
     `either`     the higher of `floor` and `mad`: a pair is bad if either says so
     `both`       the lower of them: a pair is bad if both say so
-    `dip`        median of the five pairs around - k 1.4826 MAD of such differences: what rises and falls slowly
-                 along a stack, as correlation does with defocus, is no motion
+    `dip`        what the three pairs on either side lead to expect - k 1.4826 MAD of such differences: what rises
+                 and falls slowly along a stack, as correlation does with defocus, is no motion
     ===========  ==========================================================================================
 
     Statistical limits are at least `min_drop` below their centre: the scatter of a very steady stack would condemn
@@ -60,10 +62,10 @@ def pair_limits(adjacent: NDArray[np.float64], method: Limit, floor: float, k: f
         limit = mean - max(k * float(finite.std()), min_drop)
         return PairLimits(limit * even, limit)
     if method == "dip":
-        around = running_median(adjacent, 2)
-        _, scale = robust_scale(around - adjacent)
+        expected = _expected(adjacent)
+        _, scale = robust_scale(expected - adjacent)
         depth = max(k * scale, min_drop)
-        return PairLimits(around - depth, depth)
+        return PairLimits(expected - depth, depth)
     median = float(np.median(finite))
     mad = MAD_TO_SD * float(np.median(np.abs(finite - median)))
     _, scale = robust_scale(finite)
@@ -79,17 +81,35 @@ def pair_limits(adjacent: NDArray[np.float64], method: Limit, floor: float, k: f
     return PairLimits(limit * even, limit)
 
 
-def running_median(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
-    """Return the median of each value and `reach` neighbours a side, shifted inwards at the ends; NaNs left out."""
-    n = values.size
-    width = min(2 * reach + 1, n)
-    out = np.empty(n)
+def _expected(adjacent: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the pairs around lead to expect of each pair, at the least.
+
+    The lower of the medians of the three pairs on either side: on a slope that is the lower side, so a slope is no
+    dip. At the ends, where one side is missing: the lower of the other side's lowest and of its first two,
+    prolonged.
+    """
+    n = adjacent.size
+    expected = np.empty(n)
+    known = np.where(np.isfinite(adjacent), adjacent, -1.0)
     for i in range(n):
-        first = min(max(0, i - reach), n - width)
-        window = values[first : first + width]
-        finite = window[np.isfinite(window)]
-        out[i] = np.median(finite) if finite.size else math.nan
-    return out
+        left, right = known[max(0, i - 3) : i][::-1], known[i + 1 : i + 4]
+        if left.size and right.size:
+            expected[i] = min(float(np.median(left)), float(np.median(right)))
+        else:
+            side = right if right.size else left
+            prolonged = 2 * side[0] - side[1] if side.size > 1 else side[0]
+            expected[i] = min(float(side.min()), float(prolonged))
+    return expected
+
+
+def excursions(evidence: StackEvidence, least: float) -> list[int]:
+    """Return the frames whose neighbours fit each other better, by `least`, than either fits them.
+
+    Correlation falls with distance whatever the sample: the farther pair fits better only past a bad frame.
+    """
+    nearer = np.fmax(evidence.adjacent[:-1], evidence.adjacent[1:])
+    worse = ~(evidence.skip - nearer <= least) & np.isfinite(evidence.skip)
+    return [int(i) + 1 for i in np.flatnonzero(worse)]
 
 
 @dataclass(frozen=True)
@@ -113,11 +133,12 @@ def blame_both(evidence: StackEvidence, bad: NDArray[np.bool_]) -> Blamed:
 def blame_by_skip(evidence: StackEvidence, bad: NDArray[np.bool_], limit: NDArray[np.float64]) -> Blamed:
     """Blame only the frames between two that fit each other across them.
 
-    Bad pairs cut the stack into runs of frames. Where the frames on both sides of one or more short runs correlate as
-    frames that far apart generally do (the limit of neighbours, lowered by as much as the median falls from gap 1 to
-    that gap), those runs were an excursion: only they are blamed. With the matrix any gap can be judged, without it a
-    single frame, from `skip`. A run of up to two frames at an end of the stack is blamed when it is shorter than the
-    run next to it. A bad pair that nothing clears is blamed on both frames, as the older rule does.
+    Bad pairs cut the stack into runs of frames. Where the frames on both sides of one or more short runs correlate
+    as frames that far apart generally do (the limit of neighbours, lowered by as much as the median falls from gap
+    1 to that gap), those runs were an excursion: only they are blamed. With the matrix any gap can be judged,
+    without it a single frame, from `skip`. A run of up to two frames at an end of the stack is blamed when it is
+    shorter than the run next to it. A bad pair that nothing clears is blamed on both frames, as the older rule
+    does.
     """
     cuts = np.flatnonzero(bad).tolist()
     starts = [0, *(i + 1 for i in cuts)]
@@ -156,7 +177,9 @@ def blame_by_skip(evidence: StackEvidence, bad: NDArray[np.bool_], limit: NDArra
             continue
         notes.append(f"step: what follows frame {i} does not fit what precedes it ({evidence.adjacent[i]:.3f})")
         for frame in (i, i + 1):
-            reasons.setdefault(frame, f"moved: correlation of frames {i} and {i + 1} is {evidence.adjacent[i]:.3f}")
+            reasons.setdefault(
+                frame, f"moved: correlation of frames {i} and {i + 1} is {evidence.adjacent[i]:.3f}"
+            )
     return Blamed(reasons, tuple(notes))
 
 
@@ -180,5 +203,5 @@ def _fit(evidence: StackEvidence, i: int, j: int, limit: float) -> bool:
     finite, near = usual[np.isfinite(usual)], evidence.adjacent[np.isfinite(evidence.adjacent)]
     lower = max(0.0, float(np.median(near)) - float(np.median(finite))) if near.size else 0.0
     # With many bad frames the medians are theirs: never so low that frames of a bad pair would pass.
-    worst = float(np.nanmax(evidence.adjacent[[i, j - 1]]))
-    return value >= limit - lower and not value <= worst
+    nearer = float(np.fmax(evidence.adjacent[i], evidence.adjacent[j - 1]))
+    return value >= limit - lower and not value <= nearer

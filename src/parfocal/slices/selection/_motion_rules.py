@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.slices.selection._decide import decide, joined, not_applicable, scored_reasons
 from parfocal.slices.selection._evidence import Selection, StackEvidence
-from parfocal.slices.selection._motion import LIMITS, Blame, Blamed, Limit, blame_both, blame_by_skip, pair_limits
+from parfocal.slices.selection._motion import (
+    LIMITS,
+    Blame,
+    Blamed,
+    Limit,
+    blame_both,
+    blame_by_skip,
+    excursions,
+    pair_limits,
+)
 from parfocal.slices.selection._sharpness_rules import mad_sharpness, peak_relative
 
 Sharp = Literal["peak_relative", "mad_sharpness"]
@@ -22,7 +31,7 @@ def motion(
     limit: Limit = "dip",
     floor: float = 0.85,
     k: float = 3.0,
-    min_drop: float = 0.02,
+    min_drop: float = 0.05,
     blame: Blame = "skip",
 ) -> Selection:
     """Leave out frames that moved: their correlation with a neighbour dips.
@@ -33,8 +42,8 @@ def motion(
         Its `adjacent` must be of band-limited frames: noise lowers the correlation of raw ones.
     limit : {"dip", "floor", "mean_sd", "mad", "either", "both"}
         What counts as a bad pair: `floor`; mean - `k` SD; median - `k` 1.4826 MAD; below either or below both of
-        floor and MAD; or a dip, `k` robust SD below the median of the pairs around it. Fewer than three pairs:
-        the floor.
+        floor and MAD; or a dip, `k` robust SD below what the pairs on both sides lead to expect. Fewer than three
+        pairs: the floor. With "dip", a frame whose neighbours fit each other better than it is bad, too.
     floor : float
         The lowest correlation of a good pair.
     k : float
@@ -42,8 +51,8 @@ def motion(
     min_drop : float
         Statistical limits are at least so far below their centre.
     blame : {"skip", "both"}
-        "both": a bad pair counts against both its frames. "skip": against those only that the frames before and after
-        fit each other without; see the explanation of the rules.
+        "both": a bad pair counts against both its frames. "skip": only against those that the frames before and
+        after fit each other without; see the explanation of the rules.
 
     Notes
     -----
@@ -91,6 +100,9 @@ def moved_frames(
         )
     limits = pair_limits(evidence.adjacent, limit, floor, k, min_drop)
     bad = ~(evidence.adjacent >= limits.limit)
+    if limit == "dip" and n > 2:
+        for frame in excursions(evidence, min_drop / 2):
+            bad[[frame - 1, frame]] = True
     if among is not None:
         bad &= among[:-1] & among[1:]
     blamed = blame_both(evidence, bad) if blame == "both" else blame_by_skip(evidence, bad, limits.limit)
@@ -106,7 +118,7 @@ def hybrid(
     limit: Limit = "dip",
     floor: float = 0.85,
     k: float = 3.0,
-    min_drop: float = 0.02,
+    min_drop: float = 0.05,
     blame: Blame = "skip",
 ) -> Selection:
     """Leave out frames that are blurred or moved.
@@ -148,7 +160,9 @@ def hybrid(
 
 def _fallen_back(evidence: StackEvidence, focused: Selection) -> tuple[list[str], str]:
     if focused.keep.any():
-        return list(focused.reasons), "fell back: every sharp frame has moved; the sharp ones are kept all the same"
+        return list(
+            focused.reasons
+        ), "fell back: every sharp frame has moved; the sharp ones are kept all the same"
     if np.isfinite(evidence.sharpness).any():
         return scored_reasons(evidence), "fell back: no frame is sharp and steady; all are kept"
     return [""] * evidence.n_frames, "fell back: no frame could be judged; all are kept"

@@ -87,7 +87,9 @@ def recommend(
         *_square_hints(evidence, alpha, tau, moved),
         _curve_hint(evidence, alpha),
         _bimodal_hint(evidence),
-        Hint("no clear sign", True, "hybrid", {"alpha": alpha}, "nothing else speaks: sharpness and motion together"),
+        Hint(
+            "no clear sign", True, "hybrid", {"alpha": alpha}, "nothing else speaks: sharpness and motion together"
+        ),
     )
     chosen = next(hint for hint in hints if hint.holds)
     return Recommendation(chosen.rule, chosen.parameters, chosen.why, hints)
@@ -104,7 +106,9 @@ def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Sele
     one = {"alpha": alpha, "tau": tau}
     if evidence.matrix is None:
         why = "no correlation matrix was gathered"
-        return Hint("several squares", False, "dbscan", several, why), Hint("one square", False, "anchor", one, why)
+        return Hint("several squares", False, "dbscan", several, why), Hint(
+            "one square", False, "anchor", one, why
+        )
     pool = peak_relative(evidence, alpha=alpha)
     size = int(pool.keep.sum())
     squares = [s for s in dbscan_segments(evidence, tau=tau, min_samples=2, alpha=alpha) if len(s.frames) > 1]
@@ -149,7 +153,9 @@ def _curve_hint(evidence: StackEvidence, alpha: float) -> Hint:
     model = max(found, key=lambda name: found[name])
     fit = fits[model]
     inside = fit is not None and evidence.z_um.min() <= fit.vertex_um <= evidence.z_um.max()
-    why = f"a {model} explains {found[model]:.1%} of the scores' variance" + ("" if inside else ", but has no top here")
+    why = f"a {model} explains {found[model]:.1%} of the scores' variance" + (
+        "" if inside else ", but has no top here"
+    )
     holds = found[model] >= _CLEAN_CURVE and inside
     return Hint("clean curve", holds, "sharpness_or_residual", {"alpha": alpha, "model": model}, why)
 

@@ -19,23 +19,23 @@ _FEWEST = 6
 def curve_residuals(evidence: StackEvidence, *, model: CurveModel = "parabola", k: float = 3.0) -> Selection:
     """Leave out frames whose sharpness lies off the focus curve: motion blurs a frame that z alone would not.
 
-    A frame goes where its residual is more than `k` robust standard deviations. At least six frames; the fit is robust,
-    so that bad frames do not bend it.
+    A frame goes where its residual is more than `k` robust standard deviations. At least six frames; the fit is
+    robust, so that bad frames do not bend it.
 
     Parameters
     ----------
     evidence : StackEvidence
         Sharpness along z.
     model : {"parabola", "gaussian"}
-        Parabola of ln(score) over the frames around the peak, down to a fifth of it; frames beyond are not judged, and
-        stay. Or Gaussian and offset over all frames.
+        Parabola of ln(score) over the frames around the peak, down to a fifth of it; frames beyond are not judged,
+        and stay. Or Gaussian and offset over all frames.
     k : float
         Robust standard deviations.
 
     Notes
     -----
-    "peak_at_edge" is noted where the curve's vertex lies outside the z that were sampled, or the sharpest frame is the
-    first or last: focus is not bracketed.
+    "peak_at_edge" is noted where the curve's vertex lies outside the z that were sampled, or the sharpest frame is
+    the first or last: focus is not bracketed.
     """
     parameters: dict[str, Any] = {"model": model, "k": k}
     if model not in ("parabola", "gaussian"):
@@ -73,7 +73,9 @@ def sharpness_or_residual(
     """
     parameters: dict[str, Any] = {"sharp": sharp, "alpha": alpha, "sharp_k": sharp_k, "model": model, "k": k}
     if sharp not in ("peak_relative", "mad_sharpness"):
-        raise BadInputError(f"sharpness_or_residual: sharp {sharp!r} is unknown; expected peak_relative or mad_sharpness")
+        raise BadInputError(
+            f"sharpness_or_residual: sharp {sharp!r} is unknown; expected peak_relative or mad_sharpness"
+        )
     focused = (
         peak_relative(evidence, alpha=alpha) if sharp == "peak_relative" else mad_sharpness(evidence, k=sharp_k)
     )

@@ -41,7 +41,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 """Rules by the name that their selections carry."""
 
-NEED_MATRIX = frozenset({"anchor", "centre_of_mass_anchor", "chained_anchor", "clique", "block", "dbscan", "kmeans"})
+NEED_MATRIX = frozenset(
+    {"anchor", "centre_of_mass_anchor", "chained_anchor", "clique", "block", "dbscan", "kmeans"}
+)
 """Rules that need `StackEvidence.matrix`."""
 
 

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.slices.selection._curve import Peak, peak_of
-from parfocal.slices.selection._decide import checked_fraction, decide, not_applicable, robust_scale, scored_reasons
+from parfocal.slices.selection._decide import (
+    checked_fraction,
+    decide,
+    not_applicable,
+    robust_scale,
+    scored_reasons,
+)
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 
 PeakHeight = Literal["vertex", "max"]
@@ -84,10 +90,11 @@ def otsu(evidence: StackEvidence, *, min_share: float = 0.75, max_chance: float 
 
     Every split of the sorted scores is tried [1]_, no histogram. The scores count as bimodal where the variance
     between the classes is `min_share` of the whole and the gap between them is wider than evenly scattered scores
-    leave at their own best split in all but `max_chance` of cases; else the rule is "not applicable" and keeps all.
+    leave at their own best split in all but `max_chance` of cases; else the rule is "not applicable" and keeps
+    all.
 
-    Ashman's D is no test here: classes cut by a threshold have D = 2.65 from one normal distribution and 3.46 from an
-    even one, both above the usual limit of 2.
+    Ashman's D is no test here: classes cut by a threshold have D = 2.65 from one normal distribution and 3.46 from
+    an even one, both above the usual limit of 2.
 
     References
     ----------
@@ -103,8 +110,8 @@ def otsu(evidence: StackEvidence, *, min_share: float = 0.75, max_chance: float 
     threshold, share, chance = found
     if share < min_share or chance > max_chance:
         why = (
-            f"scores are not bimodal: {share:.2f} of their variance lies between the classes ({min_share:g} asked), "
-            f"a gap as wide as theirs has a chance of {chance:.2f} ({max_chance:g} at most)"
+            f"scores are not bimodal: {share:.2f} of their variance lies between two classes ({min_share:g} "
+            f"asked), a gap as wide as theirs has a chance of {chance:.2f} ({max_chance:g} at most)"
         )
         return not_applicable("otsu", parameters, evidence, why)
     reasons = _below(evidence, threshold, "Otsu's threshold")
@@ -125,7 +132,7 @@ def otsu_split(scores: NDArray[np.float64]) -> tuple[float, float, float] | None
 def _best_split(
     ordered: NDArray[np.float64],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return, for rows of ascending values, the upper class's first index, variance share and gap (of the range)."""
+    """Return, of rows of ascending values, the upper class's first index, variance share and gap over range."""
     n = ordered.shape[1]
     # the sums of a few tiny and one huge value: from the lowest, or they cancel
     away = ordered - ordered[:, :1]

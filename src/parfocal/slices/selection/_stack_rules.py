@@ -19,7 +19,7 @@ def morphseq_ncc(
     max_bad_share: float = 0.10,
     min_relative_entropy: float | None = -0.55,
 ) -> Selection:
-    """Refuse a stack whose neighbours do not correlate; of one that passes, keep all frames but those of bad pairs.
+    """Refuse a stack whose neighbours do not correlate; of one that passes, keep all but frames of bad pairs.
 
     A stack fails where its lowest correlation of neighbours is below `min_ncc` or more than `max_bad_share` of its
     pairs are bad (below `bad_pair`, or not defined). The numbers come from labelled stacks of moving embryos, 15
@@ -40,8 +40,8 @@ def morphseq_ncc(
 
     Notes
     -----
-    The verdict is the first note: "verdict PASS", "verdict WARN" (bad pairs, yet within limits) or "verdict FAIL", with
-    its numbers and the longest run of bad pairs.
+    The verdict is the first note: "verdict PASS", "verdict WARN" (bad pairs, yet within limits) or "verdict FAIL",
+    with its numbers and the longest run of bad pairs.
     """
     parameters: dict[str, Any] = {
         "bad_pair": bad_pair,

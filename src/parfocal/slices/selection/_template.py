@@ -90,7 +90,9 @@ def make_template(
     """
     n = len(frames)
     if not chosen or len(set(chosen)) != len(chosen) or not all(0 <= i < n for i in chosen):
-        raise BadInputError(f"golden template: chosen frames {list(chosen)}; expected different ones of 0 to {n - 1}")
+        raise BadInputError(
+            f"golden template: chosen frames {list(chosen)}; expected different ones of 0 to {n - 1}"
+        )
     first = np.asarray(frames[chosen[0]], np.float32)
     if max_shift_px is None:
         max_shift_px = min(first.shape) / 10
@@ -124,7 +126,8 @@ def registered(
     dy, dx = float(shift.dy_px), float(shift.dx_px)
     if max(abs(dy), abs(dx)) < 0.05:  # interpolation would cost more sharpness than the shift does
         return moving, (0.0, 0.0, float(shift.ncc))
-    return ndimage.shift(moving, (dy, dx), order=3, mode="nearest"), (dy, dx, float(shift.ncc))
+    laid = np.asarray(ndimage.shift(moving, (dy, dx), order=3, mode="nearest"), np.float32)
+    return laid, (dy, dx, float(shift.ncc))
 
 
 def template_ncc(frames: Sequence[ArrayLike] | NDArray[Any], template: GoldenTemplate) -> NDArray[np.float64]:
