@@ -57,7 +57,8 @@ def emit_reference_calibration(
         `sample`, `operator`, `purpose`, `instrument`: put into the start document.
     """
     settings = dict(calibration.thresholds.settings)
-    references = {name: list(told) for name, told in calibration.thresholds.references.items()}
+    # a list, since names hold slashes and dots, which keys of a document must not
+    references = [[name, *told] for name, told in calibration.thresholds.references.items()]
     content = {"analysis": NAME, "version": VERSION, "parameters": settings, "references": references}
     about = {
         "analysis": NAME,

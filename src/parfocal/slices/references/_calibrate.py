@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from parfocal.errors import BadInputError
+from parfocal.slices.references._gallery import Category
 from parfocal.slices.references._labelled import LabelledStack
 from parfocal.slices.references._rank import Ranking, rank_metrics
 from parfocal.slices.references._score import LOWER_IS_BETTER, ScoredStack, score_labelled
 from parfocal.slices.references._thresholds import CalibratedRule, ReferenceThresholds, Threshold
-from parfocal.slices.selection import Selection, StackEvidence
-
-Rule = Callable[..., Selection]
+from parfocal.slices.selection import RULES, Rule, Selection, StackEvidence
 
 RULE_GRID: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "peak_relative": tuple({"alpha": alpha} for alpha in (0.5, 0.6, 0.7, 0.8)),
@@ -60,7 +59,7 @@ class ReferenceCalibration:
 
 def calibrate_references(
     stacks: Iterable[LabelledStack],
-    rules: Mapping[str, Rule] | None = None,
+    rules: Mapping[str, Rule] = RULES,
     *,
     metric: str = "",
     confidence: float = 0.95,
@@ -76,8 +75,8 @@ def calibrate_references(
     ----------
     stacks : iterable of LabelledStack
         At least two bad and two great.
-    rules : mapping of name to rule, optional
-        Selection rules; `parfocal.slices.selection.RULES` where not given.
+    rules : mapping of name to rule
+        Selection rules; none with an empty mapping.
     metric : str
         A person's choice of the metric to go by, whichever ranks first.
     confidence, n_bootstrap, seed
@@ -101,7 +100,7 @@ def calibrate_references(
         done.append(score_labelled(stack))
         if scored is not None:
             scored(done[-1])
-    categories = [stack.category for stack in done]
+    categories: list[Category] = [stack.category for stack in done]
     settings = {"confidence": confidence, "n_bootstrap": n_bootstrap, "seed": seed}
     names = list(done[0].metrics) if done else []
     values = {name: [stack.metrics[name] for stack in done] for name in names}
@@ -113,7 +112,7 @@ def calibrate_references(
         n_bootstrap=n_bootstrap,
         seed=seed,
     )
-    candidates = {name: (rule, given) for name, rule, given in rule_candidates(_known_rules(rules))}
+    candidates = {name: (rule, given) for name, rule, given in rule_candidates(rules)}
     shares, refused = _shares(done, candidates, rules)
     of_rules = rank_metrics(shares, categories, confidence=confidence, n_bootstrap=n_bootstrap, seed=seed)
     of_rules = replace(of_rules, left_out={**of_rules.left_out, **refused})
@@ -151,28 +150,19 @@ def kept_share(selection: Selection) -> float:
     return float(np.mean(selection.keep))
 
 
-def _known_rules(rules: Mapping[str, Rule] | None) -> Mapping[str, Rule]:
-    if rules is not None:
-        return rules
-    from parfocal.slices.selection import RULES
-
-    return RULES
-
-
 def _shares(
     stacks: Sequence[ScoredStack],
     candidates: Mapping[str, tuple[str, Mapping[str, Any]]],
-    rules: Mapping[str, Rule] | None,
+    rules: Mapping[str, Rule],
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Return the share of frames that each candidate keeps of each stack, and which could not be tried."""
-    known = _known_rules(rules)
     shares: dict[str, list[float]] = {}
     refused: dict[str, str] = {}
     for name, (rule, given) in candidates.items():
         row: list[float] = []
         for stack in stacks:
             try:
-                row.append(_share(known[rule], stack.evidence, given))
+                row.append(_share(rules[rule], stack.evidence, given))
             except BadInputError as error:
                 refused[name] = f"not applicable: {error}"
                 break
