@@ -173,8 +173,8 @@ def _kept(
 
 def _show(console: Console, done: ReferenceCalibration, uid: str, files: dict[str, str]) -> None:
     shown = Table(box=None, header_style="bold")
-    for column in ("metric", "AUC", "tau", "threshold", "left one out", "bad / okay / great kept"):
-        shown.add_column(column)
+    for column in ("metric", "AUC", "tau", "threshold", "left out", "kept: bad, okay, great"):
+        shown.add_column(column, no_wrap=True, overflow="fold")
     for rank in done.metrics.metrics:
         low, high = rank.auc_interval
         sign = ">=" if rank.higher_is_better else "<="
@@ -184,7 +184,7 @@ def _show(console: Console, done: ReferenceCalibration, uid: str, files: dict[st
             f"{rank.kendall_tau:+.2f}",
             f"{sign} {rank.threshold:.4g}",
             f"{rank.loo_correct} of {rank.loo_n}",
-            " / ".join(f"{kept} of {n}" for kept, n in zip(rank.kept, rank.n, strict=True)),
+            ", ".join(f"{kept} of {n}" for kept, n in zip(rank.kept, rank.n, strict=True)),
         )
     console.print(shown)
     kept = done.thresholds
