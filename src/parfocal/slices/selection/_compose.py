@@ -71,9 +71,9 @@ def compose(
         E(z) = <LoG(z)²>_window - s(z)² ‖LoG kernel‖²
 
     "softmax" blends the frames with weights E(z)^exponent; "index" takes the frame of the largest E, its map
-    median filtered. Where the largest E is not `flat_sd` standard deviations of noise above 0, nothing in the pixels
-    tells which frame to take (an argmax of noise gives salt and pepper): the index there continues that around it
-    smoothly, and the two nearest frames are blended.
+    median filtered. Where the largest E is not `flat_sd` standard deviations of noise above 0, nothing in the
+    pixels tells which frame to take (an argmax of noise gives salt and pepper): the index there continues that
+    around it smoothly, and the two nearest frames are blended.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def _noise_response(sigma_px: float, window_px: int) -> tuple[float, float]:
 
 
 def _immerkaer_sd(pixels: NDArray[np.float32]) -> float:
-    """Return the standard deviation of white noise: from the mean |second difference| along both axes (Immerkaer)."""
+    """Return the standard deviation of white noise, from second differences along both axes (Immerkaer)."""
     if min(pixels.shape) < 3:
         return 0.0
     along = pixels[:, :-2] - 2 * pixels[:, 1:-1] + pixels[:, 2:]

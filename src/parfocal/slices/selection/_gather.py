@@ -83,7 +83,8 @@ def gather_evidence(
     for i, frame in enumerate(stack):
         if frame.ndim != 2 or frame.shape != stack[0].shape:
             raise BadInputError(
-                f"gather evidence: frame {i} has shape {frame.shape}, expected [y, x] {stack[0].shape} like the first"
+                f"gather evidence: frame {i} has shape {frame.shape}, the first {stack[0].shape}; "
+                "expected one shape [y, x]"
             )
     scores = _scores(stack, score, kind, camera_model, mask)
     limited = np.stack([band_limited(f, sigma_px) if sigma_px > 0 else np.asarray(f, np.float32) for f in stack])

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from parfocal.slices.selection._anchor_rules import TEMPLATE_FACT
 from parfocal.slices.selection._curve import fit_curve
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 from parfocal.slices.selection._gather import gather_evidence
-from parfocal.slices.selection._matrix_rules import Segment, clique, dbscan_segments
+from parfocal.slices.selection._matrix_rules import clique, dbscan_segments
 from parfocal.slices.selection._motion_rules import motion
 from parfocal.slices.selection._rules import select
 from parfocal.slices.selection._sharpness_rules import otsu, otsu_split, peak_relative
@@ -102,7 +101,9 @@ def _template_hint(evidence: StackEvidence, alpha: float, tau: float) -> Hint:
 
 
 def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Selection) -> tuple[Hint, Hint]:
-    several = {"alpha": alpha, "tau": tau, "min_samples": 2}
+    # A stack that changes slowly along z falls apart at any limit a little under its usual correlations; two
+    # places, or before and after a jump, stay apart at a limit twice as far from 1.
+    several = {"alpha": alpha, "tau": round(2 * tau - 1, 4), "min_samples": 2}
     one = {"alpha": alpha, "tau": tau}
     if evidence.matrix is None:
         why = "no correlation matrix was gathered"
@@ -111,10 +112,9 @@ def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Sele
         )
     pool = peak_relative(evidence, alpha=alpha)
     size = int(pool.keep.sum())
-    squares = [s for s in dbscan_segments(evidence, tau=tau, min_samples=2, alpha=alpha) if len(s.frames) > 1]
-    squares = _apart(evidence, squares, tau)
+    squares = dbscan_segments(evidence, tau=2 * tau - 1, min_samples=2, alpha=alpha)
     largest = len(clique(evidence, tau=tau, alpha=alpha).frames)
-    why_several = f"{len(squares)} separate squares of correlation {tau:g} among {size} sharp frames"
+    why_several = f"{len(squares)} separate squares of correlation {2 * tau - 1:g} among {size} sharp frames"
     share = largest / size if size else 0.0
     why_one = f"{largest} of {size} sharp frames all correlate by {tau:g} with each other: one square"
     dips = int((~moved.keep).sum())
@@ -126,23 +126,6 @@ def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Sele
         Hint("several squares", len(squares) > 1, "dbscan", several, why_several),
         Hint("one square", size > 1 and share >= _ONE_SQUARE, rule, one, why_one),
     )
-
-
-def _apart(evidence: StackEvidence, squares: list[Segment], tau: float) -> list[Segment]:
-    """Return the squares without those that the best one fades into: no pair across reaches tau less a little.
-
-    A stack that changes slowly along z falls into groups at any limit; two places, or before and after a jump,
-    have nothing in between.
-    """
-    if len(squares) < 2 or evidence.matrix is None:
-        return squares
-    matrix = np.asarray(evidence.matrix, np.float64)
-    apart = [squares[0]]
-    for square in squares[1:]:
-        nearest = max(float(matrix[np.ix_(square.frames, s.frames)].max()) for s in apart)
-        if nearest < tau - (1 - tau):
-            apart.append(square)
-    return apart
 
 
 def _curve_hint(evidence: StackEvidence, alpha: float) -> Hint:
