@@ -27,8 +27,9 @@ from parfocal.slices.references import (
 )
 
 _COLOURS = {"bad": "#d55e00", "okay": "#999999", "great": "#0072b2"}  # Okabe and Ito
-_SHOWN_METRICS = 12
+_SHOWN_METRICS = 24
 _SHOWN_STACKS = 36
+_SHOWN_CURVES = 6
 
 
 def references_report(
@@ -106,12 +107,13 @@ def draw_metrics(calibration: ReferenceCalibration) -> Any:
 
 
 def draw_stack(stack: ScoredStack, ranking: Ranking) -> Any:
-    """Draw a stack's score curves, correlation matrix, and worst, median and best frame; return the figure."""
+    """Draw a stack's best-ranked curves, correlation matrix, worst, median and best frame; return the figure."""
     figure, grid = _figure(11.0, 2.3, 1, 5, [2.2, 1.2, 1, 1, 1])
     curves, matrix, *pictures = grid.flat
-    for rank in ranking.metrics:
-        values = stack.profiles.get(rank.name)
-        if values is not None and values.size > 1 and np.nanmax(values) > 0:
+    ranked = [rank for rank in ranking.metrics if rank.name in stack.profiles][:_SHOWN_CURVES]
+    for rank in ranked:
+        values = stack.profiles[rank.name]
+        if values.size > 1 and np.isfinite(values).any() and np.nanmax(values) > 0:
             curves.plot(stack.z_um, values / np.nanmax(values), lw=1, label=rank.name)
     if stack.adjacent.size:
         between = (stack.z_um[1:] + stack.z_um[:-1]) / 2

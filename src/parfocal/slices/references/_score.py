@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.imaging import (
-    FocusScoreSet,
+    OPERATORS,
     adjacent_ncc,
     band_limited,
     correlation_matrix,
-    relative_entropy,
-    sharpness,
+    operator_scores,
 )
 from parfocal.slices.references._gallery import Category
 from parfocal.slices.references._labelled import LabelledStack
@@ -29,6 +28,7 @@ LOWER_IS_BETTER = ("bad_pair_share",)
 SHOWN_BY = "laplacian_variance"
 """The score by which worst, median and best frames are told, and which rules look at."""
 
+_AS_MEASURED = ("laplacian_variance", "mean_abs_log")  # what is usually looked at, noise and exposure in it
 _SHOWN_PX = 160
 
 
@@ -53,7 +53,7 @@ class ScoredStack:
     z_um : ndarray of float64, shape (n,)
         0, 1, 2... where not known.
     profiles : mapping of name to ndarray of float64, shape (n,)
-        Scores of each frame, noise floor subtracted, free of gain and exposure.
+        Operators of each frame, noise floor subtracted, free of gain and exposure; those with `raw_` as measured.
     adjacent : ndarray of float64, shape (n - 1,)
         Correlation of neighbours, band-limited.
     matrix : ndarray of float32, shape (n, n)
@@ -134,10 +134,10 @@ def score_labelled(stack: LabelledStack) -> ScoredStack:
 
 
 def _profiles(frames: NDArray[np.generic], mask: NDArray[np.bool_] | None) -> dict[str, NDArray[np.float64]]:
-    told = [sharpness(frame).normalized.as_tuple() for frame in frames]
-    columns = np.array(told, np.float64).T
-    profiles = dict(zip(FocusScoreSet.names(), columns, strict=True))
-    profiles["relative_entropy"] = np.array([relative_entropy(frame, mask) for frame in frames])
+    told = [operator_scores(frame, mask=mask) for frame in frames]
+    profiles = {name: np.array([one.normalized[name] for one in told], np.float64) for name in OPERATORS}
+    for name in _AS_MEASURED:
+        profiles[f"raw_{name}"] = np.array([one.raw[name] for one in told], np.float64)
     return profiles
 
 
