@@ -261,6 +261,18 @@ def test_a_series_that_the_file_does_not_have_is_refused(plate_file, table):
         map_to_nd2(gallery("20250912_B01_ch00_t0003"), plate_file, [table(TABLE.replace("3,3", "3,5"))])
 
 
+def test_wells_beyond_the_files_series_are_passed_over_with_a_warning(plate_file):
+    grid = plate(lambda r, c: 4 * r + c + 1 if r < 2 and c < 4 else None)
+    found = map_to_nd2(
+        gallery("20250912_A04_ch00_t0003"), plate_file.parents[1], (), series_number_map(grid), check_stage=False
+    )
+    assert found.frames[0].nd2_series_num == 4
+    assert [w.partition(": ")[2] for w in found.warnings][:2] == [
+        "well B01 has series 5, expected 1 to 4; passed over",
+        "well B02 has series 6, expected 1 to 4; passed over",
+    ]
+
+
 def test_two_files_of_a_day_are_not_guessed_between(plate_file, table):
     shutil.copy(plate_file, plate_file.with_name("again.nd2"))
     with pytest.raises(BadInputError, match=r"2 ND2 files of 20250912 \(again.nd2, plate.nd2\)"):

@@ -74,16 +74,16 @@ def test_chance_does_not_win_alone():
     assert "chance" in ranking.why
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("shift", [0.0, 2.5])
 def test_the_interval_of_the_auc_covers_the_truth(shift):
     truth = norm.cdf(shift / np.sqrt(2))
     rng = np.random.default_rng(11)
     covered = 0
-    for k in range(200):
+    for k in range(80):
         values = np.concatenate([rng.normal(size=8), rng.normal(size=8) + shift])
         low, high = rank_metrics({"m": values}, labels(8, 8), n_bootstrap=100, seed=k).of("m").auc_interval
         covered += low <= truth <= high
-    assert covered >= 185  # 95 % of 200 is 190, less 2 standard errors
+    assert covered >= 72  # 95 % of 80 is 76, less 2 standard errors
 
 
 def test_newcombes_interval_is_symmetric_and_narrows_with_numbers():

@@ -22,16 +22,21 @@ from parfocal.slices.references._labelled import (
     labelled_nd2,
     read_labelled_folder,
 )
-from parfocal.slices.references._nd2_frames import Mapping2Nd2, Nd2Frame, map_to_nd2, read_z_stack, sequence_index
+from parfocal.slices.references._nd2_frames import (
+    MappedGallery,
+    Nd2Frame,
+    map_to_nd2,
+    read_z_stack,
+    sequence_index,
+)
 from parfocal.slices.references._plate import (
     ExperimentTable,
     SeriesMap,
-    mended_times_s,
     read_metadata,
     read_series_map,
     series_number_map,
-    stage_disagreements,
 )
+from parfocal.slices.references._plate_checks import mended_times_s, stage_disagreements
 from parfocal.slices.references._rank import MetricRank, Ranking, as_row, auc_interval, rank_metrics
 from parfocal.slices.references._score import ScoredStack, ShownFrame, score_labelled
 from parfocal.slices.references._thresholds import (
@@ -53,7 +58,7 @@ __all__ = [
     "ExperimentTable",
     "Gallery",
     "LabelledStack",
-    "Mapping2Nd2",
+    "MappedGallery",
     "MetricRank",
     "Nd2Frame",
     "Ranking",

@@ -14,12 +14,8 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.files import Stack, natural_key, nd2_time_stamps_s, open_stack
 from parfocal.slices.references._gallery import Gallery, Reference
-from parfocal.slices.references._plate import (
-    ExperimentTable,
-    SeriesMap,
-    mended_times_s,
-    stage_disagreements,
-)
+from parfocal.slices.references._plate import ExperimentTable, SeriesMap
+from parfocal.slices.references._plate_checks import mended_times_s, stage_disagreements
 
 _N_REFERENCE_WELLS = 3
 
@@ -58,7 +54,7 @@ class Nd2Frame:
 
 
 @dataclass(frozen=True)
-class Mapping2Nd2:
+class MappedGallery:
     """All frames of a gallery with their places, and what a reader must know of how these were found."""
 
     frames: tuple[Nd2Frame, ...]
@@ -107,7 +103,7 @@ def map_to_nd2(
     *,
     channel: int | None = None,
     check_stage: bool = True,
-) -> Mapping2Nd2:
+) -> MappedGallery:
     """Find the z-stack of every frame of a gallery.
 
     The series comes from the table of the frame's own day, else from the plate; where both are given they must
@@ -151,6 +147,7 @@ def map_to_nd2(
         if file not in opened:
             opened[file] = open_stack(file)
             wells = _wells_of(reference.date, tables, plate)
+            warnings += _beyond(opened[file], plate)
             if check_stage:
                 warnings += _stage_warnings(opened[file], wells)
             times[file], said = _times_s(opened[file], wells)
@@ -163,7 +160,7 @@ def map_to_nd2(
         )
         time_s = float(times[file][reference.time_int]) if times[file].size else float("nan")
         frames.append(Nd2Frame(reference, file, series, at, planes, time_s))
-    return Mapping2Nd2(tuple(frames), tuple(dict.fromkeys(warnings)))
+    return MappedGallery(tuple(frames), tuple(dict.fromkeys(warnings)))
 
 
 def read_z_stack(frame: Nd2Frame) -> NDArray[np.generic]:
@@ -267,6 +264,14 @@ def _check(reference: Reference, stack: Stack, series: int, channel: int, where:
             raise BadInputError(
                 f"{where}: {what} {value} of {reference.name} is not in {stack.source}; expected {first} to {last}"
             )
+
+
+def _beyond(stack: Stack, plate: SeriesMap | None) -> Iterable[str]:
+    """Yield a word on each well of the plate whose series the file does not have: it is passed over."""
+    most = stack.size("P")
+    for well, number in ({} if plate is None else plate.series).items():
+        if number > most:
+            yield f"{stack.source}: well {well} has series {number}, expected 1 to {most}; passed over"
 
 
 def _stage_warnings(stack: Stack, wells: Mapping[str, int]) -> Iterable[str]:
