@@ -1,15 +1,15 @@
-"""`parfocal slices`: the stages of a serial-section reconstruction, and its audit trail."""
+"""`parfocal slices`: selection, the stages of a serial-section reconstruction, and its audit trail."""
 
 from __future__ import annotations
 
 import typer
 
-from parfocal.cli import _slices_ledger
+from parfocal.cli import _slices_ledger, _slices_references
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group, each from the module of its stages."""
     slices = typer.Typer(help="Score, audit, mend and align serial sections.", no_args_is_help=True)
-    for module in (_slices_ledger,):
+    for module in (_slices_ledger, _slices_references):
         module.add_commands(slices)
     app.add_typer(slices, name="slices")

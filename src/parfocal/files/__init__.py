@@ -2,7 +2,7 @@
 
 from parfocal.files._csv import CsvTable, csv_text, formula_in, read_csv
 from parfocal.files._names import natural_key
-from parfocal.files._open import open_stack
+from parfocal.files._open import nd2_time_stamps_s, open_stack
 from parfocal.files._safe_write import within, write_atomically
 from parfocal.files._stack import AxesUnknownError, Stack, VoxelSize
 
@@ -14,6 +14,7 @@ __all__ = [
     "csv_text",
     "formula_in",
     "natural_key",
+    "nd2_time_stamps_s",
     "open_stack",
     "read_csv",
     "within",
