@@ -7,7 +7,7 @@ from parfocal.imaging import correlation_matrix
 
 
 def test_binning_changes_no_verdict_on_the_stack_of_the_benchmark():
-    stack = simulated_stack(side_px=256)
+    stack = simulated_stack(side_px=128)
     truth = np.corrcoef(stack.reshape(40, -1))
     alike = truth >= 0.95
     assert 0.2 < alike.mean() < 0.95

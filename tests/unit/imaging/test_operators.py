@@ -119,6 +119,13 @@ def test_blur_lowers_every_operator(name):
         assert values[0] > values[1] > values[2], masked
 
 
+def test_the_reference_page_has_a_row_for_every_operator():
+    page = (Path(__file__).parents[3] / "docs/reference/focus-operators.md").read_text()
+    for operator in OPERATORS.values():
+        cells = (f"`{operator.name}`", operator.abbreviation, operator.formula.replace("|", "\\|"), operator.floor)
+        assert f"| {' | '.join(cells)} | {operator.power} |" in page, operator.name
+
+
 def test_names_may_be_abbreviated_and_come_back_in_full():
     scores = operator_scores(textured(), ["LAPV", "vol5", "dct_entropy", "LAPV"])
     assert tuple(scores.raw) == ("laplacian_variance", "vollath_f5", "dct_entropy")
