@@ -4,6 +4,8 @@ from parfocal.imaging._band import band_limited
 from parfocal.imaging._bands import for_each_band, usable_cores
 from parfocal.imaging._correlation import adjacent_ncc, correlation_matrix, ncc
 from parfocal.imaging._entropy import relative_entropy
+from parfocal.imaging._operator_table import OPERATORS, Operator, OperatorScores
+from parfocal.imaging._operators import operator_scores, operator_scores_by_tile, operator_scores_per_object
 from parfocal.imaging._scores import FocusScoreSet, Sharpness
 from parfocal.imaging._sharpness import NoiseSource, sharpness
 from parfocal.imaging._shift import Shift, phase_shift
@@ -11,8 +13,11 @@ from parfocal.imaging._ssim import ssim
 from parfocal.imaging._tiles import TileGrids, TileSummary, tile_grids
 
 __all__ = [
+    "OPERATORS",
     "FocusScoreSet",
     "NoiseSource",
+    "Operator",
+    "OperatorScores",
     "Sharpness",
     "Shift",
     "TileGrids",
@@ -22,6 +27,9 @@ __all__ = [
     "correlation_matrix",
     "for_each_band",
     "ncc",
+    "operator_scores",
+    "operator_scores_by_tile",
+    "operator_scores_per_object",
     "phase_shift",
     "relative_entropy",
     "sharpness",
