@@ -126,9 +126,8 @@ def print_across_fields(data: Path) -> None:
 
 
 def auc_with_interval(great: np.ndarray, bad: np.ndarray) -> tuple[float, float, float]:
-    """Bootstrap percentiles; where not one pair is the wrong way round, the bootstrap knows no error: then the
-    lower end is the exact one-sided bound of so many right answers as the smaller class has members, and so the other
-    way.
+    """Bootstrap percentiles; where not one pair is the wrong way round, the bootstrap knows no error: the lower
+    end is then the exact one-sided bound of so many right answers as the smaller class has members; 0 likewise.
     """
 
     def auc(g, b):

@@ -204,7 +204,7 @@ def blame_by_skip(evidence: StackEvidence, bad: NDArray[np.bool_], limit: NDArra
 
 
 def _ends(runs: list[tuple[int, int]]) -> list[tuple[list[int], range]]:
-    """Return the cuts and frames of up to two frames at either end that are fewer than the run they are cut from."""
+    """Return cuts and frames of up to two frames at either end, fewer than the run they are cut from."""
     found: list[tuple[list[int], range]] = []
     last = len(runs) - 1
     for n_runs in (2, 1):
