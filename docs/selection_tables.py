@@ -1,4 +1,4 @@
-"""Print the tables of docs/explanation/selecting-frames.md: the rules on real stacks, whole and with planted faults.
+"""Print the tables of docs/explanation/selecting-frames.md: rules on real stacks, whole and with planted faults.
 
 PYTHONPATH=src python docs/selection_tables.py ../shared/data
 """
@@ -13,8 +13,8 @@ from scipy import ndimage
 from parfocal.files import open_stack
 from parfocal.slices.selection import Selection, StackEvidence, compose, gather_evidence, select
 
-# The rules as they were first written down: raw Laplacian variance over its maximum, raw correlations, a fixed floor,
-# both frames of a pair. One table row each: name, evidence to use, rule, parameters.
+# The rules as they were first written down: raw Laplacian variance over its maximum, raw correlations, a fixed
+# floor, both frames of a pair. One table row each: name, evidence to use, rule, parameters.
 OLD = {"alpha": 0.7, "limit": "floor", "floor": 0.85, "blame": "both"}
 ROWS = (
     ("peak-relative, as written", "raw", "peak_relative", {"peak": "max"}),
@@ -47,8 +47,8 @@ def apply(kinds: dict[str, StackEvidence], row) -> Selection:
 def focus_stacks(data: Path) -> Iterator[tuple[str, np.ndarray, int]]:
     """Real stacks with the plane that is in focus.
 
-    ImageXpress: step 5, as its source states. E. coli, where nobody has said: the plane of the largest variance of the
-    Laplacian of Gaussian at sigma 3 px, which averages the noise away.
+    ImageXpress: step 5, as its source states. E. coli, where nobody has said: the plane of the largest variance of
+    the Laplacian of Gaussian at sigma 3 px, which averages the noise away.
     """
     wells = open_stack(data / "B_focus/imagexpress_E07").read()
     for site in range(2):
@@ -65,9 +65,8 @@ def print_focus(data: Path) -> None:
         kinds = both_kinds(stack)
         old, new = apply(kinds, ROWS[0]), apply(kinds, ROWS[1])
         sharpest = [int(np.argmax(kinds[kind].sharpness)) for kind in ("raw", "ours")]
-        print(
-            f"| {name} | {len(stack)} | {reference} | {sharpest[0]}, {old.keep.sum()} | {sharpest[1]}, {new.keep.sum()} |"
-        )
+        said = [f"{plane}, {one.keep.sum()}" for plane, one in zip(sharpest, (old, new))]
+        print(f"| {name} | {len(stack)} | {reference} | {said[0]} | {said[1]} |")
 
 
 # -- 2: bad against great ----------------------------------------------------------------------------------
@@ -127,8 +126,8 @@ def print_across_fields(data: Path) -> None:
 
 
 def auc_with_interval(great: np.ndarray, bad: np.ndarray) -> tuple[float, float, float]:
-    """Bootstrap percentiles; where not one pair is the wrong way round, the bootstrap knows no error: then the lower
-    end is the exact one-sided bound of so many right answers as the smaller class has members, and so the other way.
+    """Bootstrap percentiles; where not one pair is the wrong way round, the bootstrap knows no error: the lower
+    end is then the exact one-sided bound of so many right answers as the smaller class has members; 0 likewise.
     """
 
     def auc(g, b):
@@ -186,8 +185,8 @@ def planted_scores(
 ) -> list[list[float]]:
     """Return, for each row, the share kept of clean stacks, and recall, precision and loss of planted faults.
 
-    Only frames that the rule keeps of the clean stack are looked at: what it leaves out there, it leaves out for another
-    reason.
+    Only frames that the rule keeps of the clean stack are looked at: what it leaves out there, it leaves out for
+    another reason.
     """
     rng = np.random.default_rng(seed)
     counts = np.zeros((len(rows), 5))
@@ -245,7 +244,7 @@ def print_composed(seed: int = 0) -> None:
 
 
 def tilted_scene(seed: int = 0, n: int = 9, side: int = 192) -> tuple[np.ndarray, np.ndarray]:
-    """Return a sharp scene, and a stack of it whose focus runs from the first frame at left to the last at right."""
+    """Return a sharp scene, and a stack of it whose focus runs from left, the first frame, to right."""
     rng = np.random.default_rng(seed)
     scene = ndimage.gaussian_filter((rng.random((side, side)) < 0.01) * 8000.0, 1.2)
     scene[side // 3 : side // 2] = 0  # nothing to see there

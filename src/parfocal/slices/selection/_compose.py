@@ -233,7 +233,8 @@ def _energy(
         if finite.all()
         else np.where(finite, frame, np.float32(np.median(frame[finite] if finite.any() else [0])))
     )
-    pixels = pixels - np.float32(pixels.mean())  # large offsets cost float32 digits
+    # large offsets cost float32 digits; a whole number leaves differences exact
+    pixels = pixels - np.float32(round(float(pixels.mean(dtype=np.float64))))
     response = ndimage.gaussian_laplace(pixels, sigma_px, mode="mirror")
     energy = ndimage.uniform_filter(np.square(response), window_px, mode="mirror")
     if camera_model is not None:

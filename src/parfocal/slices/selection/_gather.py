@@ -15,6 +15,7 @@ from parfocal.imaging import (
     band_limited,
     correlation_matrix,
     ncc,
+    operator_scores,
     relative_entropy,
     sharpness,
 )
@@ -119,8 +120,6 @@ def _scores(
     if mask is None and score in FocusScoreSet.names():
         measured = [getattr(sharpness(frame, camera_model), kind) for frame in stack]
         return np.array([getattr(one, score) for one in measured], np.float64)
-    from parfocal.imaging import operator_scores
-
     found = [operator_scores(frame, (score,), camera_model=camera_model, mask=mask) for frame in stack]
     return np.array([getattr(one, kind)[score] for one in found], np.float64)
 
