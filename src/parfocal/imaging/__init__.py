@@ -1,5 +1,6 @@
 """Numbers from images: sharpness in one fused pass, correlation, registration, similarity; numba over arrays."""
 
+from parfocal.imaging._affine import AffineFit, AffineModel, correlation_through, morph, register_affine, warp
 from parfocal.imaging._band import band_limited
 from parfocal.imaging._bands import for_each_band, usable_cores
 from parfocal.imaging._correlation import adjacent_ncc, correlation_matrix, ncc
@@ -14,6 +15,8 @@ from parfocal.imaging._tiles import TileGrids, TileSummary, tile_grids
 
 __all__ = [
     "OPERATORS",
+    "AffineFit",
+    "AffineModel",
     "FocusScoreSet",
     "NoiseSource",
     "Operator",
@@ -25,15 +28,19 @@ __all__ = [
     "adjacent_ncc",
     "band_limited",
     "correlation_matrix",
+    "correlation_through",
     "for_each_band",
+    "morph",
     "ncc",
     "operator_scores",
     "operator_scores_by_tile",
     "operator_scores_per_object",
     "phase_shift",
+    "register_affine",
     "relative_entropy",
     "sharpness",
     "ssim",
     "tile_grids",
     "usable_cores",
+    "warp",
 ]
