@@ -13,7 +13,7 @@ from bluesky.utils import FailedStatus, RequestAbort, RunEngineInterrupted
 from parfocal.callbacks import FocusCalibration, replay
 from parfocal.catalog import stop_server
 from parfocal.devices import Backend, LeasedError, Microscope, simulated_microscope
-from parfocal.devices._simulated import simulated_core
+from parfocal.devices.simulated import simulated_core
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import calibration_from_json
 from parfocal.plans import (
@@ -36,7 +36,7 @@ def bench(tmp_path_factory):
     session = start_session(tmp_path_factory.mktemp("data"), analyses=[FocusCalibration])
     microscope = session.use(simulated_microscope("microscope"))
     microscope.focus_camera.exposure_s.put(0.008)
-    core = microscope.backend.camera._core
+    core = microscope.backend.camera.world
     (uid,) = session.RE(calibrate_focus(microscope, go_to_focus=True))
     assert session.drain(60)
     yield SimpleNamespace(session=session, RE=session.RE, m=microscope, core=core, uid=uid)

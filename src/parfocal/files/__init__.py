@@ -10,7 +10,7 @@ from parfocal.files._ome_zarr import (
     write_ome_zarr,
     writing_ome_zarr,
 )
-from parfocal.files._open import open_stack
+from parfocal.files._open import nd2_time_stamps_s, open_stack
 from parfocal.files._safe_write import within, write_atomically
 from parfocal.files._stack import AxesUnknownError, Stack, VoxelSize
 
@@ -24,6 +24,7 @@ __all__ = [
     "csv_text",
     "formula_in",
     "natural_key",
+    "nd2_time_stamps_s",
     "open_ome_zarr",
     "open_stack",
     "read_csv",

@@ -5,6 +5,8 @@ from parfocal.imaging._band import band_limited
 from parfocal.imaging._bands import for_each_band, usable_cores
 from parfocal.imaging._correlation import adjacent_ncc, correlation_matrix, ncc
 from parfocal.imaging._entropy import relative_entropy
+from parfocal.imaging._operator_table import OPERATORS, Operator, OperatorScores
+from parfocal.imaging._operators import operator_scores, operator_scores_by_tile, operator_scores_per_object
 from parfocal.imaging._scores import FocusScoreSet, Sharpness
 from parfocal.imaging._sharpness import NoiseSource, sharpness
 from parfocal.imaging._shift import Shift, phase_shift
@@ -12,10 +14,13 @@ from parfocal.imaging._ssim import ssim
 from parfocal.imaging._tiles import TileGrids, TileSummary, tile_grids
 
 __all__ = [
+    "OPERATORS",
     "AffineFit",
     "AffineModel",
     "FocusScoreSet",
     "NoiseSource",
+    "Operator",
+    "OperatorScores",
     "Sharpness",
     "Shift",
     "TileGrids",
@@ -27,6 +32,9 @@ __all__ = [
     "for_each_band",
     "morph",
     "ncc",
+    "operator_scores",
+    "operator_scores_by_tile",
+    "operator_scores_per_object",
     "phase_shift",
     "register_affine",
     "relative_entropy",

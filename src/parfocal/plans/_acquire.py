@@ -12,19 +12,17 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import FailedStatus, MsgGenerator
-from ophyd.utils import LimitError
+from bluesky.utils import MsgGenerator
 from useq import HardwareAutofocus, MDAEvent, MDASequence
 
 from parfocal.devices import FAILURE, POINT, Columns, Together
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._check import check_events
-from parfocal.plans._failures import close_failed, reason_of
+from parfocal.plans._failures import FAILURES, close_failed, reason_of
 from parfocal.plans._parts import Parts
 
 OnError = Literal["abort", "skip", "retry"]
-_FAILURES = (FailedStatus, HardwareError, TimeoutError, LimitError)
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def _visit_with_policy(
                 yield from _one_event(parts, event, attempt, state, point, probe, half_range_um)
             yield from stubs.light_off(parts.light)
             state.light = None
-        except _FAILURES as error:
+        except FAILURES as error:
             state.at.clear()
             state.light, state.exposure_ms = None, None
             last = attempt == policy.attempts

@@ -122,8 +122,9 @@ BROKEN = {
     "formula as a column": ("slice_id,use,=A1\n00,true,\n", "row 1: column name '=A1'"),
     "line break in a cell": (H + '00,true,,"a\nb"\n', "row 2: a cell with a line break"),
     "open quote": (H + '00,true,,"a\n', "row 2: unexpected end of data"),
+    "blank first line": ("\n" + H, "row 1: is blank; a header was expected"),
     "empty": ("", "is empty"),
-    "nothing but a header": (None, "there is no such file"),
+    "no file": (None, "there is no such file"),
 }  # fmt: skip
 
 

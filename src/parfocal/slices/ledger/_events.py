@@ -195,7 +195,7 @@ def _extras_of(found: Any) -> tuple[str, ...]:
 
 
 def _event_of(found: Any) -> LedgerEvent:
-    if not isinstance(found, dict) or set(cast(dict[str, Any], found)) != _KEYS:
+    if not isinstance(found, dict) or cast(dict[str, Any], found).keys() != _KEYS:
         raise BadInputError(f"an event has {', '.join(sorted(_KEYS))}")
     told = cast(dict[str, Any], found)
     names, time_s, changes = (told["stage"], told["run_uid"], told["slice_id"]), told["time_s"], told["changes"]

@@ -1,0 +1,25 @@
+"""A microscope that is computed: images by diffraction, a stage with speed, backlash and drift."""
+
+from parfocal.devices.simulated._camera import SimulatedCamera
+from parfocal.devices.simulated._core import (
+    SampleName,
+    SimulatedMicroscopeCore,
+    simulated_core,
+)
+from parfocal.devices.simulated._light import SimulatedLight
+from parfocal.devices.simulated._motion import Axis, AxisModel, Move
+from parfocal.devices.simulated._stage import SimulatedStage
+from parfocal.devices.simulated._world import SimulatedWorld
+
+__all__ = [
+    "Axis",
+    "AxisModel",
+    "Move",
+    "SampleName",
+    "SimulatedCamera",
+    "SimulatedLight",
+    "SimulatedMicroscopeCore",
+    "SimulatedStage",
+    "SimulatedWorld",
+    "simulated_core",
+]
