@@ -19,6 +19,7 @@ from rich.table import Table
 
 from parfocal.errors import BadInputError
 from parfocal.files import Stack, open_stack, write_atomically
+from parfocal.slices.references import load_thresholds
 from parfocal.slices.selection import (
     RULES,
     BestImage,
@@ -64,6 +65,10 @@ def select_command(
     kind: Annotated[
         Literal["debiased", "normalized", "raw"], typer.Option(help="Of the score: less its noise, or raw.")
     ] = "debiased",
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(help="What `slices calibrate` wrote; its best rule, if none is named."),
+    ] = None,
     template: Annotated[Path | None, typer.Option(help="A golden template (.npz) to hold frames against.")] = None,
     compose: Annotated[
         Path | None,
@@ -79,7 +84,10 @@ def select_command(
 ) -> None:
     """Select the frames of a stack that make one good image; every stack of a file by itself."""
     console = Console(stderr=as_json)
-    told = _parameters(rule, parameter or [])
+    calibrated: dict[str, Any] = {}
+    if thresholds is not None:
+        rule, calibrated = _calibrated(thresholds, rule)
+    told = {**calibrated, **_parameters(rule, parameter or [])}
     for path, suffixes in ((compose, (".tif", ".tiff")), (picture, (".png",))):
         if path is not None and path.suffix.lower() not in suffixes:
             raise BadInputError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
@@ -185,6 +193,17 @@ def _stacks(opened: Stack, along: str | None, at: list[str]) -> Iterator[_One]:
                 z_um = np.arange(len(planes)) * step_um
         name = " ".join(f"{a.lower()}={i}" for a, i in several.items())
         yield _One(name, name.replace("=", "").replace(" ", "_"), np.stack(planes), z_um, len(places) == 1)
+
+
+def _calibrated(path: Path, rule: str | None) -> tuple[str, dict[str, Any]]:
+    """Return a rule, the best one where none is named, and its calibrated parameters."""
+    found = load_thresholds(path)
+    if not found.rules:
+        raise BadInputError(f"{path}: no rule told its references apart; use --rule without --thresholds")
+    names = [one.rule for one in found.rules]
+    if rule is not None and rule not in names:
+        raise BadInputError(f"{path}: holds nothing for the rule {rule}; expected one of {', '.join(names)}")
+    return rule or names[0], found.parameters_for(rule or names[0])
 
 
 def _parameters(rule: str | None, given: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from parfocal.cli import main
 from parfocal.files import open_stack
+from parfocal.slices.references import CalibratedRule, ReferenceThresholds, save_thresholds
 from parfocal.slices.selection import load_template
 
 
@@ -74,6 +75,27 @@ def test_a_template_is_made_and_applied(stacks, tmp_path, capsys):
     assert code == 0
     assert told[0]["rule"] == "golden_template"
     assert 3 in told[0]["kept"]
+
+
+def test_calibrated_parameters_are_taken_unless_told_otherwise(stacks, tmp_path, capsys):
+    path = tmp_path / "thresholds.json"
+    found = ReferenceThresholds(
+        (),
+        (
+            CalibratedRule("peak_relative", {"alpha": 0.9}, 1.0, (0.8, 1.0)),
+            CalibratedRule("block", {}, 0.9, (0.5, 1.0)),
+        ),
+    )
+    save_thresholds(path, found)
+    select = "select", stacks, "--at", "t=0", "--thresholds", path, "--json"
+    (best,) = json.loads(run(capsys, *select)[1])["stacks"]
+    assert (best["rule"], best["parameters"]["alpha"]) == ("peak_relative", 0.9)
+    (told,) = json.loads(run(capsys, *select, "--rule", "peak_relative", "-p", "alpha=0.5")[1])["stacks"]
+    assert told["parameters"]["alpha"] == 0.5
+    assert len(told["kept"]) > len(best["kept"])
+    code, _, error = run(capsys, *select, "--rule", "otsu")
+    assert code == 2
+    assert "expected one of peak_relative, block" in error
 
 
 def test_the_rules_are_listed_with_their_defaults(capsys):

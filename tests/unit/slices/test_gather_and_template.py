@@ -62,6 +62,19 @@ def test_what_is_no_stack_is_refused():
         gather_evidence(np.zeros((3, 16, 16)), kind="best")
 
 
+def test_objects_that_move_by_themselves_are_judged_by_themselves():
+    stack = simulated_stack(seed=9)
+    left = np.zeros(stack.shape[1:], bool)
+    left[:, :48] = True
+    stack[6, :, :48] = np.roll(stack[6, :, :48], (6, 5), axis=(0, 1))
+    moved = gather_evidence(stack, mask=left, score="vollath_f5")
+    steady = gather_evidence(stack, mask=~left, score="vollath_f5")
+    assert set(np.flatnonzero(~select(moved, "motion").keep)) == {6}
+    assert select(steady, "motion").keep.all()
+    assert steady.facts["relative_entropy"].shape == (15,)
+    assert select(moved, "morphseq_ncc").notes[0].startswith("verdict FAIL")
+
+
 @real
 def test_the_plane_in_focus_is_within_one_of_the_reference(ecoli):
     wells = open_stack(DATA / "B_focus/imagexpress_E07").read()

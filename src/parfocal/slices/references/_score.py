@@ -10,23 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.imaging import (
-    OPERATORS,
-    adjacent_ncc,
-    band_limited,
-    correlation_matrix,
-    operator_scores,
-)
+from parfocal.imaging import OPERATORS, operator_scores
 from parfocal.slices.references._gallery import Category
 from parfocal.slices.references._labelled import LabelledStack
-from parfocal.slices.selection import StackEvidence
+from parfocal.slices.selection import DEFAULT_SCORE, StackEvidence, gather_evidence
 
 BAD_PAIR = 0.90
 """A pair of neighbours that correlates by less is a bad pair."""
 
 LOWER_IS_BETTER = ("bad_pair_share",)
-SHOWN_BY = "laplacian_variance"
-"""The score by which worst, median and best frames are told, and which rules look at."""
+SHOWN_BY = DEFAULT_SCORE
+"""The score by which worst, median and best frames are told, and that rules look at."""
 
 _AS_MEASURED = ("laplacian_variance", "mean_abs_log")  # what is usually looked at, noise and exposure in it
 _SHOWN_PX = 160
@@ -106,30 +100,22 @@ def score_labelled(stack: LabelledStack) -> ScoredStack:
         raise BadInputError(f"{stack.name}: {n} frames and {len(stack.z_um)} z positions, expected as many")
     z_um = np.array(stack.z_um or range(n), np.float64)
     profiles = _profiles(frames, stack.mask)
-    smooth = band_limited(frames)
-    adjacent = adjacent_ncc(smooth, 1, stack.mask)
-    matrix = correlation_matrix(smooth, 1, stack.mask)
-    by = profiles[SHOWN_BY]
+    # As `slices select` has it, so that what is found here holds there.
+    evidence = gather_evidence(frames, z_um, mask=stack.mask)
+    if evidence.matrix is None:
+        raise BadInputError(f"{stack.name}: its frames could not be correlated")
     return ScoredStack(
         name=stack.name,
         category=stack.category,
         source=stack.source,
         z_um=z_um,
         profiles=profiles,
-        adjacent=adjacent,
-        matrix=matrix,
-        metrics=_metrics(profiles, adjacent),
+        adjacent=evidence.adjacent,
+        matrix=evidence.matrix,
+        metrics=_metrics(profiles, evidence.adjacent),
         pixels_sha256=_hash(frames),
-        shown=_shown(frames, by),
-        evidence=StackEvidence(
-            sharpness=by,
-            score_name=SHOWN_BY,
-            adjacent=adjacent,
-            skip=adjacent_ncc(smooth, 2, stack.mask),
-            z_um=z_um,
-            matrix=matrix,
-            facts={"relative_entropy": profiles["relative_entropy"]},
-        ),
+        shown=_shown(frames, profiles[SHOWN_BY]),
+        evidence=evidence,
     )
 
 

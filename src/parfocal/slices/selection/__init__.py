@@ -4,7 +4,7 @@ from parfocal.slices.selection._best_image import BestImage, best_image
 from parfocal.slices.selection._compose import ComposedImage, compose, compose_batch
 from parfocal.slices.selection._compose_morphseq import compose_morphseq
 from parfocal.slices.selection._evidence import Selection, StackEvidence
-from parfocal.slices.selection._gather import gather_evidence
+from parfocal.slices.selection._gather import DEFAULT_SCORE, gather_evidence
 from parfocal.slices.selection._matrix_rules import Segment, dbscan_segments, kmeans_segments
 from parfocal.slices.selection._recommend import Hint, Recommendation, recommend
 from parfocal.slices.selection._rules import NEED_MATRIX, RULES, Rule, rule_parameters, select
@@ -17,6 +17,7 @@ from parfocal.slices.selection._template import (
 )
 
 __all__ = [
+    "DEFAULT_SCORE",
     "NEED_MATRIX",
     "RULES",
     "BestImage",

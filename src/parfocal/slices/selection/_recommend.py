@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from parfocal.slices.selection._anchor_rules import TEMPLATE_FACT
+from parfocal.slices.selection._clustering import largest_clique
 from parfocal.slices.selection._curve import fit_curve
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 from parfocal.slices.selection._gather import gather_evidence
-from parfocal.slices.selection._matrix_rules import clique, dbscan_segments
+from parfocal.slices.selection._matrix_rules import dbscan_segments
 from parfocal.slices.selection._motion_rules import motion
 from parfocal.slices.selection._rules import select
 from parfocal.slices.selection._sharpness_rules import otsu, otsu_split, peak_relative
@@ -67,8 +69,8 @@ def recommend(
 
     1. a golden template is given: `golden_template`;
     2. the matrix of the sharp frames shows several separate squares: `dbscan`;
-    3. it shows one square with 80 % of them: `anchor`, or `chained_anchor` where some pair of neighbours dips;
-    4. scores follow a clean curve (95 % of their variance): `sharpness_or_residual`;
+    3. it shows one square with 80 % of the steady ones: `anchor`, or `chained_anchor` where sharp frames moved;
+    4. scores follow a clean curve (95 % of their variance) and no sharp frame moved: `sharpness_or_residual`;
     5. scores are bimodal: `otsu`;
     6. else `hybrid`.
 
@@ -84,7 +86,7 @@ def recommend(
     hints = (
         _template_hint(evidence, alpha, tau),
         *_square_hints(evidence, alpha, tau, moved),
-        _curve_hint(evidence, alpha),
+        _curve_hint(evidence, alpha, moved),
         _bimodal_hint(evidence),
         Hint(
             "no clear sign", True, "hybrid", {"alpha": alpha}, "nothing else speaks: sharpness and motion together"
@@ -110,17 +112,25 @@ def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Sele
         return Hint("several squares", False, "dbscan", several, why), Hint(
             "one square", False, "anchor", one, why
         )
-    pool = peak_relative(evidence, alpha=alpha)
-    size = int(pool.keep.sum())
+    pool = peak_relative(evidence, alpha=alpha).keep
+    # What moved is not of any square: it is looked at first, by the chained rule.
+    steady = np.flatnonzero(pool & moved.keep)
+    dips = int((pool & ~moved.keep).sum())
     squares = dbscan_segments(evidence, tau=2 * tau - 1, min_samples=2, alpha=alpha)
-    largest = len(clique(evidence, tau=tau, alpha=alpha).frames)
-    why_several = f"{len(squares)} separate squares of correlation {2 * tau - 1:g} among {size} sharp frames"
+    linked = np.asarray(evidence.matrix)[np.ix_(steady, steady)] >= tau
+    largest = len(largest_clique(linked, evidence.sharpness[steady])[0])
+    size = steady.size
+    why_several = (
+        f"{len(squares)} separate squares of correlation {2 * tau - 1:g} among {int(pool.sum())} sharp frames"
+    )
     share = largest / size if size else 0.0
     why_one = f"{largest} of {size} sharp frames all correlate by {tau:g} with each other: one square"
-    dips = int((~moved.keep).sum())
     rule = "chained_anchor" if dips else "anchor"
     if dips:
-        why_one += f"; {dips} frames dip against their neighbours, so motion is looked at first"
+        why_one = (
+            f"{largest} of {size} sharp and steady frames all correlate by {tau:g} with each other: one square"
+        )
+        why_one += f"; {dips} sharp frames have moved, so motion is looked at first"
     # A pool of one frame is a square of its own: a peak so sharp leaves nothing to group.
     return (
         Hint("several squares", len(squares) > 1, "dbscan", several, why_several),
@@ -128,7 +138,7 @@ def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Sele
     )
 
 
-def _curve_hint(evidence: StackEvidence, alpha: float) -> Hint:
+def _curve_hint(evidence: StackEvidence, alpha: float, moved: Selection) -> Hint:
     fits = {model: fit_curve(evidence.z_um, evidence.sharpness, model) for model in ("parabola", "gaussian")}
     found = {model: fit.explained for model, fit in fits.items() if fit is not None}
     if not found:
@@ -139,7 +149,10 @@ def _curve_hint(evidence: StackEvidence, alpha: float) -> Hint:
     why = f"a {model} explains {found[model]:.1%} of the scores' variance" + (
         "" if inside else ", but has no top here"
     )
-    holds = found[model] >= _CLEAN_CURVE and inside
+    # A frame can be of another place and as sharp as ever: its residual would not tell.
+    dips = int((peak_relative(evidence, alpha=alpha).keep & ~moved.keep).sum())
+    why += f", but {dips} sharp frames have moved" if dips else ""
+    holds = found[model] >= _CLEAN_CURVE and inside and not dips
     return Hint("clean curve", holds, "sharpness_or_residual", {"alpha": alpha, "model": model}, why)
 
 
