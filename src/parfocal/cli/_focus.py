@@ -117,6 +117,10 @@ def lock_command(
     af_max_excursion_um: Annotated[
         float | None, typer.Option(help="How far z may go from where it was at engage. Default: 5.")
     ] = None,
+    beads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Follow so many at most; one lost does not lose the lock. Default: 1."),
+    ] = None,
     track_roi: Annotated[bool | None, typer.Option(help="Let the region follow the bead. Default: yes.")] = None,
     track_roi_xy: options.RegionOption = None,
     track_gain: Annotated[float | None, typer.Option(help="Share of the offset followed. Default: 0.4.")] = None,
@@ -168,6 +172,7 @@ def lock_command(
         "max_step_um": max_step,
         "command_deadband_um": command_deadband_um,
         "max_abs_excursion_um": af_max_excursion_um,
+        "n_beads": beads,
         "track_roi": track_roi,
         "track_gain": track_gain,
         "track_deadband_px": track_deadband_px,

@@ -35,8 +35,9 @@ from parfocal.devices.lock._armed import (
     region_of,
     warm_up,
 )
-from parfocal.devices.lock._loop import LockLoop, LockTarget, RoiPx
+from parfocal.devices.lock._loop import LockLoop, LockTarget
 from parfocal.devices.lock._reading import configuration, describe_configuration, describe_reading, reading
+from parfocal.devices.lock._regions import RoiPx
 from parfocal.devices.lock._ring import LockRing, is_in_lock
 from parfocal.devices.lock._samples import LockSampleStream
 from parfocal.devices.lock._setpoint import LockHolding, LockSetpoint
@@ -51,6 +52,7 @@ from parfocal.focus import (
     MeasureKind,
     RoiMeasure,
     measure_of,
+    settings_of_vote,
 )
 
 _ENGAGE_TIMEOUT_S = 30.0
@@ -149,10 +151,15 @@ class FocusLock:
 
     @property
     def roi_px(self) -> RoiPx | None:
-        """The region being fitted: y, x, height, width; None before arming."""
+        """The region of the calibrated bead: y, x, height, width; None before arming."""
+        return next(iter(self.rois_px), None)
+
+    @property
+    def rois_px(self) -> tuple[RoiPx, ...]:
+        """The regions being fitted, one a bead, that of the calibrated one first; none before arming."""
         if self._loop is not None:
-            return self._loop.roi_px
-        return self._armed.roi_px if self._armed is not None else None
+            return self._loop.rois_px
+        return (self._armed.roi_px,) if self._armed is not None else ()
 
     def arm(
         self,
@@ -258,13 +265,17 @@ class FocusLock:
         if armed is None:
             raise BadInputError(f"{self.name} has no calibration: calibrate focus first, then arm it")
         self.axis.lease(self.name)
-        controller = LockController(armed.settings, armed.calibration.model, armed.roi_px[2:])
+        settings, model = armed.settings, armed.calibration.model
+        if model is None:  # nothing is armed without
+            raise BadInputError(f"{self.name}: this calibration has no model; calibrate again")
+        judging = settings if settings.n_beads == 1 else settings_of_vote(settings)
+        controller = LockController(judging, model, armed.roi_px[2:])
         controller.engage()
         self.setpoint.reset()
         self.reason = ""
         self._engaging = status
         self._mark = self.ring.cursor
-        target = LockTarget(self.camera, self.axis, self.name, armed.roi_px)
+        target = LockTarget(self.camera, self.axis, self.name, armed.roi_px, settings, model)
         self._loop = LockLoop(
             target,
             controller,
