@@ -273,7 +273,7 @@ class LiveSession:
         self._hear(fitted)
 
     def _write_report(self, uid: str) -> None:
-        """Write what a lock came to, also one that failed; the folder holds the latest, under the command's names."""
+        """Write what a lock came to, also one that failed, as `parfocal lock` does; the latest stays."""
         try:
             if not self.session.drain(_REPORT_S):
                 raise CatalogError(f"the catalog does not hold the run yet; `parfocal report {uid[:8]}` writes it")
