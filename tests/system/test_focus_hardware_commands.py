@@ -9,6 +9,7 @@ import json
 import pytest
 
 import compiled
+from parfocal.devices import Microscope
 
 _LIBRARIES = {"orca": ("dcamapi.c", "dcamapi.dll"), "andor": ("atcore.c", "atcore.dll")}
 _HOME_UM = 50.0
@@ -102,16 +103,15 @@ def test_without_a_bead_a_vendors_bench_is_refused_in_words_and_let_go(on_hardwa
 @pytest.fixture
 def left_by_core(monkeypatch):
     """What Micro-Manager's core was like when its devices were let go: z, shutter, sequence."""
-    core_class = pytest.importorskip("pymmcore_plus").CMMCorePlus
-    unload, seen = core_class.unloadAllDevices, []
+    pytest.importorskip("pymmcore_plus")
+    make_safe, seen = Microscope.make_safe, []
 
-    def look(core):
-        if core.getCameraDevice():
-            is_running = core.isSequenceRunning()
-            seen.append((core.getPosition(core.getFocusDevice()), core.getShutterOpen(), is_running))
-        unload(core)
+    def look(microscope):
+        make_safe(microscope)
+        core = microscope.focus_camera.source._core
+        seen.append((core.getPosition(core.getFocusDevice()), core.getShutterOpen(), core.isSequenceRunning()))
 
-    monkeypatch.setattr(core_class, "unloadAllDevices", look)
+    monkeypatch.setattr(Microscope, "make_safe", look)
     return seen
 
 
@@ -128,7 +128,7 @@ def test_micro_managers_demo_camera_is_refused_in_words_and_let_go(parfocal, lef
     assert "calibrate_focus: not fit to lock with: " in said.complaint
     report = json.loads((tmp_path / "calibration_report.json").read_text())
     assert report["n_steps"] == 12
-    assert report["simulated"] == [], "a demo camera is a camera to us"
+    assert report["simulated"] == ["focus camera", "stage"], "demo devices are none"
     said = parfocal("lock", *bench, "--calibration-csv", tmp_path / "calibration_sweep.csv")
     assert said.code == 2
     assert "cannot be armed: " in said.complaint
