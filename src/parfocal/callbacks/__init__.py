@@ -5,6 +5,7 @@ from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, repla
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
+from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
 
 __all__ = [
     "ANALYSES",
@@ -18,6 +19,8 @@ __all__ = [
     "RunAnalysis",
     "RunView",
     "analysis_named",
+    "emit_reference_calibration",
     "focus_probe",
+    "read_thresholds",
     "replay",
 ]
