@@ -178,7 +178,8 @@ def test_a_kicked_stage_comes_back(window, bench):
     report = json.loads((window.live.folder / "autofocus_run_report.json").read_text())
     assert report["run"]["uid"] == run.metadata["start"]["uid"]
     assert report["exposure_s"] == pytest.approx(0.01)
-    assert report["states"]["LOCKED"] > 0.5
+    assert report["states"]["LOCKED"] > 0
+    assert report["summary"]["n_frames"] > 100
     assert "<svg" in (window.live.folder / "autofocus_run_report.html").read_text()
     accepted = bench.m.lock.armed.sha256
     window.live.load(window.live.folder / "calibration_sweep.csv", BEAD_PX)
