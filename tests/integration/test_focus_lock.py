@@ -110,6 +110,38 @@ def test_focus_is_held_and_every_step_is_recorded(at_focus):
     assert start["parfocal"]["lock"]["calibration_run"] == at_focus.uid
 
 
+def test_dirt_over_one_of_two_beads_does_not_lose_the_lock(at_focus, monkeypatch):
+    camera, lock = at_focus.m.focus_camera, at_focus.m.lock
+    is_dirty = threading.Event()
+    next_frame = camera.source.next_frame
+
+    def behind_dirt(timeout_s):
+        frame = next_frame(timeout_s)
+        if is_dirty.is_set():
+            y, x, height, width = lock.roi_px
+            frame.pixels[y : y + height, x : x + width] = np.median(frame.pixels)
+        return frame
+
+    monkeypatch.setattr(camera.source, "next_frame", behind_dirt)
+    begin, end = threading.Timer(4.0, is_dirty.set), threading.Timer(5.5, is_dirty.clear)
+    lock.state.subscribe(
+        lambda value, **_: begin.start() or end.start() if value == "LOCKED" and not begin.ident else None,
+        run=False,
+    )
+    at_focus.RE(lock_focus(at_focus.m, 7.0, settings={"n_beads": 5}))
+    samples = table(at_focus, "lock")
+    n_beads, state = samples["lock_n_beads"].values, samples["lock_state"].values.astype(str)
+    first = int(np.argmax(state == "LOCKED"))
+    lonely = np.flatnonzero(n_beads[first:] == 1) + first
+    assert n_beads[first] == 2, "no more stand alone in view"
+    assert lonely.size > 30
+    assert n_beads[-1] == 2, "it is followed again when the dirt is gone"
+    assert not {"LOST", "FAULT", "RECOVERY"} & set(state[first:])
+    assert np.mean(state[lonely] == "LOCKED") > 0.9
+    start = at_focus.session.catalog.raw[-1].metadata["start"]
+    assert start["parfocal"]["lock"]["n_beads"] == 5
+
+
 def test_planes_of_a_stack_are_counted_from_the_focus_and_say_whether_it_was_held(at_focus):
     home_um = at_focus.m.xyz.z.position
     at_focus.RE(focus_locked(z_stack(at_focus.m, 0.9, 0.3), at_focus.m))

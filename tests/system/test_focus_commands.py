@@ -14,6 +14,7 @@ import pytest
 
 from parfocal.catalog import open_catalog
 from parfocal.cli import main
+from parfocal.cli._focus_options import BenchOptions
 from parfocal.focus import load_calibration, save_sweep
 
 _VOID = {"meta", "img", "br", "path", "use", "rect", "line", "circle"}
@@ -356,3 +357,11 @@ def test_show_live_hands_its_options_to_the_window(monkeypatch, tmp_path):
     said = say("calibrate", "--show-live")
     assert (said.code, len(said.complaints)) == (2, 1)
     assert "parfocal[gui]" in said.complaints[0]
+
+
+def test_options_of_camera_and_stage_are_handed_to_the_window_too():
+    bench = BenchOptions("orca", "mcl", "x", ("pixel_size_um=0.1",), ("backend=memory",), exposure_s=0.01)
+    assert bench.live_arguments() == [
+        "--camera", "orca", "--stage", "mcl", "--axis", "x", "--camera-option", "pixel_size_um=0.1",
+        "--stage-option", "backend=memory", "--exposure-ms", "10",
+    ]  # fmt: skip

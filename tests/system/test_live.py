@@ -174,6 +174,13 @@ def test_a_kicked_stage_comes_back(window, bench):
     assert run.metadata["start"]["plan_name"] == "lock_focus"
     assert run.metadata["stop"]["exit_status"] == "success"
     assert (window.live.folder / "calibration_sweep.csv").is_file()
+    wait(window, lambda: "wrote autofocus_run_report.json" in window.events.toPlainText())
+    report = json.loads((window.live.folder / "autofocus_run_report.json").read_text())
+    assert report["run"]["uid"] == run.metadata["start"]["uid"]
+    assert report["exposure_s"] == pytest.approx(0.01)
+    assert report["states"]["LOCKED"] > 0
+    assert report["summary"]["n_frames"] == len(run["lock"].read()["lock_frame"])
+    assert "<svg" in (window.live.folder / "autofocus_run_report.html").read_text()
     accepted = bench.m.lock.armed.sha256
     window.live.load(window.live.folder / "calibration_sweep.csv", BEAD_PX)
     assert bench.m.lock.armed.sha256 != accepted, "armed with what the CSV says, which holds no pictures"

@@ -91,19 +91,18 @@ class BenchOptions:
         return 1.0 / self.loop_hz if self.loop_hz is not None else self.exposure_s
 
     def live_arguments(self) -> list[str]:
-        """Return these options as `parfocal live` takes them; one that it has not is refused."""
+        """Return these options as `parfocal live` takes them."""
         given = ["--camera", self.camera, "--stage", self.stage, "--axis", self.axis]
-        for value in (*self.camera_values, *self.stage_values):
-            name, _, told = value.partition("=")
-            if name not in _LIVE_VALUES:
-                raise BadInputError(f"--show-live: the window takes {' and '.join(_LIVE_VALUES)}, not {name!r}")
-            given += [f"--{name}", told]
+        for option, values in (("--camera-option", self.camera_values), ("--stage-option", self.stage_values)):
+            for value in values:
+                name, _, told = value.partition("=")
+                given += [f"--{name}", told] if name in _OF_LIVE else [option, value]
         if self.wanted_exposure_s is not None:
             given += ["--exposure-ms", f"{1e3 * self.wanted_exposure_s:g}"]
         return given
 
 
-_LIVE_VALUES = ("config", "seed")
+_OF_LIVE = ("config", "seed")  # which the window has options of its own for
 
 
 def _simulated(of_camera: Mapping[str, Any], of_stage: Mapping[str, Any]) -> Microscope:

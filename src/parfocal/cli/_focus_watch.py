@@ -82,6 +82,9 @@ class SweepWatch:
             z_um = doc["data"].get("stage_z")
             where = f"sweep  z {z_um:+.3f} um" if z_um is not None else "sweep"
             self._progress.update(self._task, advance=1, description=where)
+        elif name == "event" and self._streams.get(doc["descriptor"]) == "failures":
+            self._progress.update(self._task, advance=1)
+            self._log.note("MISSED", f"step {doc['data']['failure_step']}: {doc['data']['failure_reason']}")
         elif name == "event" and self._streams.get(doc["descriptor"]) == "calibration":
             data = doc["data"]
             outcome = "fit to lock with" if data["calibration_is_armable"] else "not fit to lock with"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from parfocal.catalog import open_catalog
 from parfocal.cli._catalog import DataOption, JsonOption
-from parfocal.cli._focus import show_lock
+from parfocal.cli._focus_lock import show_lock
 from parfocal.report import (
     calibration_report,
     lock_report,

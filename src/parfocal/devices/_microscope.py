@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,15 @@ class Microscope(Device):
         self.backend.light.set_on(False)
 
     def destroy(self) -> None:
-        """Let go of the hardware."""
-        self.make_safe()
-        self.lock.close()
-        if self.focus_camera is not self.camera:
-            self.focus_camera.destroy()
-        super().destroy()
-        self.backend.close()
+        """Let go of the hardware: all of it, also where a part of it fails."""
+        with ExitStack() as left:  # the last one first
+            left.callback(self.backend.close)
+            left.callback(super().destroy)
+            left.callback(self.camera.destroy)  # ophyd destroys a part's signals, and leaves the part alone
+            if self.focus_camera is not self.camera:
+                left.callback(self.focus_camera.destroy)
+            left.callback(self.lock.close)
+            left.callback(self.make_safe)
 
 
 def _rename(device: Device, name: str) -> None:

@@ -20,6 +20,7 @@ from parfocal.focus._measurement import Command, LockState, Measurement, StageSt
 from parfocal.focus._roi_tracker import Roi, RoiTracker
 from parfocal.focus._safeguards_quality import Alarm
 from parfocal.focus._score_stack import DEFAULT_SCORE, StackScores, score_stack
+from parfocal.focus._several_beads import SeveralBeads, settings_of_vote
 from parfocal.focus._sweep_document import calibration_row, sweep_document, sweep_from_document
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Roi",
     "RoiMeasure",
     "RoiTracker",
+    "SeveralBeads",
     "StackScores",
     "StageState",
     "best_plane",
@@ -53,6 +55,7 @@ __all__ = [
     "save_calibration",
     "save_sweep",
     "score_stack",
+    "settings_of_vote",
     "summarize_lock",
     "sweep_document",
     "sweep_from_document",

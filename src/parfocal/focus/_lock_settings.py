@@ -123,6 +123,11 @@ class LockSettings:
     min_cal_q_span, min_cal_usable_half_range_um, min_cal_slope_per_um : float
         Least change of ln(sigma_x / sigma_y) over the calibrated range, least range to both sides of focus (um),
         least slope at focus (1/um), to arm at all.
+    n_beads : int
+        Beads to follow at most: beside the calibrated one the brightest that stand alone in view. Their vote
+        steers, and one that is lost does not lose the lock.
+    bead_reject_sigma : float
+        How many of its standard errors a bead may be from all beads' median to be in the vote, with three or more.
     track_roi : bool
         Let the region follow the spot.
     track_gain, track_deadband_px, track_max_step_px : float
@@ -213,6 +218,8 @@ class LockSettings:
     min_cal_q_span: float = 0.06
     min_cal_usable_half_range_um: float = 0.1
     min_cal_slope_per_um: float = 0.05
+    n_beads: int = 1
+    bead_reject_sigma: float = 3.5
     track_roi: bool = True
     track_gain: float = 0.4
     track_deadband_px: float = 1.5
@@ -289,7 +296,7 @@ _POSITIVE = (
     "stage_nudge_frames", "stage_stall_frames", "lost_frames", "search_step_um", "search_range_um",
     "relock_frames", "limit_fault_frames", "dynamic_deadband_window", "walk_memory_frames", "max_peaks",
     "max_peak_fraction", "probe_frames", "track_max_step_px", "roi_expand_step_px", "roi_shrink_stable_frames",
-    "max_roi_intensity_fraction",
+    "max_roi_intensity_fraction", "n_beads", "bead_reject_sigma",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "latency_frames", "rate_share", "kp", "ki", "kd", "integral_limit_um", "command_deadband_um",

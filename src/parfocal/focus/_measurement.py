@@ -50,6 +50,8 @@ class Measurement:
     exposure_s : float
         With `StageState.commanded_t_s` it tells how much of the last move the frame saw; NaN: by
         `LockSettings.latency_frames`.
+    n_beads : int
+        Beads that z comes from.
     """
 
     frame: int
@@ -68,6 +70,7 @@ class Measurement:
     is_fit_ok: bool = True
     reason: str = ""
     exposure_s: float = float("nan")
+    n_beads: int = 1
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,19 @@ from bluesky.utils import MsgGenerator, RunEngineInterrupted
 
 from parfocal.callbacks import FocusCalibration
 from parfocal.devices import Microscope
-from parfocal.errors import BadInputError, ParfocalError
+from parfocal.errors import BadInputError, CatalogError, ParfocalError
 from parfocal.fitting import calibration_from_json, calibration_hash
 from parfocal.focus import load_calibration, load_sweep, save_sweep
 from parfocal.gui._happenings import Began, Ended, Fitted, Happening, Noted, Progressed, in_one_line
 from parfocal.plans import calibrate_focus, lock_focus
+from parfocal.report import read_lock_run, write_lock_report
 from parfocal.session import Session
 
 RoiPx = tuple[int, int, int, int]
 Hear = Callable[[Happening], None]
 _LONGEST_LOCK_S = 30 * 86400.0
 _FIT_TIMEOUT_S = 60.0
+_REPORT_S = 20.0  # until the catalog holds a run that has ended
 _RELEASE_S = 3.0  # a lock's run looks twice a second whether it is over
 KICK_UM = 0.3
 
@@ -79,6 +81,7 @@ class LiveSession:
         self._raw_of: dict[str, str] = {}
         self._steps = (0, 0)
         self._fitted: Fitted | None = None
+        self._lock_uid = ""
         self._thread = threading.Thread(target=self._work, name="live-engine", daemon=True)
         self._thread.start()
 
@@ -109,7 +112,16 @@ class LiveSession:
             )
         told = dict(options)
         law = str(told.pop("law", "kalman"))
-        plan = lock_focus(self.microscope, _LONGEST_LOCK_S, roi_px=roi_px, law=law, measure=measure, settings=told)
+        plan = lock_focus(
+            self.microscope,
+            _LONGEST_LOCK_S,
+            roi_px=roi_px,
+            law=law,
+            measure=measure,
+            settings=told,
+            md={"exposure_s": float(self.microscope.focus_camera.facts.settings.exposure_s)},
+        )
+        self._lock_uid = ""
         self._run("autofocus", plan)
 
     def stop_lock(self) -> None:
@@ -214,6 +226,8 @@ class LiveSession:
                 self._show_fit()
             self.doing = ""
             self._hear(Ended(what, error, is_cancelled))
+            if what == "autofocus" and self._lock_uid:
+                self._write_report(self._lock_uid)
 
     def _call(self, plan: MsgGenerator[Any]) -> tuple[str, bool]:
         engine = self.session.RE
@@ -258,17 +272,29 @@ class LiveSession:
             self._hear(Noted(f"calibration_sweep.csv was not written: {in_one_line(error)}"))
         self._hear(fitted)
 
+    def _write_report(self, uid: str) -> None:
+        """Write what a lock came to, also one that failed, as `parfocal lock` does; the latest stays."""
+        try:
+            if not self.session.drain(_REPORT_S):
+                raise CatalogError(f"the catalog does not hold the run yet; `parfocal report {uid[:8]}` writes it")
+            told, shown = write_lock_report(read_lock_run(self.session.catalog, uid), self.folder)
+            self._hear(Noted(f"wrote {told.name} and {shown.name}"))
+        except Exception as error:  # the lock is over and its run is kept: the window goes on, whatever it was
+            self._hear(Noted(f"the lock's report was not written: {in_one_line(error)}"))
+
     # -- documents ----------------------------------------------------------------------------------
 
     def _take_document(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Count the steps of a sweep, in the engine's thread."""
+        """Count the steps of a sweep, and note which run is the lock's, in the engine's thread."""
         if name == "start":
+            if doc.get("plan_name") == "lock_focus":
+                self._lock_uid = str(doc["uid"])
             args = doc.get("plan_args", {})
             ways = 2 if args.get("is_bidirectional") else 1
             self._steps = (0, int(args.get("n_steps", 0)) * ways)
         elif name == "descriptor":
             self._streams[doc["uid"]] = doc["name"]
-        elif name == "event" and self._streams.get(doc["descriptor"]) == "sweep":
+        elif name == "event" and self._streams.get(doc["descriptor"]) in ("sweep", "failures"):
             self._steps = (self._steps[0] + 1, self._steps[1])
             z_um = float(doc["data"].get(self.microscope.xyz.z.name, float("nan")))
             self._hear(Progressed(*self._steps, z_um))

@@ -15,8 +15,8 @@ from parfocal.focus import LockSettings
 SETTINGS_FILE = "autofocus_gui_settings.json"
 _LOCK = LockSettings()
 _OF_LOCK = (
-    "law", "kp", "ki", "max_step_um", "command_deadband_um", "max_abs_excursion_um", "track_roi", "track_gain",
-    "track_deadband_px", "track_max_step_px",
+    "law", "kp", "ki", "max_step_um", "command_deadband_um", "max_abs_excursion_um", "n_beads", "track_roi",
+    "track_gain", "track_deadband_px", "track_max_step_px",
 )  # fmt: skip
 _OF_SWEEP = ("half_range_um", "n_steps", "bidirectional", "settle_s", "model", "expected_slope", "go_to_focus")
 
@@ -31,7 +31,7 @@ class LiveSettings:
         y, x, height, width of the bead's region; empty: none was drawn yet.
     half_range_um, n_steps, bidirectional, settle_s, model, expected_slope, go_to_focus
         Of `parfocal.plans.calibrate_focus`.
-    law, measure, kp, ki, max_step_um, command_deadband_um, max_abs_excursion_um
+    law, measure, kp, ki, max_step_um, command_deadband_um, max_abs_excursion_um, n_beads
         Of the lock; see `parfocal.focus.LockSettings`.
     track_roi, track_gain, track_deadband_px, track_max_step_px
         How the region follows the bead.
@@ -56,6 +56,7 @@ class LiveSettings:
     max_step_um: float = _LOCK.max_step_um
     command_deadband_um: float = _LOCK.command_deadband_um
     max_abs_excursion_um: float = _LOCK.max_abs_excursion_um or 5.0
+    n_beads: int = _LOCK.n_beads
     track_roi: bool = _LOCK.track_roi
     track_gain: float = _LOCK.track_gain
     track_deadband_px: float = _LOCK.track_deadband_px

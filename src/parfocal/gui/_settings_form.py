@@ -44,6 +44,7 @@ LOCK = (
     Entry("max_step_um", "longest step", 0.001, 10, 0.05, "µm", 3),
     Entry("command_deadband_um", "deadband", 0, 1, 0.005, "µm", 3),
     Entry("max_abs_excursion_um", "excursion", 0.1, 500, 0.5, "µm", 2, tip="farthest from where it engaged"),
+    Entry("n_beads", "beads", 1, 50, 1, tip="followed at most; one that is lost does not lose the lock"),
     Entry("track_roi", "ROI follows in x, y", tip="the drawn region alone; no stage is moved"),
     Entry("track_gain", "track gain", 0, 1, 0.05, "", 2),
     Entry("track_deadband_px", "track deadband", 0, 20, 0.5, "px", 1),

@@ -66,6 +66,7 @@ def lock_report(run: LockRun) -> dict[str, Any]:
             | {
                 "rms_over_bound": summary.rms_error_um / bound_um if bound_um > 0 else None,
                 "median_photons": _median(columns["photons"]),
+                "median_beads": _median(columns["n_beads"]) if "n_beads" in columns else 1.0,
             },
             "latency_s": {
                 "exposure_to_frame": _percentiles(columns["arrival_s"]),

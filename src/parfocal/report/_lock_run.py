@@ -15,6 +15,7 @@ from parfocal.focus import LockSamples, LockSettings, LockSummary, summarize_loc
 
 _STREAM = "lock"
 _LAST = "_command_um"
+_LATER = ("n_beads",)  # not in runs of the first locks
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,4 +114,5 @@ def _columns(run: Any) -> dict[str, NDArray[Any]]:
     missing = [name for name in names if f"{prefix}_{name}" not in keys]
     if missing:
         raise BadInputError(f"stream lock has no column {', '.join(missing)}: was it written by a focus lock?")
-    return {name: np.asarray(table[f"{prefix}_{name}"]) for name in names}
+    since_then = [name for name in _LATER if f"{prefix}_{name}" in keys]
+    return {name: np.asarray(table[f"{prefix}_{name}"]) for name in (*names, *since_then)}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from parfocal.devices._camera import Camera
-from parfocal.devices.lock._loop import RoiPx
+from parfocal.devices.lock._regions import RoiPx, regions_beside
 from parfocal.errors import BadInputError
 from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_applies
 from parfocal.focus import LockController, LockSettings, RoiMeasure, measure_direct
@@ -52,6 +52,7 @@ class Armed:
             "calibration_run": self.run_uid,
             "law": self.settings.law,
             "roi_px": list(self.roi_px),
+            "n_beads": self.settings.n_beads,
         }
 
 
@@ -93,6 +94,8 @@ def warm_up(armed: Armed, camera: Camera) -> None:
     model = camera_model_of(camera).cropped(armed.roi_px)
     empty = np.full(armed.roi_px[2:], float(np.mean(model.offset_adu)) + 1.0).astype(camera.facts.dtype)
     armed.measure(0, 0.0, empty, model)
+    if armed.settings.n_beads > 1:
+        regions_beside(np.zeros(camera.facts.shape, np.uint16), armed.roi_px, 1)
 
 
 def options_of(name: str, told: Mapping[str, Any], measure: str) -> LockSettings:

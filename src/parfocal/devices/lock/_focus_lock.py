@@ -12,20 +12,17 @@ Nothing that looks on runs in the loop: signals are put from a thread beside it.
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ophyd import Kind, Signal
-
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._stage import StageAxis
 from parfocal.devices._status import PlainStatus, finished
+from parfocal.devices.lock._announcer import LockAnnouncer
 from parfocal.devices.lock._armed import (
     Armed,
     arm_with,
@@ -35,8 +32,9 @@ from parfocal.devices.lock._armed import (
     region_of,
     warm_up,
 )
-from parfocal.devices.lock._loop import LockLoop, LockTarget, RoiPx
+from parfocal.devices.lock._loop import LockLoop, LockTarget
 from parfocal.devices.lock._reading import configuration, describe_configuration, describe_reading, reading
+from parfocal.devices.lock._regions import RoiPx
 from parfocal.devices.lock._ring import LockRing, is_in_lock
 from parfocal.devices.lock._samples import LockSampleStream
 from parfocal.devices.lock._setpoint import LockHolding, LockSetpoint
@@ -51,11 +49,11 @@ from parfocal.focus import (
     MeasureKind,
     RoiMeasure,
     measure_of,
+    settings_of_vote,
 )
 
 _ENGAGE_TIMEOUT_S = 30.0
 _PAUSE_FOLLOWS_S = 0.5
-_TELL_S = 0.2
 
 
 class FocusLock:
@@ -90,8 +88,6 @@ class FocusLock:
         The latest samples, for whoever shows them.
     reason : str
         Why the lock gave up; empty where it did not.
-    patience_s : float
-        A bead that is lost for longer is given up: FAULT, and z is free.
     """
 
     def __init__(
@@ -114,21 +110,24 @@ class FocusLock:
         self.setpoint = LockSetpoint(self)
         self.holding = LockHolding(self)
         self._calibrations_root: Path | None = None
-        self.state = Signal(name=f"{name}_state", value=str(LockState.IDLE), kind=Kind.normal)
-        self.is_held = Signal(name=f"{name}_is_held", value=1, kind=Kind.normal)
+        self._announcer = LockAnnouncer(name, self._gave_up)
+        self.state, self.is_held = self._announcer.state, self._announcer.is_held
         self.reason = ""
-        self.patience_s = math.inf
         self._facts = facts if facts is not None else partial(optics_facts, camera)
         self._armed: Armed | None = None
         self._loop: LockLoop | None = None
         self._engaging: PlainStatus | None = None
-        self._last: Command | None = None
         self._mark = 0
-        self._changed = threading.Event()
-        self._telling = threading.RLock()
-        self._closing = False
         self._releasing: threading.Timer | None = None
-        threading.Thread(target=self._tell, name=f"{name}-tell", daemon=True).start()
+
+    @property
+    def patience_s(self) -> float:
+        """A bead that is lost for longer is given up: FAULT, and z is free."""
+        return self._announcer.patience_s
+
+    @patience_s.setter
+    def patience_s(self, patience_s: float) -> None:
+        self._announcer.patience_s = patience_s
 
     # -- arm, engage, release ------------------------------------------------------------------------
 
@@ -149,10 +148,15 @@ class FocusLock:
 
     @property
     def roi_px(self) -> RoiPx | None:
-        """The region being fitted: y, x, height, width; None before arming."""
+        """The region of the calibrated bead: y, x, height, width; None before arming."""
+        return next(iter(self.rois_px), None)
+
+    @property
+    def rois_px(self) -> tuple[RoiPx, ...]:
+        """The regions being fitted, one a bead, that of the calibrated one first; none before arming."""
         if self._loop is not None:
-            return self._loop.roi_px
-        return self._armed.roi_px if self._armed is not None else None
+            return self._loop.rois_px
+        return (self._armed.roi_px,) if self._armed is not None else ()
 
     def arm(
         self,
@@ -177,7 +181,7 @@ class FocusLock:
             self.name, self.camera, self._facts(), calibration, roi_px, settings, measure=measure, run_uid=run_uid
         )
         warm_up(self._armed, self.camera)
-        self._settle(LockState.CALIBRATED_READY)
+        self._announcer.settle(LockState.CALIBRATED_READY)
 
     def prepare(
         self,
@@ -258,13 +262,17 @@ class FocusLock:
         if armed is None:
             raise BadInputError(f"{self.name} has no calibration: calibrate focus first, then arm it")
         self.axis.lease(self.name)
-        controller = LockController(armed.settings, armed.calibration.model, armed.roi_px[2:])
+        settings, model = armed.settings, armed.calibration.model
+        if model is None:  # nothing is armed without
+            raise BadInputError(f"{self.name}: this calibration has no model; calibrate again")
+        judging = settings if settings.n_beads == 1 else settings_of_vote(settings)
+        controller = LockController(judging, model, armed.roi_px[2:])
         controller.engage()
         self.setpoint.reset()
         self.reason = ""
         self._engaging = status
         self._mark = self.ring.cursor
-        target = LockTarget(self.camera, self.axis, self.name, armed.roi_px)
+        target = LockTarget(self.camera, self.axis, self.name, armed.roi_px, settings, model)
         self._loop = LockLoop(
             target,
             controller,
@@ -278,7 +286,8 @@ class FocusLock:
 
     def _too_late(self, status: PlainStatus, timeout_s: float) -> None:
         if not status.done:
-            said = self._last.reason if self._last is not None else ""
+            last = self._announcer.last
+            said = last.reason if last is not None else ""
             self._end()
             status.set_exception(
                 HardwareError(f"{self.name} did not lock within {timeout_s:g} s{': ' + said if said else ''}")
@@ -289,7 +298,7 @@ class FocusLock:
         was_engaged, self._releasing = self.is_engaged, None
         self._end()
         if was_engaged and self.state.get() != LockState.FAULT:
-            self._settle(LockState.CALIBRATED_READY)
+            self._announcer.settle(LockState.CALIBRATED_READY)
 
     def _end(self) -> None:
         loop, self._loop = self._loop, None
@@ -317,53 +326,25 @@ class FocusLock:
             raise HardwareError(f"{self.name} is not engaged{why}: engage it first")
         return self._loop
 
-    def _settle(self, state: LockState) -> None:
-        self._last = Command(None, state, float("nan"), 0.0)
-        self._heed(self._last)
-
-    # -- beside the loop ----------------------------------------------------------------------------
+    # -- what the loop says ---------------------------------------------------------------------------
 
     def _note(self, command: Command) -> None:
         """Hear of a step, in the loop's thread."""
-        before, self._last = self._last, command
         if command.state == LockState.LOCKED:
             engaging, self._engaging = self._engaging, None
             if engaging is not None:
                 engaging.set_finished()
         self.setpoint.note(command)
-        if before is None or before.state != command.state:
-            self._changed.set()
+        self._announcer.hear(command)
 
-    def _tell(self) -> None:
-        """Put signals, and give z back after a fault, in a thread of its own."""
-        lost_since_s = math.inf
-        while not self._closing:
-            changed = self._changed.wait(_TELL_S if math.isfinite(lost_since_s) else None)
-            self._changed.clear()
-            if changed and not self._closing and self._last is not None:
-                self._heed(self._last)
-            is_lost = self._last is not None and self._last.state == LockState.LOST
-            lost_since_s = min(lost_since_s, time.monotonic()) if is_lost else math.inf
-            if time.monotonic() - lost_since_s > self.patience_s:
-                words = f"the bead was not found again within {self.patience_s:g} s"
-                self._note(Command(None, LockState.FAULT, math.nan, 0.0, ("lost_for_good",), words))
-
-    def _heed(self, command: Command) -> None:
-        with self._telling:
-            gave_up = command.state == LockState.CALIBRATED_READY and "engage_timeout" in command.flags
-            if command.state == LockState.FAULT or gave_up:
-                self.reason = command.reason
-                engaging, self._engaging = self._engaging, None
-                if engaging is not None:
-                    engaging.set_exception(HardwareError(f"{self.name} did not lock: {command.reason}"))
-                self.setpoint.fail(HardwareError(f"{self.name} gave up: {command.reason}"))
-                self._end()
-            # FAULT does not count: a plan that is suspended would wait for ever, where it should be told.
-            is_held = int(command.state != LockState.LOST)
-            if self.state.get() != command.state:
-                self.state.put(str(command.state))
-            if self.is_held.get() != is_held:
-                self.is_held.put(is_held)
+    def _gave_up(self, command: Command) -> None:
+        """Give z back, and tell whoever waits why."""
+        self.reason = command.reason
+        engaging, self._engaging = self._engaging, None
+        if engaging is not None:
+            engaging.set_exception(HardwareError(f"{self.name} did not lock: {command.reason}"))
+        self.setpoint.fail(HardwareError(f"{self.name} gave up: {command.reason}"))
+        self._end()
 
     # -- read into events ---------------------------------------------------------------------------
 
@@ -415,5 +396,4 @@ class FocusLock:
     def close(self) -> None:
         """Release for good."""
         self.release()
-        self._closing = True
-        self._changed.set()
+        self._announcer.close()

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from parfocal.devices._camera import Camera
 from parfocal.devices._feed import FedFrame
 from parfocal.devices._stage import StageAxis
+from parfocal.devices.lock._regions import Region, RoiPx, regions_beside, shapes_of
 from parfocal.devices.lock._ring import LockRing
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.focus import Command, LockController, LockState, Roi, RoiMeasure, RoiTracker, StageState
+from parfocal.fitting import DefocusModel
+from parfocal.focus import (
+    Command,
+    LockController,
+    LockSettings,
+    LockState,
+    Measurement,
+    RoiMeasure,
+    SeveralBeads,
+    StageState,
+)
 from parfocal.optics import CameraModel
 
-RoiPx = tuple[int, int, int, int]
 _RESTARTS = 3
 _TRACKED = (LockState.LOCKED, LockState.LOCKING, LockState.RECOVERY)
 
@@ -33,12 +46,18 @@ class LockTarget:
         Who holds the axis's lease.
     roi_px : (int, int, int, int)
         y, x, height, width in the frame.
+    settings : LockSettings
+        How the region follows the bead, and how many beads there are to be.
+    model : DefocusModel
+        The calibration.
     """
 
     camera: Camera
     axis: StageAxis
     holder: str
     roi_px: RoiPx
+    settings: LockSettings
+    model: DefocusModel
 
 
 class LockLoop:
@@ -83,15 +102,14 @@ class LockLoop:
         self._synchronous = synchronous
         self._stop = threading.Event()
         self._commanded_t_s = 0.0
-        self._roi_px = target.roi_px
-        self._roi_model = camera_model.cropped(target.roi_px)
-        self._tracker = RoiTracker(Roi(*target.roi_px), target.camera.facts.shape, controller.settings)
+        self._regions = [self._region(target.roi_px)]
+        self._beads: SeveralBeads | None = None  # from the first frame on, where there are to be several
         self._thread = threading.Thread(target=self._run, name=f"{target.holder}-loop", daemon=True)
 
     @property
-    def roi_px(self) -> RoiPx:
-        """The region that is fitted now: y, x, height, width."""
-        return self._roi_px
+    def rois_px(self) -> tuple[RoiPx, ...]:
+        """The regions that are fitted now: y, x, height, width of each; the calibrated bead's first."""
+        return tuple(region.roi_px for region in self._regions)
 
     def start(self) -> None:
         """Begin."""
@@ -112,9 +130,10 @@ class LockLoop:
         """Measure one frame, ask the controller, move, record."""
         camera, axis = self._target.camera, self._target.axis
         arrived_s = camera.feed.now_s()
-        y, x, height, width = self._roi_px
-        roi = fed.pixels[y : y + height, x : x + width]
-        measurement = self._measure(fed.number, fed.t_s, roi, self._roi_model)
+        if self._target.settings.n_beads > 1 and self._beads is None:
+            self._beads = self._look_round(fed.pixels)
+        measured = [self._measure(fed.number, fed.t_s, r.cut(fed.pixels), r.camera_model) for r in self._regions]
+        measurement = measured[0] if self._beads is None else self._beads.combine(measured)
         measurement = replace(measurement, exposure_s=camera.facts.settings.exposure_s)
         fitted_s = camera.feed.now_s()
         with self.guard:
@@ -126,18 +145,28 @@ class LockLoop:
         latency_s = (arrived_s - fed.t_s, fitted_s - fed.t_s, answered_s - fed.t_s)
         self._ring.put(measurement, command, setpoint_um, stage.z_um, axis.setpoint_um, latency_s)
         self._on_step(command)
-        self._follow_spot(measurement.y_px, measurement.x_px, command)
+        self._follow_spots(measured, command)
 
-    def _follow_spot(self, y_px: float, x_px: float, command: Command) -> None:
-        """Move the region, never the stage, after a bead that wanders sideways."""
-        found = self._tracker.follow(y_px, x_px, command.state in _TRACKED and not command.flags)
-        roi_px = (found.y_px, found.x_px, found.height_px, found.width_px)
-        if roi_px == self._roi_px:
-            return
-        if roi_px[2:] != self._roi_px[2:]:
-            self.controller.resize_roi(roi_px[2:])
-        self._roi_px = roi_px
-        self._roi_model = self._camera_model.cropped(roi_px)
+    def _region(self, roi_px: RoiPx) -> Region:
+        return Region(roi_px, self._camera_model, self._target.camera.facts.shape, self._target.settings)
+
+    def _look_round(self, frame: NDArray[np.generic]) -> SeveralBeads:
+        """Find the other beads in the first frame, before anything moves."""
+        beside = regions_beside(frame, self._target.roi_px, self._target.settings.n_beads - 1)
+        self._regions = [*self._regions, *(self._region(roi_px) for roi_px in beside)]
+        return SeveralBeads(self._target.model, self._target.settings, shapes_of(self._regions))
+
+    def _follow_spots(self, measured: Sequence[Measurement], command: Command) -> None:
+        is_tracked = command.state in _TRACKED
+        for k, (region, m) in enumerate(zip(self._regions, measured, strict=True)):
+            is_good = not command.flags if self._beads is None else bool(self._beads.is_good[k])
+            if not region.follow(m.y_px, m.x_px, is_tracked and is_good):
+                continue
+            shape_px = region.roi_px[2:]
+            if self._beads is None:
+                self.controller.resize_roi(shape_px)
+            else:
+                self._beads.resize(k, shape_px)
 
     def _send(self, command: Command) -> Command:
         if command.z_um is None or self._stop.is_set():

@@ -25,6 +25,7 @@ _CONFIGURATION: dict[str, tuple[str, list[int]]] = {
     "calibration": ("string", []),
     "calibration_run": ("string", []),
     "roi_px": ("array", [4]),
+    "n_beads": ("integer", []),
 }
 
 
@@ -61,6 +62,7 @@ def configuration(name: str, armed: Armed | None) -> Described:
         "calibration": armed.sha256 if armed else "",
         "calibration_run": armed.run_uid if armed else "",
         "roi_px": list(armed.roi_px) if armed else [0, 0, 0, 0],
+        "n_beads": armed.settings.n_beads if armed else 0,
     }
     return OrderedDict((f"{name}_{key}", {"value": value, "timestamp": now}) for key, value in values.items())
 

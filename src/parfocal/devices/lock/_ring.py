@@ -28,9 +28,14 @@ NUMBERS: dict[str, str] = {
     "arrival_s": "s",
     "fit_s": "s",
     "answer_s": "s",
+    "n_beads": "",
 }
 """Columns that are numbers, and their units. `arrival_s`, `fit_s` and `answer_s` are the parts of the latency:
-from the middle of the exposure until the frame was had, until it was fitted, until the stage was told."""
+from the middle of the exposure until the frame was had, until it was fitted, until the stage was told. `n_beads`
+are those that z comes from."""
+
+COUNTS = ("frame", "n_beads")
+"""Those of them that are whole numbers."""
 
 WORDS = ("state", "flags")
 """Columns that are text; `flags` are the codes of the safeguards that spoke, by spaces."""
@@ -84,6 +89,7 @@ class LockRing:
         self._numbers[at] = (
             m.t_s, m.frame, command.error_um, m.z_um, m.z_se_um, setpoint_um, command_um, stage_um,
             m.photons, m.background, m.sigma_x_px, m.sigma_y_px, m.x_px, m.y_px, command.confidence, *latency_s,
+            m.n_beads if m.is_fit_ok else 0,
         )  # fmt: skip
         self._words[at] = (str(command.state), " ".join(command.flags))
         self._written += 1  # last: a reader takes only what is whole
@@ -96,7 +102,8 @@ class LockRing:
         places = np.arange(start, stop) % self._capacity
         numbers = self._numbers[places]
         columns: dict[str, list[Any]] = {name: numbers[:, k].tolist() for k, name in enumerate(NUMBERS)}
-        columns["frame"] = [int(frame) for frame in columns["frame"]]
+        for count in COUNTS:
+            columns[count] = [int(value) for value in columns[count]]
         for k, name in enumerate(WORDS):
             columns[name] = [self._words[place][k] for place in places]
         return Taken(columns, stop, start - cursor if most is None else 0)

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-from parfocal.devices.lock._ring import NUMBERS, WORDS, LockRing
+from parfocal.devices.lock._ring import COUNTS, NUMBERS, WORDS, LockRing
 
 
 class LockSampleStream:
@@ -36,7 +36,7 @@ class LockSampleStream:
         """Describe the columns."""
         described: OrderedDict[str, dict[str, Any]] = OrderedDict()
         for key, unit in NUMBERS.items():
-            is_count = key == "frame"
+            is_count = key in COUNTS
             described[f"{self._prefix}_{key}"] = {
                 "source": f"parfocal:{self._prefix}",
                 "dtype": "integer" if is_count else "number",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parfocal.devices._device_clock import DeviceClock
 from parfocal.devices._owner import Owner
 from parfocal.devices._told_optics import OpticsTold
-from parfocal.devices.micromanager._core import in_one_line
+from parfocal.devices.micromanager._core import SIMULATED_LIBRARIES, in_one_line
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, clock_s
 from parfocal.optics import CameraModel
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.0003
 _DTYPES: dict[int, np.dtype[np.generic]] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
-_SIMULATED = ("DemoCamera", "SequenceTester")
 
 
 @dataclass
@@ -112,7 +111,7 @@ class MicroManagerCamera:
                 camera_model=self._camera_model(),
                 temperature_c=self._temperature_c(),
                 can_sequence_z=self._can_sequence_z(),
-                simulated=core.getDeviceLibrary(camera) in _SIMULATED,
+                simulated=core.getDeviceLibrary(camera) in SIMULATED_LIBRARIES,
             )
 
     def apply(self, settings: CameraSettings) -> None:

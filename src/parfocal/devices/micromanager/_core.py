@@ -13,6 +13,9 @@ from parfocal.errors import BadInputError, HardwareError
 if TYPE_CHECKING:
     from pymmcore_plus import CMMCorePlus
 
+SIMULATED_LIBRARIES = ("DemoCamera", "SequenceTester")
+"""Micro-Manager's own devices that do not exist."""
+
 
 def load_core(config_file: Path | str | None) -> CMMCorePlus:
     """Return a core of its own (never the shared one) with a configuration loaded; None: the demo's.

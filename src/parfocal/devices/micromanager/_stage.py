@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from parfocal.devices.micromanager._core import in_one_line
+from parfocal.devices.micromanager._core import SIMULATED_LIBRARIES, in_one_line
 from parfocal.errors import HardwareError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class MicroManagerStage:
         if xy := core.getXYStageDevice():
             self._devices |= {"x": xy, "y": xy}
             self._movers[xy] = _Mover(core, xy, partial(self._move_xy, xy), _COMPANION_S)
+        is_demo = bool(focus) and core.getDeviceLibrary(focus) in SIMULATED_LIBRARIES
+        self.backend = f"Micro-Manager {focus}{', simulated' if is_demo else ''}"
         self._velocities = {axis: self._find_velocity(axis) for axis in "xyz"}
 
     @property
