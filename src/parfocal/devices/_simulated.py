@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from parfocal.devices._simulated_camera import SimulatedCamera
-from parfocal.devices._simulated_motion import Z_AXIS, Axis, AxisModel
+from parfocal.devices._simulated_motion import Z_AXIS, Axis, AxisModel, Twitch, sample_path
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import clock_s
 from parfocal.optics import (
@@ -83,6 +83,7 @@ class SimulatedMicroscopeCore:
         self._start_s = time.monotonic()
         self._virtual_s = 0.0
         self._bumps: list[tuple[float, float]] = []
+        self._twitches: list[Twitch] = []
 
     def now_s(self) -> float:
         """Return seconds since the start."""
@@ -112,6 +113,18 @@ class SimulatedMicroscopeCore:
         """Knock against the stage: the focal plane jumps, and stays, and no encoder tells."""
         with self.lock:
             self._bumps.append((self.now_s(), float(by_um)))
+
+    def twitch(
+        self, by_um: tuple[float, float, float], duration_s: float = 0.2, start_s: float | None = None
+    ) -> None:
+        """Let the sample move out by (dz, dy, dx) and back, as an animal does; from now, or later, on."""
+        with self.lock:
+            begins_s = self.now_s() if start_s is None else start_s
+            self._twitches.append(Twitch(begins_s, duration_s, by_um))
+
+    def sample_path_um(self, start_s: float, end_s: float, step_um: float) -> tuple[tuple[float, float, float], ...]:
+        """Return where twitches carry the sample through an exposure, (dz, dy, dx) at even times; empty for none."""
+        return sample_path(self._twitches, start_s, end_s, step_um) if self._twitches else ()
 
     def true_defocus_um(self, t_s: float | None = None) -> float:
         """Return how far the sample's mid-plane at the centre of the view lies beyond the focal plane, um."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from parfocal.devices._simulated_motion import Move
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription
-from parfocal.optics import CameraModel, SimulatedScene
+from parfocal.optics import CameraModel, Disturbance, SimulatedScene
 
 if TYPE_CHECKING:
     from parfocal.devices._simulated import SimulatedMicroscopeCore
@@ -57,6 +57,7 @@ class SimulatedCamera:
         self._settings = CameraSettings()
         self._sequence: _Sequence | None = None
         self._faults: list[CameraFault] = []
+        self._disturbances: list[Disturbance] = []
         self._number = 0
         self._stopped = threading.Event()
 
@@ -65,6 +66,10 @@ class SimulatedCamera:
         if fault not in ("timeout", "drop", "shape", "dtype"):
             raise BadInputError(f"simulated camera: fault is {fault!r}, expected timeout, drop, shape or dtype")
         self._faults.append(fault)
+
+    def disturb_next(self, disturbance: Disturbance) -> None:
+        """Spoil what the next frame shows: it comes as it should, of a sample that moves or is lit unevenly."""
+        self._disturbances.append(disturbance)
 
     def describe(self) -> SourceDescription:
         """Return what the camera delivers with its present settings, in the present channel."""
@@ -201,6 +206,10 @@ class SimulatedCamera:
             focal_plane_um = core.focal_plane_um(middle_s)
             z_um = core.stage.encoder_um("z", middle_s)
             number, self._number = self._number, self._number + 1
+            disturbance = self._disturbances.pop(0) if self._disturbances else Disturbance()
+            if not disturbance.path_um:
+                path_um = core.sample_path_um(start_s, end_s, self._scene.smallest_pixel_um(self._channel))
+                disturbance = replace(disturbance, path_um=path_um)
         raw = self._scene.frame(
             places["x"],
             places["y"],
@@ -212,6 +221,7 @@ class SimulatedCamera:
             roi_px=self._sensor_roi(),
             light=1.0 if self._own_channel else core.light.intensity,
             gain=settings.gain,
+            disturbance=disturbance,
         )
         pixels: NDArray[np.generic] = _binned(raw, settings.binning)
         if fault == "shape":
