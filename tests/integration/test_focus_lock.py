@@ -13,7 +13,7 @@ from bluesky.utils import FailedStatus, RequestAbort, RunEngineInterrupted
 from parfocal.callbacks import FocusCalibration, replay
 from parfocal.catalog import stop_server
 from parfocal.devices import Backend, LeasedError, Microscope, simulated_microscope
-from parfocal.devices._simulated import simulated_core
+from parfocal.devices.simulated import simulated_core
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import calibration_from_json
 from parfocal.plans import (

@@ -8,7 +8,7 @@ import pytest
 import zarr
 
 from parfocal.devices import Microscope
-from parfocal.devices._micromanager import micromanager_backend
+from parfocal.devices.micromanager import micromanager_backend
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, FrameRing, clock_s, path_of
 from parfocal.optics import CameraModel

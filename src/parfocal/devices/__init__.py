@@ -2,7 +2,6 @@
 
 from parfocal.devices._auditor import Auditor, Judge
 from parfocal.devices._burst import Burst, BurstSettings
-from parfocal.devices._calibration_shelf import CalibrationShelf, Kept
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
 from parfocal.devices._factories import (
@@ -12,7 +11,6 @@ from parfocal.devices._factories import (
     simulated_microscope,
 )
 from parfocal.devices._feed import FedFrame, FeedReader, FrameFeed
-from parfocal.devices._focus_calibrator import FocusCalibrator
 from parfocal.devices._focus_hardware import (
     FOCUS_CAMERAS,
     STAGES,
@@ -20,18 +18,24 @@ from parfocal.devices._focus_hardware import (
     open_focus_camera,
     open_stage_driver,
 )
-from parfocal.devices._focus_lock import FocusLock
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._load_devices import load_devices
-from parfocal.devices._lock_armed import Armed, optics_facts
-from parfocal.devices._lock_ring import LockRing
-from parfocal.devices._lock_samples import LockSampleStream
-from parfocal.devices._lock_setpoint import LockSetpoint
-from parfocal.devices._micromanager import micromanager_backend
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import LeasedError, OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices._together import Together
+from parfocal.devices.lock import (
+    Armed,
+    CalibrationShelf,
+    FocusCalibrator,
+    FocusLock,
+    Kept,
+    LockRing,
+    LockSampleStream,
+    LockSetpoint,
+    optics_facts,
+)
+from parfocal.devices.micromanager import micromanager_backend
 
 __all__ = [
     "FAILURE",

@@ -29,7 +29,7 @@ def simulated_microscope(
     realtime : bool
         Whether exposures and moves take their time.
     """
-    from parfocal.devices._simulated import SampleName, simulated_core
+    from parfocal.devices.simulated import SampleName, simulated_core
 
     kind: SampleName = sample  # pyright: ignore[reportAssignmentType]  (checked by simulated_core)
     core = simulated_core(kind, seed, (height_px, width_px), realtime)
@@ -56,7 +56,7 @@ def recorded_microscope(name: str, path: str, axes: str = "") -> Microscope:
     axes : str
         What the axes are, such as `ZYX` or `TZYX`, where the file does not say.
     """
-    from parfocal.devices._recorded import RecordedMicroscope
+    from parfocal.devices.recorded import RecordedMicroscope
     from parfocal.files import open_stack
 
     recorded = RecordedMicroscope(open_stack(path, axes or None))
@@ -92,7 +92,7 @@ def micromanager_microscope(
     limits_um : dict of [low, high], optional
         Soft limits by axis. Micro-Manager knows none: give them where a move can hit something.
     """
-    from parfocal.devices._micromanager import micromanager_backend
+    from parfocal.devices.micromanager import micromanager_backend
 
     backend = micromanager_backend(
         config or None,

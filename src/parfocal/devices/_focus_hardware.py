@@ -9,14 +9,11 @@ from types import UnionType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from parfocal.devices._light import LightDriver, NoLight
-from parfocal.devices._micromanager import MicroManagerLight
-from parfocal.devices._micromanager_camera import MicroManagerCamera, OpticsTold
-from parfocal.devices._micromanager_core import load_core
-from parfocal.devices._micromanager_stage import MicroManagerStage
 from parfocal.devices._microscope import Backend
-from parfocal.devices._simulated import SampleName, SimulatedMicroscopeCore, simulated_core
 from parfocal.devices._stage_driver import StageDriver
-from parfocal.devices._told_noise import told_camera_model
+from parfocal.devices._told_optics import OpticsTold, told_camera_model
+from parfocal.devices.micromanager import MicroManagerCamera, MicroManagerLight, MicroManagerStage, load_core
+from parfocal.devices.simulated import SampleName, SimulatedMicroscopeCore, simulated_core
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameSource
 from parfocal.optics import CameraModel
@@ -52,11 +49,11 @@ def open_focus_camera(kind: str, **options: Any) -> FrameSource:
     if (noise := told_camera_model(options)) is not None:
         options["camera_model"] = noise
     if kind == "orca":
-        from parfocal.devices._orca import open_orca
+        from parfocal.devices.vendors import open_orca
 
         return _called(open_orca, "camera orca", options)
     if kind == "andor":
-        from parfocal.devices._andor import open_andor
+        from parfocal.devices.vendors import open_andor
 
         return _called(open_andor, "camera andor", options)
     if kind == "micromanager":
@@ -93,7 +90,7 @@ def open_stage_driver(kind: str, axis: str = "z", **options: Any) -> StageDriver
     if kind == "simulate":
         return _called(_simulated_stage, "stage simulate", options)
     if kind == "mcl":
-        from parfocal.devices._mcl_stage import open_mcl_stage
+        from parfocal.devices.vendors import open_mcl_stage
 
         return _called(open_mcl_stage, "stage mcl", {**options, "axis": axis})
     return _called(_micromanager_stage, "stage micromanager", options)

@@ -10,10 +10,10 @@ from typing import Any
 from ophyd import Component, Device, Kind
 
 from parfocal.devices._camera import Camera
-from parfocal.devices._focus_lock import FocusLock
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._stage import Stage
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices.lock import FocusLock
 from parfocal.frames import FrameSource
 
 

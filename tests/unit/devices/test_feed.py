@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from parfocal.devices import BurstSettings, Camera
-from parfocal.devices._simulated import simulated_core
+from parfocal.devices.simulated import simulated_core
 from parfocal.errors import HardwareError
 from parfocal.frames import CameraSettings, FrameRing, path_of
 

@@ -10,8 +10,8 @@ from parfocal.errors import HardwareError
 from parfocal.focus import Command, LockController, LockState
 
 if TYPE_CHECKING:
-    from parfocal.devices._focus_lock import FocusLock
-    from parfocal.devices._lock_loop import LockLoop
+    from parfocal.devices.lock._focus_lock import FocusLock
+    from parfocal.devices.lock._loop import LockLoop
 
 _SETTLE_TIMEOUT_S = 10.0
 _ARRIVAL_UM = 0.02

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from parfocal.devices._camera import Camera
 from parfocal.devices._feed import FedFrame
-from parfocal.devices._lock_ring import LockRing
 from parfocal.devices._stage import StageAxis
+from parfocal.devices.lock._ring import LockRing
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.focus import Command, LockController, LockState, Roi, RoiMeasure, RoiTracker, StageState
 from parfocal.optics import CameraModel

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from parfocal.devices._micromanager_camera import OpticsTold
-from parfocal.devices._pylablib import import_pylablib, one_line, tell_library
-from parfocal.devices._vendor_camera import VendorCamera
+from parfocal.devices._told_optics import OpticsTold
+from parfocal.devices.vendors._pylablib import import_pylablib, one_line, tell_library
+from parfocal.devices.vendors._vendor_camera import VendorCamera
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.optics import CameraModel
 

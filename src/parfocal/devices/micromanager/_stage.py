@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from parfocal.devices._micromanager_core import in_one_line
+from parfocal.devices.micromanager._core import in_one_line
 from parfocal.errors import HardwareError
 
 if TYPE_CHECKING:

@@ -23,9 +23,10 @@ from typing import Any
 
 from ophyd import Kind, Signal
 
-from parfocal.devices._calibration_shelf import CalibrationShelf
 from parfocal.devices._camera import Camera, default_frames_root
-from parfocal.devices._lock_armed import (
+from parfocal.devices._stage import StageAxis
+from parfocal.devices._status import PlainStatus, finished
+from parfocal.devices.lock._armed import (
     Armed,
     arm_with,
     camera_model_of,
@@ -34,13 +35,12 @@ from parfocal.devices._lock_armed import (
     region_of,
     warm_up,
 )
-from parfocal.devices._lock_loop import LockLoop, LockTarget, RoiPx
-from parfocal.devices._lock_reading import configuration, describe_configuration, describe_reading, reading
-from parfocal.devices._lock_ring import LockRing, is_in_lock
-from parfocal.devices._lock_samples import LockSampleStream
-from parfocal.devices._lock_setpoint import LockHolding, LockSetpoint
-from parfocal.devices._stage import StageAxis
-from parfocal.devices._status import PlainStatus, finished
+from parfocal.devices.lock._loop import LockLoop, LockTarget, RoiPx
+from parfocal.devices.lock._reading import configuration, describe_configuration, describe_reading, reading
+from parfocal.devices.lock._ring import LockRing, is_in_lock
+from parfocal.devices.lock._samples import LockSampleStream
+from parfocal.devices.lock._setpoint import LockHolding, LockSetpoint
+from parfocal.devices.lock._shelf import CalibrationShelf
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import Calibration, OpticsFacts
 from parfocal.focus import (

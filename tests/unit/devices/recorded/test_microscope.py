@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from parfocal.devices._recorded import RecordedMicroscope
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices.recorded import RecordedMicroscope
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.files import open_stack
 from parfocal.frames import CameraSettings, FrameSource, clock_s
 
-DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4].parent / "shared" / "data"
 
 STACKS = [
     # path, axes to give, z of the last plane (um), planes a pass, pixel size (y, x)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.devices._simulated_motion import Move
+from parfocal.devices.simulated._motion import Move
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription
 from parfocal.optics import CameraModel, Disturbance, SimulatedScene
 
 if TYPE_CHECKING:
-    from parfocal.devices._simulated import SimulatedMicroscopeCore
+    from parfocal.devices.simulated._core import SimulatedMicroscopeCore
 
 _READOUT_S = 0.0005
 _RING_FRAMES = 16

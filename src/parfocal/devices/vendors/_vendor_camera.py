@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.devices._device_clock import DeviceClock
-from parfocal.devices._micromanager_camera import OpticsTold
+from parfocal.devices._told_optics import OpticsTold
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, clock_s
 from parfocal.optics import CameraModel

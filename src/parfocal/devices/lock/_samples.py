@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-from parfocal.devices._lock_ring import NUMBERS, WORDS, LockRing
+from parfocal.devices.lock._ring import NUMBERS, WORDS, LockRing
 
 
 class LockSampleStream:

@@ -20,8 +20,8 @@ from typing import Literal
 
 import numpy as np
 
-from parfocal.devices._simulated_camera import SimulatedCamera
-from parfocal.devices._simulated_motion import Z_AXIS, Axis, AxisModel, Twitch, sample_path
+from parfocal.devices.simulated._camera import SimulatedCamera
+from parfocal.devices.simulated._motion import Z_AXIS, Axis, AxisModel, Twitch, sample_path
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import clock_s
 from parfocal.optics import (

@@ -9,7 +9,7 @@ import pytest
 
 from compiled import compile_standin
 from parfocal.devices import StageAxis, StageDriver
-from parfocal.devices._mcl_stage import open_mcl_stage
+from parfocal.devices.vendors import open_mcl_stage
 from parfocal.errors import BadInputError, HardwareError
 
 

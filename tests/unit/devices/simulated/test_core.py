@@ -4,8 +4,8 @@ import time
 import numpy as np
 import pytest
 
-from parfocal.devices._simulated import AxisModel, SimulatedMicroscopeCore, simulated_core
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices.simulated import AxisModel, SimulatedMicroscopeCore, simulated_core
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, FrameSource, clock_s
 from parfocal.optics import CameraModel, Channel, Drift, Objective, SimulatedScene, point_sample

@@ -6,8 +6,8 @@ import time
 from collections import OrderedDict
 from typing import Any
 
-from parfocal.devices._lock_armed import Armed
-from parfocal.devices._lock_ring import Taken
+from parfocal.devices.lock._armed import Armed
+from parfocal.devices.lock._ring import Taken
 
 Described = OrderedDict[str, dict[str, Any]]
 

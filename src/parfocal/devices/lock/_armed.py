@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from parfocal.devices._camera import Camera
-from parfocal.devices._lock_loop import RoiPx
+from parfocal.devices.lock._loop import RoiPx
 from parfocal.errors import BadInputError
 from parfocal.fitting import Calibration, OpticsFacts, calibration_hash, check_applies
 from parfocal.focus import LockController, LockSettings, RoiMeasure, measure_direct

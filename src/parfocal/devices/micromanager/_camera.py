@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.devices._device_clock import DeviceClock
-from parfocal.devices._micromanager_core import in_one_line
 from parfocal.devices._owner import Owner
+from parfocal.devices._told_optics import OpticsTold
+from parfocal.devices.micromanager._core import in_one_line
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription, clock_s
 from parfocal.optics import CameraModel
@@ -25,20 +26,6 @@ if TYPE_CHECKING:
 _POLL_S = 0.0003
 _DTYPES: dict[int, np.dtype[np.generic]] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
 _SIMULATED = ("DemoCamera", "SequenceTester")
-
-
-@dataclass(frozen=True)
-class OpticsTold:
-    """What a Micro-Manager configuration does not say, or says wrongly.
-
-    `pixel_size_um` is that of an unbinned pixel at the sample; None: as the configuration has it.
-    `camera_model` is that of the whole sensor, unbinned.
-    """
-
-    pixel_size_um: float | None = None
-    na: float | None = None
-    wavelength_um: float | None = None
-    camera_model: CameraModel | None = None
 
 
 @dataclass
@@ -71,9 +58,9 @@ class MicroManagerCamera:
         The configuration has no camera, or one whose images are colour or of 32 bits.
     """
 
-    def __init__(self, core: CMMCorePlus, told: OpticsTold = OpticsTold(), buffer_mb: int = 1024) -> None:
+    def __init__(self, core: CMMCorePlus, told: OpticsTold | None = None, buffer_mb: int = 1024) -> None:
         self._core = core
-        self._told = told
+        self._told = told if told is not None else OpticsTold()
         self._buffer_mb = buffer_mb
         self._sequence: _Sequence | None = None
         self._snapping: Future[Any] | None = None

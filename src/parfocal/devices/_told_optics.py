@@ -1,8 +1,9 @@
-"""The noise of a camera whose driver does not tell it: a few numbers, or maps measured once."""
+"""What no driver of a camera tells: its optics, and its noise as a few numbers or as maps measured once."""
 
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,20 @@ from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
 
 NOISE_OPTIONS = ("offset_adu", "gain_adu_per_e", "read_noise_e", "noise_maps")
+
+
+@dataclass(frozen=True)
+class OpticsTold:
+    """What a driver or a configuration does not say, or says wrongly.
+
+    `pixel_size_um` is that of an unbinned pixel at the sample; None: as the configuration has it.
+    `camera_model` is that of the whole sensor, unbinned.
+    """
+
+    pixel_size_um: float | None = None
+    na: float | None = None
+    wavelength_um: float | None = None
+    camera_model: CameraModel | None = None
 
 
 def told_camera_model(options: dict[str, Any]) -> CameraModel | None:

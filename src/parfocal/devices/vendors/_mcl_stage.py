@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from parfocal.devices._nanodrive import MadlibDrive, MemoryDrive, NanoDrive, drive_of_module, load_madlib
+from parfocal.devices.vendors._nanodrive import MadlibDrive, MemoryDrive, NanoDrive, drive_of_module, load_madlib
 from parfocal.errors import BadInputError, HardwareError
 
 _NUMBERS = {"x": 1, "y": 2, "z": 3}
