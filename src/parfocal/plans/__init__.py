@@ -14,12 +14,14 @@ from parfocal.plans._focus_lock import (
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
 from parfocal.plans._run_locked import run_locked
+from parfocal.plans._sections import acquire_sections
 from parfocal.plans._stacks import positions, tile_scan, time_lapse, z_stack
 
 __all__ = [
     "Parts",
     "Policy",
     "acquire",
+    "acquire_sections",
     "calibrate_focus",
     "engage_lock",
     "focus_locked",

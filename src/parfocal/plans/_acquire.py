@@ -24,7 +24,7 @@ from parfocal.plans._failures import close_failed, reason_of
 from parfocal.plans._parts import Parts
 
 OnError = Literal["abort", "skip", "retry"]
-_FAILURES = (FailedStatus, HardwareError, TimeoutError, LimitError)
+FAILURES = (FailedStatus, HardwareError, TimeoutError, LimitError)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def acquire(
     point, failure = Columns("point", POINT), Columns("failure", FAILURE)
     state = _State(
         default_exposure_ms=exposure_s * 1000 if exposure_s is not None else None,
-        readables=_readables(parts, point),
+        readables=readables_of(parts, point),
     )
 
     def run() -> MsgGenerator[str]:
@@ -132,7 +132,7 @@ def acquire(
     return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(inner, staged), make_safe))
 
 
-def _readables(parts: Parts, point: Columns) -> tuple[Any, ...]:
+def readables_of(parts: Parts, point: Columns) -> tuple[Any, ...]:
     """Return what an event reads: the detectors one by one, stage, light and point together."""
     alone = [part for part in parts.surroundings if not Together.can_join(part)]
     joined = [part for part in parts.surroundings if Together.can_join(part)]
@@ -155,7 +155,7 @@ def _visit_with_policy(
                 yield from _one_event(parts, event, attempt, state, point, probe, half_range_um)
             yield from stubs.light_off(parts.light)
             state.light = None
-        except _FAILURES as error:
+        except FAILURES as error:
             state.at.clear()
             state.light, state.exposure_ms = None, None
             last = attempt == policy.attempts

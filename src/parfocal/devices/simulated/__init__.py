@@ -8,7 +8,7 @@ from parfocal.devices.simulated._core import (
     SimulatedStage,
     simulated_core,
 )
-from parfocal.devices.simulated._motion import Axis, AxisModel, Move
+from parfocal.devices.simulated._motion import Axis, AxisModel, Move, Twitch
 
 __all__ = [
     "Axis",
@@ -19,5 +19,6 @@ __all__ = [
     "SimulatedLight",
     "SimulatedMicroscopeCore",
     "SimulatedStage",
+    "Twitch",
     "simulated_core",
 ]

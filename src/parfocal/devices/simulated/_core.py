@@ -122,7 +122,9 @@ class SimulatedMicroscopeCore:
             begins_s = self.now_s() if start_s is None else start_s
             self._twitches.append(Twitch(begins_s, duration_s, by_um))
 
-    def sample_path_um(self, start_s: float, end_s: float, step_um: float) -> tuple[tuple[float, float, float], ...]:
+    def sample_path_um(
+        self, start_s: float, end_s: float, step_um: float
+    ) -> tuple[tuple[float, float, float], ...]:
         """Return where twitches carry the sample through an exposure, (dz, dy, dx) at even times; empty for none."""
         return sample_path(self._twitches, start_s, end_s, step_um) if self._twitches else ()
 
