@@ -36,7 +36,7 @@ def bench(tmp_path_factory):
     session = start_session(tmp_path_factory.mktemp("data"), analyses=[FocusCalibration])
     microscope = session.use(simulated_microscope("microscope"))
     microscope.focus_camera.exposure_s.put(0.008)
-    core = microscope.backend.camera._core
+    core = microscope.backend.camera.world
     (uid,) = session.RE(calibrate_focus(microscope, go_to_focus=True))
     assert session.drain(60)
     yield SimpleNamespace(session=session, RE=session.RE, m=microscope, core=core, uid=uid)

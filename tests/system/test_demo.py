@@ -72,7 +72,7 @@ def test_the_commands_it_offers_work_as_they_are_printed(demo, folder, command):
 def test_the_best_planes_are_where_the_sample_was_in_focus(demo, folder):
     """Truth: where the same sample, imaged without noise in steps of 0.25 um, is sharpest."""
     microscope = simulated_microscope("truth", seed=SEED)
-    scene = microscope.backend.camera._core.scene
+    scene = microscope.backend.camera.world.scene
     try:
         with open_catalog(folder) as catalog:
             run = catalog.run(str(catalog.runs(plan="time_lapse")["uid"].iloc[0]))

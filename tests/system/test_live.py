@@ -43,7 +43,7 @@ def bench(application, tmp_path_factory):
     session = start_session(tmp_path_factory.mktemp("data"), in_thread=True)
     microscope = session.use(simulated_microscope("microscope"))
     microscope.focus_camera.exposure_s.put(0.01)
-    yield SimpleNamespace(session=session, m=microscope, core=microscope.backend.camera._core)
+    yield SimpleNamespace(session=session, m=microscope, core=microscope.backend.camera.world)
     microscope.destroy()
     session.close(30)
     stop_server(session.catalog.folder)

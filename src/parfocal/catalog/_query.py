@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pandas as pd
 from bluesky_tiled_plugins import BlueskyRun
 from tiled.queries import Comparison, Key, Like
 
 from parfocal.catalog._live_order import NamedDocument, live_order
-from parfocal.catalog._shelves import Shelf
+from parfocal.catalog._shelves import Shelf, Shelves
 from parfocal.errors import BadInputError
-
-if TYPE_CHECKING:
-    from parfocal.catalog._open import Catalog
 
 When = float | str | datetime
 
@@ -25,7 +22,7 @@ _ANALYSIS_COLUMNS = ["analysis", "version", "verdict", "raw_uid"]
 
 
 def runs(
-    catalog: Catalog,
+    catalog: Shelves,
     *,
     sample: str | None = None,
     plan: str | None = None,
@@ -113,7 +110,7 @@ def runs(
     return table
 
 
-def run(catalog: Catalog, which: str | int | BlueskyRun) -> BlueskyRun:
+def run(catalog: Shelves, which: str | int | BlueskyRun) -> BlueskyRun:
     """Return one run: by uid or its first characters (at least 5), by scan_id, or -1 or "newest" for the newest.
 
     Raw runs are looked through first, then analyses; whole numbers mean raw runs.
@@ -139,13 +136,13 @@ def run(catalog: Catalog, which: str | int | BlueskyRun) -> BlueskyRun:
     raise BadInputError(f"Run {which!r}: {problem}. `parfocal runs` lists what is there.")
 
 
-def analyses_of(catalog: Catalog, which: str | int | BlueskyRun) -> list[BlueskyRun]:
+def analyses_of(catalog: Shelves, which: str | int | BlueskyRun) -> list[BlueskyRun]:
     """Return the runs derived from a raw run, oldest first."""
     uid = run(catalog, which).start["uid"]
     return list(catalog.analysis.search(Key("start.parfocal.raw.uid") == uid).values())
 
 
-def raw_of(catalog: Catalog, which: str | int | BlueskyRun) -> BlueskyRun:
+def raw_of(catalog: Shelves, which: str | int | BlueskyRun) -> BlueskyRun:
     """Return the raw run that an analysis was derived from.
 
     Raises
@@ -161,7 +158,7 @@ def raw_of(catalog: Catalog, which: str | int | BlueskyRun) -> BlueskyRun:
     return run(catalog, uid)
 
 
-def documents(catalog: Catalog, which: str | int | BlueskyRun) -> Iterable[NamedDocument]:
+def documents(catalog: Shelves, which: str | int | BlueskyRun) -> Iterable[NamedDocument]:
     """Yield a stored run's documents in the order of a live run; see `live_order`."""
     return live_order(run(catalog, which).documents())
 
@@ -179,7 +176,7 @@ def timestamp_s(when: When) -> float:
         raise BadInputError(f"Time {when!r} cannot be read: write it as '2026-03-01 14:30'.") from error
 
 
-def _analysis(catalog: Catalog, which: str | int) -> BlueskyRun:
+def _analysis(catalog: Shelves, which: str | int) -> BlueskyRun:
     return cast("BlueskyRun", catalog.analysis[which]) if isinstance(which, int) else run(catalog, which)
 
 

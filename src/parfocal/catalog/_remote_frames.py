@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
+from bluesky_tiled_plugins import BlueskyRun
 from numpy.typing import NDArray
 
 from parfocal.catalog._clients import read_array
 from parfocal.catalog._live_order import NamedDocument
+from parfocal.catalog._open import Catalog
 from parfocal.errors import BadInputError
-
-if TYPE_CHECKING:
-    from bluesky_tiled_plugins import BlueskyRun
-
-    from parfocal.catalog._open import Catalog
 
 _MOST_OPEN = 32
 

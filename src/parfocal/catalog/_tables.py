@@ -8,22 +8,20 @@ node holds for streams.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pyarrow as pa
 from tiled.client.container import Container
 from tiled.client.utils import handle_error
 
+from parfocal.catalog._shelves import Shelves
 from parfocal.errors import BadInputError
-
-if TYPE_CHECKING:
-    from parfocal.catalog._open import Catalog
 
 _ROWS_A_REQUEST = 100_000
 
 
-def append_rows(catalog: Catalog, run_uid: str, key: str, rows: pa.Table | pa.RecordBatch) -> int:
+def append_rows(catalog: Shelves, run_uid: str, key: str, rows: pa.Table | pa.RecordBatch) -> int:
     """Append rows to a result table of a run; the first call makes the table, with its columns.
 
     Parameters
@@ -55,7 +53,7 @@ def append_rows(catalog: Catalog, run_uid: str, key: str, rows: pa.Table | pa.Re
     return table.num_rows
 
 
-def read_table(catalog: Catalog, run_uid: str, key: str, columns: list[str] | None = None) -> pa.Table:
+def read_table(catalog: Shelves, run_uid: str, key: str, columns: list[str] | None = None) -> pa.Table:
     """Return a result table of a run, or some of its columns, in the order in which rows were appended.
 
     Raises
@@ -81,13 +79,13 @@ def read_table(catalog: Catalog, run_uid: str, key: str, columns: list[str] | No
     return found.select(names).cast(pa.schema([stored.field(name) for name in names]))
 
 
-def list_tables(catalog: Catalog, run_uid: str) -> list[str]:
+def list_tables(catalog: Shelves, run_uid: str) -> list[str]:
     """Return the names of a run's result tables."""
     tables = catalog.shelf("tables")
     return list(tables[run_uid]) if run_uid in tables else []
 
 
-def _node(catalog: Catalog, run_uid: str, key: str, schema: pa.Schema) -> Any:
+def _node(catalog: Shelves, run_uid: str, key: str, schema: pa.Schema) -> Any:
     known = catalog.table_clients.get((run_uid, key))
     if known is not None:
         return known

@@ -47,10 +47,10 @@ class Auditor:
     """Judge the camera's last frame: `trigger_and_read([auditor], name="audit")`.
 
     Each event says `accepted` (1 or 0), `reason`, `score`, which `frame` was judged, `judge_s` (seconds it
-    took), `timed_out`, whether the verdict is `provisional` (a judge that still learns), and of which `slice_id`
-    and `attempt` the plan said the frame is (`note`). The scores of a judge that remembers are read too. A judge that takes longer than `timeout_s` is not waited for: the declared policy
-    decides, and the event says so. A judge that raises rejects, with the exception as reason, unless the
-    policy is `fail`.
+    took), `timed_out`, whether the verdict is `provisional` (of a judge that still learns), of which `slice_id`
+    and `attempt` the plan said the frame is (`note`); and the scores of a judge that remembers. A judge that takes
+    longer than `timeout_s` is not waited for: the declared policy decides, and the event says so. A judge that
+    raises rejects, with the exception as reason, unless the policy is `fail`.
 
     Parameters
     ----------
@@ -103,16 +103,19 @@ class Auditor:
         status = PlainStatus(self)
         pixels = self.camera.last_frame
         frame = int(self.camera.read()[f"{self.camera.name}_frame"]["value"])
+        # What is asked is settled here: a note for the next frame comes too late for this one.
         if self._again is not None:
-            frame = self._again
-        elif pixels is None:
+            frame, asked = self._again, self._ask_again(self._again)
+        elif pixels is not None:
+            asked = self._judge_of(pixels, frame)
+        else:
             status.set_exception(HardwareError(f"{self.name}: no frame to judge; trigger the camera first"))
             return status
         started = time.monotonic()
         decided, about = threading.Lock(), self._about
         late = threading.Timer(self.timeout_s, lambda: conclude(None))
         late.daemon = True
-        future = self._pool.submit(self._judge_of(pixels, frame))
+        future = self._pool.submit(asked)
 
         def conclude(done: Future[Verdict] | None) -> None:
             if not decided.acquire(blocking=False):
@@ -140,17 +143,17 @@ class Auditor:
         future.add_done_callback(conclude)
         return status
 
-    def _judge_of(self, pixels: NDArray[np.generic] | None, frame: int) -> Callable[[], Verdict]:
-        """Return what the worker does; decided here, so that a note for the next frame comes too late for this."""
+    def _judge_of(self, pixels: NDArray[np.generic], frame: int) -> Callable[[], Verdict]:
         judge = self.judge
-        if self._again is not None:
-            if not isinstance(judge, RememberingJudge):
-                raise BadInputError(f"{self.name}: its judge remembers no frames, it cannot be asked again")
-            return lambda: judge.again(frame)
-        assert pixels is not None
         if isinstance(judge, RememberingJudge):
             return lambda: judge.see(pixels, frame)
         return lambda: judge(pixels)
+
+    def _ask_again(self, frame: int) -> Callable[[], Verdict]:
+        judge = self.judge
+        if not isinstance(judge, RememberingJudge):
+            raise BadInputError(f"{self.name}: its judge remembers no frames, it cannot be asked again")
+        return lambda: judge.again(frame)
 
     def _late(self) -> Verdict:
         if self.on_timeout == "fail":

@@ -7,18 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol
 
 import numpy as np
 from ophyd.status import DeviceStatus
 
+from parfocal.devices._feed import FrameFeed
 from parfocal.devices._frame_documents import ArrayDocuments
+from parfocal.devices._owner import Owner
 from parfocal.devices._status import PlainStatus
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.frames import CapturedFrame, FrameRing, FrameWriter
-
-if TYPE_CHECKING:
-    from parfocal.devices._camera import Camera
+from parfocal.frames import CapturedFrame, FrameRing, FrameSource, FrameWriter, SourceDescription
 
 COMPANIONS = ("z_um", "t_s")
 _FLUSH_EVERY = 128
@@ -37,6 +36,42 @@ class BurstSettings:
     z_um: Sequence[float] | None = None
 
 
+class BurstCamera(Protocol):
+    """What a burst needs of the camera that it is beside; `Camera` has it."""
+
+    source: FrameSource
+    owner: Owner
+    feed: FrameFeed
+    facts: SourceDescription
+    ring: FrameRing
+    timeout_s: float
+
+    @property
+    def name(self) -> str:
+        """Its name, the data key of its pixels."""
+        ...
+
+    def describe_frames(self) -> dict[str, Any]:
+        """Return the data key of the pixels."""
+        ...
+
+    def read_configuration(self) -> Any:
+        """Return the settings that the frames were taken with."""
+        ...
+
+    def describe_configuration(self) -> Any:
+        """Describe them."""
+        ...
+
+    def check_frame(self, frame: CapturedFrame) -> None:
+        """Refuse a frame that came after lost ones, or of another kind than described."""
+        ...
+
+    def new_writer(self, companions: tuple[str, ...] = ()) -> FrameWriter:
+        """Open an array for frames as described now."""
+        ...
+
+
 class Burst:
     """Take many frames back to back: `prepare`, `kickoff`, `complete`, `collect`.
 
@@ -45,7 +80,7 @@ class Burst:
     of each exposure).
     """
 
-    def __init__(self, camera: Camera) -> None:
+    def __init__(self, camera: BurstCamera) -> None:
         self.camera = camera
         self.parent = None
         self.hints: dict[str, Any] = {}
@@ -110,11 +145,11 @@ class Burst:
 
     def read_configuration(self) -> dict[str, Any]:
         """Return the camera's configuration: a burst has none of its own."""
-        return dict(cast(Any, self.camera.read_configuration()))
+        return dict(self.camera.read_configuration())
 
     def describe_configuration(self) -> dict[str, Any]:
         """Describe the camera's configuration."""
-        return dict(cast(Any, self.camera.describe_configuration()))
+        return dict(self.camera.describe_configuration())
 
     def get_index(self) -> int:
         """Return the number of frames on disk."""

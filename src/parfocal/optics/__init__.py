@@ -9,7 +9,7 @@ stage's ``z_um`` is the height of the focal plane, so a larger stage z looks dee
 """
 
 from parfocal.optics._camera_model import CameraModel, scmos_camera
-from parfocal.optics._disturbance import Disturbance, Illumination, Obstruction, OffCentreLamp, straight_path
+from parfocal.optics._disturbance import Disturbance, Illumination, Obstruction, OffCentreLamp, Path, straight_path
 from parfocal.optics._drift import Drift
 from parfocal.optics._exposure import expose
 from parfocal.optics._nuclei import NucleusField
@@ -34,6 +34,7 @@ __all__ = [
     "Objective",
     "Obstruction",
     "OffCentreLamp",
+    "Path",
     "PointLayer",
     "PointList",
     "PunctaField",

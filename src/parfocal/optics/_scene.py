@@ -53,7 +53,8 @@ class SimulatedScene:
     """Forms raw frames of a drifting sample. Same arguments, same frame, in any order and from any thread.
 
     Photons are detected photons (quantum efficiency is in the brightness of the sample). The sample is still
-    during an exposure, unless a `Disturbance` says otherwise. Points are looked up in cached tables of spots, volumes in cached focal series.
+    during an exposure, unless a `Disturbance` says otherwise. Points are looked up in cached tables of spots,
+    volumes in cached focal series.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from bluesky.utils import Msg, MsgGenerator
 
-from parfocal.devices import Auditor, Columns, RememberingJudge
+from parfocal.devices import Auditor, Columns
 from parfocal.errors import BadInputError
 from parfocal.plans import stubs
 
@@ -92,7 +92,6 @@ def ask(auditor: Auditor, slice_id: str, attempt: int, *beside: Columns) -> MsgG
 
 def ask_again(auditor: Auditor, slice_id: str, attempt: int, frame: int, *beside: Columns) -> MsgGenerator[Said]:
     """Have a frame of the past judged by what is known now, and save the verdict."""
-    assert isinstance(auditor.judge, RememberingJudge)
     auditor.note(slice_id, attempt, again=frame)
     return (yield from _verdict(auditor, beside))
 

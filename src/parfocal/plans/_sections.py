@@ -14,7 +14,7 @@ from parfocal.devices import FAILURE, POINT, Auditor, Columns
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._acquire import FAILURES, readables_of
-from parfocal.plans._audit import AuditOptions, audit_metadata, ask, ask_again, auditor_for
+from parfocal.plans._audit import AuditOptions, ask, ask_again, audit_metadata, auditor_for
 from parfocal.plans._failures import close_failed, reason_of
 from parfocal.plans._parts import Parts, parts_of
 
@@ -46,9 +46,9 @@ def acquire_sections(
     """Image sections one by one, judge each as it is taken, and take a rejected one again.
 
     Every attempt is kept: one event a frame in stream `primary` (`point_position_name` is the slice's id,
-    `point_attempt` which attempt), and one in stream `audit` with the verdict on it. A judge that still learns what
-    good slices look like says so; once it knows, it is asked again about those, and the plan goes back to the
-    ones that it rejects.
+    `point_attempt` which attempt), and one in stream `audit` with the verdict on it. A judge that still learns
+    what good slices look like says so; once it knows, it is asked again about those, and the plan goes back to
+    the ones that it rejects.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def acquire_sections(
     sections = list(_sections(parts, sections_um, slice_ids))
     if max_attempts < 1 or refocus not in ("always", "blurred", "never") or on_error not in ("abort", "skip"):
         raise BadInputError(
-            f"acquire_sections: max_attempts={max_attempts}, refocus={refocus!r}, on_error={on_error!r}; 1 or more, "
-            "always, blurred or never, and abort or skip were expected"
+            f"acquire_sections: max_attempts={max_attempts}, refocus={refocus!r}, on_error={on_error!r}; "
+            "1 or more, always, blurred or never, and abort or skip were expected"
         )
     if refocus_planes < 5 or not refocus_half_range_um > 0:
         raise BadInputError(

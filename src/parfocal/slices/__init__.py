@@ -1,4 +1,4 @@
-"""Slices: judge them as they come (`judge`), select the good ones, keep the audit trail (`ledger`), mend serial sections (`sections`)."""
+"""Slices: judge them as they come, select the good ones, keep the audit trail, mend serial sections."""
 
 from parfocal.slices._verdict import Verdict
 from parfocal.slices.judge import (

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from ophyd import Signal
+
+from parfocal.devices._stage import StageAxis
 from parfocal.devices._status import PlainStatus, finished
+from parfocal.devices.lock._loop import LockLoop
 from parfocal.errors import HardwareError
 from parfocal.focus import Command, LockController, LockState
-
-if TYPE_CHECKING:
-    from parfocal.devices.lock._focus_lock import FocusLock
-    from parfocal.devices.lock._loop import LockLoop
 
 _SETTLE_TIMEOUT_S = 10.0
 _ARRIVAL_UM = 0.02
 _MARGIN = 0.15  # of the calibrated range to either side: at its very end noise alone would leave it
 _POLL_S = 0.002
+
+
+class Lock(Protocol):
+    """What a setpoint needs of the lock that it belongs to; `FocusLock` has it."""
+
+    name: str
+    axis: StageAxis
+    state: Signal
+
+    @property
+    def setpoint(self) -> LockSetpoint:
+        """What it holds."""
+        ...
+
+    def need_loop(self) -> LockLoop:
+        """Return the loop at work; `HardwareError` while the lock is off."""
+        ...
 
 
 class LockSetpoint:
@@ -27,7 +44,7 @@ class LockSetpoint:
     with a look where the focus is now.
     """
 
-    def __init__(self, lock: FocusLock) -> None:
+    def __init__(self, lock: Lock) -> None:
         self.name = f"{lock.name}_setpoint"
         self.parent = None
         self.hints: dict[str, Any] = {"fields": []}
@@ -173,7 +190,7 @@ class LockSetpoint:
 class LockHolding:
     """Whether the lock leaves z alone, as a Movable: 1 while the bead is out of sight, 0 to look for it again."""
 
-    def __init__(self, lock: FocusLock) -> None:
+    def __init__(self, lock: Lock) -> None:
         self.name = f"{lock.name}_holding"
         self.parent = None
         self.hints: dict[str, Any] = {"fields": []}

@@ -3,12 +3,13 @@
 from parfocal.devices.simulated._camera import SimulatedCamera
 from parfocal.devices.simulated._core import (
     SampleName,
-    SimulatedLight,
     SimulatedMicroscopeCore,
-    SimulatedStage,
     simulated_core,
 )
+from parfocal.devices.simulated._light import SimulatedLight
 from parfocal.devices.simulated._motion import Axis, AxisModel, Move, Twitch
+from parfocal.devices.simulated._stage import SimulatedStage
+from parfocal.devices.simulated._world import SimulatedWorld
 
 __all__ = [
     "Axis",
@@ -19,6 +20,7 @@ __all__ = [
     "SimulatedLight",
     "SimulatedMicroscopeCore",
     "SimulatedStage",
+    "SimulatedWorld",
     "Twitch",
     "simulated_core",
 ]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.devices.simulated._motion import Move
+from parfocal.devices.simulated._world import SimulatedWorld
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription
 from parfocal.optics import CameraModel, Disturbance, SimulatedScene
-
-if TYPE_CHECKING:
-    from parfocal.devices.simulated._core import SimulatedMicroscopeCore
 
 _READOUT_S = 0.0005
 _RING_FRAMES = 16
@@ -44,15 +42,15 @@ class SimulatedCamera:
 
     Parameters
     ----------
-    core : SimulatedMicroscopeCore
-        Whose stage moves under it.
+    world : SimulatedWorld
+        Whose axes move under it.
     scene : SimulatedScene, optional
         What it sees, by a light of its own in the first channel; default: the world's scene, in its light.
     """
 
-    def __init__(self, core: SimulatedMicroscopeCore, scene: SimulatedScene | None = None) -> None:
-        self._core = core
-        self._scene = scene if scene is not None else core.scene
+    def __init__(self, world: SimulatedWorld, scene: SimulatedScene | None = None) -> None:
+        self.world = world
+        self._scene = scene if scene is not None else world.scene
         self._own_channel = "" if scene is None else next(iter(scene.channels))
         self._settings = CameraSettings()
         self._sequence: _Sequence | None = None
@@ -113,13 +111,13 @@ class SimulatedCamera:
 
     def now_s(self) -> float:
         """Return the present time on the clock of the frames: the world's own, where it is not in real time."""
-        return self._core.utc_s(self._core.now_s())
+        return self.world.utc_s(self.world.now_s())
 
     def snap(self, timeout_s: float) -> CapturedFrame:
         """Take one frame, exposed from now on."""
         if self._sequence is not None:
             raise HardwareError("simulated camera: a sequence is running, stop it before a snap")
-        start_s = self._core.now_s()
+        start_s = self.world.now_s()
         if "drop" in self._faults:
             self._faults.remove("drop")
             self._number += 1
@@ -138,8 +136,8 @@ class SimulatedCamera:
             )
         self._stopped.clear()
         exposure_s = self._settings.exposure_s + _READOUT_S
-        with self._core.lock:
-            start_s = self._core.now_s()
+        with self.world.lock:
+            start_s = self.world.now_s()
             settle_s = 0.0 if z_um is None else self._plan_z(start_s, z_um, exposure_s)
             self._sequence = _Sequence(
                 start_s, exposure_s + settle_s, settle_s, n_frames, moves_z=z_um is not None
@@ -150,7 +148,7 @@ class SimulatedCamera:
         sequence = self._sequence
         if sequence is None:
             raise HardwareError("simulated camera: no sequence is running, start one first")
-        asked_s = self._core.now_s()
+        asked_s = self.world.now_s()
         dropped = 0
         if sequence.n_frames is None:
             behind = int((asked_s - sequence.start_s) / sequence.period_s) - sequence.fetched - _RING_FRAMES
@@ -172,8 +170,8 @@ class SimulatedCamera:
         sequence, self._sequence = self._sequence, None
         self._stopped.set()
         if sequence is not None and sequence.moves_z:
-            with self._core.lock:
-                self._core.axes["z"].forget_after(self._core.now_s())
+            with self.world.lock:
+                self.world.axes["z"].forget_after(self.world.now_s())
 
     def close(self) -> None:
         """Stop whatever runs."""
@@ -181,7 +179,7 @@ class SimulatedCamera:
 
     def _plan_z(self, start_s: float, z_um: Sequence[float], exposure_s: float) -> float:
         """Queue the moves of a sequence and return the time that the slowest of them needs to settle."""
-        axis = self._core.axes["z"]
+        axis = self.world.axes["z"]
         low, high = axis.model.travel_um
         if min(z_um) < low or max(z_um) > high:
             raise HardwareError(f"simulated camera: z sequence leaves the stage's travel, {low:g} to {high:g} um")
@@ -194,32 +192,32 @@ class SimulatedCamera:
 
     def _capture(self, start_s: float, deadline_s: float, timeout_s: float) -> CapturedFrame:
         """Expose from `start_s` on, wait for the end, and return the frame."""
-        core, settings = self._core, self._settings
+        world, settings = self.world, self._settings
         end_s = start_s + settings.exposure_s
         fault = self._faults.pop(0) if self._faults else None
         if fault == "timeout" or end_s > deadline_s:
             self._wait_in_vain(timeout_s)
-        core.wait_until(end_s, self._stopped if self._sequence is not None else None)
+        world.wait_until(end_s, self._stopped if self._sequence is not None else None)
         middle_s = start_s + settings.exposure_s / 2
-        with core.lock:
-            places = {name: axis.load_um(middle_s) for name, axis in core.axes.items()}
-            focal_plane_um = core.focal_plane_um(middle_s)
-            z_um = core.stage.encoder_um("z", middle_s)
+        with world.lock:
+            places = {name: axis.load_um(middle_s) for name, axis in world.axes.items()}
+            focal_plane_um = world.focal_plane_um(middle_s)
+            z_um = world.encoder_um("z", middle_s)
             number, self._number = self._number, self._number + 1
             disturbance = self._disturbances.pop(0) if self._disturbances else Disturbance()
             if not disturbance.path_um:
-                path_um = core.sample_path_um(start_s, end_s, self._scene.smallest_pixel_um(self._channel))
+                path_um = self.world.sample_path_um(start_s, end_s, self._scene.smallest_pixel_um(self._channel))
                 disturbance = replace(disturbance, path_um=path_um)
         raw = self._scene.frame(
             places["x"],
             places["y"],
             focal_plane_um,
-            self._channel if self._own_channel or core.light.is_on else None,
+            self._channel if self._own_channel or world.light.is_on else None,
             settings.exposure_s,
             max(middle_s, 0.0),
             number,
             roi_px=self._sensor_roi(),
-            light=1.0 if self._own_channel else core.light.intensity,
+            light=1.0 if self._own_channel else world.light.intensity,
             gain=settings.gain,
             disturbance=disturbance,
         )
@@ -228,15 +226,15 @@ class SimulatedCamera:
             pixels = pixels[:-1].copy()
         elif fault == "dtype":
             pixels = pixels.astype(np.float32)
-        return CapturedFrame(pixels, core.utc_s(middle_s), z_um)
+        return CapturedFrame(pixels, world.utc_s(middle_s), z_um)
 
     def _wait_in_vain(self, timeout_s: float) -> NoReturn:
-        self._core.wait_until(self._core.now_s() + timeout_s, self._stopped if self._sequence else None)
+        self.world.wait_until(self.world.now_s() + timeout_s, self._stopped if self._sequence else None)
         raise HardwareError(f"simulated camera: no frame came within {timeout_s:g} s; check exposure and trigger")
 
     @property
     def _channel(self) -> str:
-        return self._own_channel or self._core.light.channel
+        return self._own_channel or self.world.light.channel
 
     def _shape(self, settings: CameraSettings) -> tuple[int, int]:
         if settings.roi_px is not None:

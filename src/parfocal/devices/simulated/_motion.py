@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from parfocal.optics import Path
 
 _KEPT_MOVES = 4096
 
@@ -122,10 +125,8 @@ class Twitch:
         return share * self.by_um[0], share * self.by_um[1], share * self.by_um[2]
 
 
-def sample_path(
-    twitches: Sequence[Twitch], start_s: float, end_s: float, step_um: float
-) -> tuple[tuple[float, float, float], ...]:
-    """Return where twitches carry a sample from `start_s` to `end_s`, about a step apart; empty where they do not."""
+def sample_path(twitches: Sequence[Twitch], start_s: float, end_s: float, step_um: float) -> Path:
+    """Return where twitches carry a sample from `start_s` to `end_s`, about a step apart; empty for none."""
     felt = [twitch for twitch in twitches if twitch.overlaps(start_s, end_s)]
     if not felt:
         return ()
@@ -135,6 +136,6 @@ def sample_path(
         return sum(dz), sum(dy), sum(dx)
 
     coarse = [at(k / 8) for k in range(9)]
-    way_um = sum(math.dist(a, b) for a, b in zip(coarse, coarse[1:]))
+    way_um = sum(math.dist(a, b) for a, b in itertools.pairwise(coarse))
     n = max(1, min(math.ceil(way_um / step_um), 64))
     return tuple(at((k + 0.5) / n) for k in range(n))

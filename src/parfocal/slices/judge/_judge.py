@@ -164,9 +164,9 @@ def _below(value: float, expected: Spread) -> float:
 class SliceJudge:
     """Judges frames as they come, and learns from those it accepts.
 
-    Until `settings.n_learn` slices with content were seen, verdicts are provisional: the first two pass, the others
-    are judged by what little is known. Whoever asks `again` later is told more. Given expectations, it judges from the first frame on.
-    May be called from several threads.
+    Until `settings.n_learn` slices with content were seen, verdicts are provisional: the first two pass, the
+    others are judged by what little is known. Whoever asks `again` later is told more. Given expectations, it
+    judges from the first frame on. May be called from several threads.
 
     Parameters
     ----------
@@ -179,8 +179,8 @@ class SliceJudge:
     """
 
     expected: SliceExpectations | None = None
-    settings: JudgeSettings = JudgeSettings()
-    look: LookSettings = LookSettings()
+    settings: JudgeSettings = field(default_factory=JudgeSettings)
+    look: LookSettings = field(default_factory=LookSettings)
     _looks: OrderedDict[int, SliceLook] = field(default_factory=OrderedDict[int, SliceLook])
     _good: OrderedDict[int, SliceLook] = field(default_factory=OrderedDict[int, SliceLook])
     _lock: threading.Lock = field(default_factory=threading.Lock)

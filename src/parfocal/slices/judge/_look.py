@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import astuple, dataclass, fields
 from functools import lru_cache
@@ -173,7 +174,7 @@ def _band(grid: _Grid, periods_px: tuple[float, float]) -> NDArray[np.bool_]:
     return (grid.radius >= 1 / periods_px[1]) & (grid.radius < 1 / periods_px[0])
 
 
-def _mean(power: NDArray[np.floating], grid: _Grid, periods_px: tuple[float, float]) -> float:
+def _mean(power: NDArray[np.float64], grid: _Grid, periods_px: tuple[float, float]) -> float:
     chosen = _band(grid, periods_px)
     weight = grid.weight[chosen]
     total = float(weight.sum())
@@ -181,13 +182,13 @@ def _mean(power: NDArray[np.floating], grid: _Grid, periods_px: tuple[float, flo
 
 
 def _direction(
-    power: NDArray[np.floating], noise: float, grid: _Grid, periods_px: tuple[float, float], n_rings: int = 5
+    power: NDArray[np.float64], noise: float, grid: _Grid, periods_px: tuple[float, float], n_rings: int = 5
 ) -> tuple[float, float]:
     """Return amplitude and angle (degrees) of the second angular harmonic of ln power, mean over rings."""
     edges_px = np.geomspace(periods_px[0], periods_px[1] * 1.2, n_rings + 1)
     angles = (np.arange(_N_SECTORS) + 0.5) * np.pi / _N_SECTORS
     found: list[complex] = []
-    for low_px, high_px in zip(edges_px[:-1], edges_px[1:], strict=True):
+    for low_px, high_px in itertools.pairwise(edges_px):
         ring = _band(grid, (float(low_px), float(high_px)))
         weight, sector = grid.weight[ring], grid.sector[ring]
         filled = np.bincount(sector, weight, _N_SECTORS)
