@@ -64,7 +64,7 @@ def acquire_sections(
         Before which retakes the best plane is looked for. Under a focus lock that holds, it is the lock that
         focuses.
     refocus_half_range_um : float
-        Reach of that search to either side, um.
+        Reach of that search to either side, um; where the focus is not in it, twice that is searched.
     refocus_planes : int
         Planes in it.
     focus_first : bool
@@ -291,17 +291,20 @@ class _Run:
         return {self.parts.x: section.x_um, self.parts.y: section.y_um, self.parts.z: z_um + self.shift_um}
 
     def _find_focus(self) -> MsgGenerator[float]:
+        """Look for the best plane; where it is not within reach, twice as far. Return the shift to it, um."""
         if self.lock is not None and self.lock.is_engaged:
             return 0.0
-        return (
-            yield from stubs.autofocus(
+        for wider in (1, 2):
+            shift_um = yield from stubs.autofocus(
                 self.parts.detectors,
                 self.parts.z,
                 self._probe,
-                half_range_um=self.half_range_um,
-                n_planes=self.n_planes,
+                half_range_um=wider * self.half_range_um,
+                n_planes=wider * (self.n_planes - 1) + 1,
             )
-        )
+            if shift_um:
+                return shift_um
+        return 0.0
 
     def _note(self, section: _Section, said: Any) -> None:
         self.done.add(section.slice_id)

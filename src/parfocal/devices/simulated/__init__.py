@@ -8,13 +8,16 @@ from parfocal.devices.simulated._core import (
 )
 from parfocal.devices.simulated._light import SimulatedLight
 from parfocal.devices.simulated._motion import Axis, AxisModel, Move, Twitch
+from parfocal.devices.simulated._planted import FaultKind, PlantedFault, planted_faults
 from parfocal.devices.simulated._stage import SimulatedStage
 from parfocal.devices.simulated._world import SimulatedWorld
 
 __all__ = [
     "Axis",
     "AxisModel",
+    "FaultKind",
     "Move",
+    "PlantedFault",
     "SampleName",
     "SimulatedCamera",
     "SimulatedLight",
@@ -22,5 +25,6 @@ __all__ = [
     "SimulatedStage",
     "SimulatedWorld",
     "Twitch",
+    "planted_faults",
     "simulated_core",
 ]

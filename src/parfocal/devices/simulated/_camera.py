@@ -201,6 +201,10 @@ class SimulatedCamera:
         middle_s = start_s + settings.exposure_s / 2
         with world.lock:
             places = {name: axis.load_um(middle_s) for name, axis in world.axes.items()}
+            planted = world.fault_at(places["x"], places["y"]) if not self._own_channel else None
+            if planted is not None:
+                world.bump(planted.kick_um, start_s)
+                self._disturbances.insert(0, planted.disturbance)
             focal_plane_um = world.focal_plane_um(middle_s)
             z_um = world.encoder_um("z", middle_s)
             number, self._number = self._number, self._number + 1

@@ -6,6 +6,7 @@ the middle of that frame's exposure, however late the frame is fetched.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Literal
@@ -14,6 +15,7 @@ import numpy as np
 
 from parfocal.devices.simulated._light import SimulatedLight
 from parfocal.devices.simulated._motion import Z_AXIS, Axis, AxisModel, Twitch, sample_path
+from parfocal.devices.simulated._planted import PlantedFault
 from parfocal.errors import BadInputError
 from parfocal.frames import clock_s
 from parfocal.optics import Path, SimulatedScene
@@ -57,6 +59,7 @@ class SimulatedWorld:
         self._virtual_s = 0.0
         self._bumps: list[tuple[float, float]] = []
         self._twitches: list[Twitch] = []
+        self._planted: list[tuple[float, float, PlantedFault]] = []
 
     def now_s(self) -> float:
         """Return seconds since the start."""
@@ -94,10 +97,23 @@ class SimulatedWorld:
         bumped_um = sum(by_um for bump_s, by_um in self._bumps if bump_s <= when)
         return self.z_sign * self.axes["z"].load_um(when) + bumped_um
 
-    def bump(self, by_um: float) -> None:
+    def bump(self, by_um: float, at_s: float | None = None) -> None:
         """Knock against the stage: the focal plane jumps, and stays, and no encoder tells."""
         with self.lock:
-            self._bumps.append((self.now_s(), float(by_um)))
+            self._bumps.append((self.now_s() if at_s is None else at_s, float(by_um)))
+
+    def plant(self, x_um: float, y_um: float, fault: PlantedFault) -> None:
+        """Let something go wrong at the first exposure within 1 um of a place."""
+        with self.lock:
+            self._planted.append((x_um, y_um, fault))
+
+    def fault_at(self, x_um: float, y_um: float) -> PlantedFault | None:
+        """Return what goes wrong at a place, and forget it."""
+        for entry in self._planted:
+            if math.hypot(entry[0] - x_um, entry[1] - y_um) < 1.0:
+                self._planted.remove(entry)
+                return entry[2]
+        return None
 
     def twitch(
         self, by_um: tuple[float, float, float], duration_s: float = 0.2, start_s: float | None = None
