@@ -1,6 +1,8 @@
 """Slices: judge them as they come, select the good ones, keep the audit trail, mend serial sections."""
 
-from parfocal.slices._verdict import Verdict
+from parfocal.slices._verdict import (
+    Verdict,
+)
 from parfocal.slices.judge import (
     JudgeSettings,
     LookSettings,
@@ -12,28 +14,58 @@ from parfocal.slices.judge import (
     judge_look,
     look_at,
 )
-from parfocal.slices.ledger import CANONICAL_COLUMNS, CellValue, Metric, StageResult, Stamp
-from parfocal.slices.sections import SectionArrays, SectionSource
-from parfocal.slices.selection import Selection, StackEvidence
+from parfocal.slices.ledger import (
+    CANONICAL_COLUMNS,
+    CellValue,
+    LedgerEvent,
+    Metric,
+    SliceLedger,
+    StageResult,
+    Stamp,
+    stamps_of,
+)
+from parfocal.slices.sections import (
+    SectionArrays,
+    SectionPositions,
+    SectionSource,
+    ShiftTable,
+    cumulative_shifts,
+    exclude_noisy_clusters,
+    read_shifts,
+    write_shifts,
+)
+from parfocal.slices.selection import (
+    Selection,
+    StackEvidence,
+)
 
 __all__ = [
     "CANONICAL_COLUMNS",
     "CellValue",
     "JudgeSettings",
+    "LedgerEvent",
     "LookSettings",
     "Metric",
     "SectionArrays",
+    "SectionPositions",
     "SectionSource",
     "Selection",
+    "ShiftTable",
     "SliceExpectations",
     "SliceJudge",
+    "SliceLedger",
     "SliceLook",
     "StackEvidence",
     "StageResult",
     "Stamp",
     "Verdict",
+    "cumulative_shifts",
+    "exclude_noisy_clusters",
     "expectations_from",
     "expectations_of",
     "judge_look",
     "look_at",
+    "read_shifts",
+    "stamps_of",
+    "write_shifts",
 ]
