@@ -260,6 +260,8 @@ class _Run:
 
     def _take(self, name: str, doc: dict[str, Any]) -> None:
         view = self._view
+        if name == "event":
+            view.count(doc)
         if name == "descriptor":
             view.add_descriptor(doc)
         elif name == "stream_resource":

@@ -28,7 +28,7 @@ class RunView:
     _descriptors: dict[str, str] = field(default_factory=dict[str, str])
     _uris: dict[str, str] = field(default_factory=dict[str, str])
     _resources: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
-    _seen: dict[int, int] = field(default_factory=dict[int, int])
+    _n_events: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def uid(self) -> str:
@@ -91,6 +91,15 @@ class RunView:
     def is_ours(self, doc: dict[str, Any]) -> bool:
         """Whether an event or datum belongs to the stream we look at."""
         return bool(self.data_key) and self._descriptors.get(doc["descriptor"]) == self.stream
+
+    def count(self, doc: dict[str, Any]) -> None:
+        """Note an event, of whichever stream; one that is repeated after a pause counts once."""
+        stream = self._descriptors.get(doc["descriptor"], "")
+        self._n_events[stream] = max(self.n_events(stream), int(doc["seq_num"]))
+
+    def n_events(self, stream: str) -> int:
+        """Return how many events of a stream have come."""
+        return self._n_events.get(stream, 0)
 
     def frame_of_event(self, doc: dict[str, Any], frames: Frames) -> Frame | None:
         """Return the frame of an event, or None where it has none."""

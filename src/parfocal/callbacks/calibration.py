@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-import numpy as np
-
 from parfocal.callbacks._analysis import Analysis, RunAnalysis
 from parfocal.callbacks._run_view import RunView
 from parfocal.errors import BadInputError
@@ -16,12 +14,12 @@ from parfocal.fitting import (
     CalibrationKind,
     ExpectedSlope,
     OpticsFacts,
-    Sweep,
+    SweepStep,
     calibrate,
-    calibration_hash,
     calibration_to_json,
+    sweep_of_steps,
 )
-from parfocal.focus import sweep_from_document
+from parfocal.focus import calibration_row, sweep_from_document
 from parfocal.frames import Frame
 from parfocal.optics import CameraModel
 
@@ -57,6 +55,7 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "usable_low_um": _UM,
         "usable_high_um": _UM,
         "theta_rad": {**_NUMBER, "units": "rad"},
+        "n_failed_moves": _INTEGER,
         "json": _TEXT,
     },
 }
@@ -93,6 +92,7 @@ class FocusCalibration(Analysis):
             raise BadInputError(f"run {run.uid[:8]} is no sweep of calibrate_focus")
         facts, camera_model = sweep_from_document(told)
         return _RunCalibration(
+            run,
             facts,
             camera_model,
             _one_of(get_args(CalibrationKind), self.wanted.kind or told.get("kind", "zhuang")),
@@ -104,15 +104,14 @@ class FocusCalibration(Analysis):
 
 @dataclass
 class _RunCalibration:
+    run: RunView
     facts: OpticsFacts
     camera_model: CameraModel
     kind: CalibrationKind
     expected_slope: ExpectedSlope
     z_key: str
     t_key: str
-    _steps: dict[int, tuple[Any, float, float, int]] = field(
-        default_factory=dict[int, tuple[Any, float, float, int]]
-    )
+    _steps: dict[int, SweepStep] = field(default_factory=dict[int, SweepStep])
     _verdict: str = ""
 
     @property
@@ -125,44 +124,24 @@ class _RunCalibration:
 
     def frame(self, frame: Frame) -> Iterable[tuple[str, Mapping[str, Any]]]:
         told = frame.columns
-        y, x, height, width = self.facts.roi_px or (0, 0, *frame.pixels.shape)
-        step = (
-            frame.pixels[y : y + height, x : x + width].copy(),
-            float(told[self.z_key]),
-            float(told[self.t_key]),
-            int(told["step_direction"]),
+        self._steps[int(told["step_number"])] = SweepStep.of_frame(
+            frame.pixels,
+            self.facts.roi_px,
+            told[self.z_key],
+            told[self.t_key],
+            told["step_direction"],
         )
-        self._steps[int(told["step_number"])] = step
         return ()
 
     def finish(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        steps = [self._steps[k] for k in sorted(self._steps)]
-        sweep = Sweep(
-            np.stack([s[0] for s in steps]),
-            np.array([s[1] for s in steps]),
-            np.array([s[2] for s in steps]),
-            np.array([s[3] for s in steps], np.int8),
-            self.camera_model,
-            self.facts,
-        )
+        n_failed_moves = self.run.n_events("failures")
+        sweep = sweep_of_steps(self._steps, self.camera_model, self.facts, n_failed_moves)
         done = calibrate(sweep, kind=self.kind, expected_slope=self.expected_slope)
         self._verdict = "armable" if done.is_armable else "not_armable"
         yield from _step_rows(done)
         for issue in done.issues:
             yield "issues", {"code": issue.code, "severity": issue.severity, "message": issue.message}
-        low, high = done.usable_um or (float("nan"), float("nan"))
-        yield (
-            "calibration",
-            {
-                "sha256": calibration_hash(done),
-                "is_armable": int(done.is_armable),
-                "focus_um": done.focus_um,
-                "usable_low_um": low,
-                "usable_high_um": high,
-                "theta_rad": done.model.theta_rad if done.model is not None else float("nan"),
-                "json": calibration_to_json(done),
-            },
-        )
+        yield "calibration", calibration_row(done) | {"json": calibration_to_json(done)}
 
 
 def _one_of(known: tuple[Any, ...], told: str) -> Any:

@@ -49,13 +49,13 @@ def open_focus_camera(kind: str, **options: Any) -> FrameSource:
     if (noise := told_camera_model(options)) is not None:
         options["camera_model"] = noise
     if kind == "orca":
-        from parfocal.devices.vendors import open_orca
+        from parfocal.devices.vendors import OrcaOptions, open_orca
 
-        return _called(open_orca, "camera orca", options)
+        return open_orca(_called(OrcaOptions, "camera orca", options))
     if kind == "andor":
-        from parfocal.devices.vendors import open_andor
+        from parfocal.devices.vendors import AndorOptions, open_andor
 
-        return _called(open_andor, "camera andor", options)
+        return open_andor(_called(AndorOptions, "camera andor", options))
     if kind == "micromanager":
         return _called(_micromanager_camera, "camera micromanager", options)
     raise BadInputError(f"camera is {kind!r}, expected one of {', '.join(FOCUS_CAMERAS)}")

@@ -32,7 +32,7 @@ from parfocal.fitting._signal_models import (
     has_expected_slope,
 )
 from parfocal.fitting._step_fits import StepFits, measure_steps
-from parfocal.fitting._sweep import Sweep, SweepSettings
+from parfocal.fitting._sweep import Sweep, SweepSettings, SweepStep, sweep_of_steps
 from parfocal.fitting._sweep_csv import (
     EllipticityConvention,
     facts_from_meta,
@@ -69,6 +69,7 @@ __all__ = [
     "StepFits",
     "Sweep",
     "SweepSettings",
+    "SweepStep",
     "ThetaLine",
     "Vote",
     "WidthCurve",
@@ -106,6 +107,7 @@ __all__ = [
     "spot_moments",
     "sweep_from_csv",
     "sweep_meta",
+    "sweep_of_steps",
     "sweep_to_csv",
     "theta_line",
     "vote_z",

@@ -23,7 +23,7 @@ class CalibrationGates:
     max_fallback_share : float
         Of all steps.
     max_failed_share : float
-        Of all moves; warns.
+        Of all moves; any at all warns.
     min_span : float
         Of tanh(q), or of the error signal, over the usable range.
     min_bracket_um : float
@@ -119,10 +119,10 @@ def _of_the_steps(c: Calibration, g: CalibrationGates) -> Iterator[Issue]:
             "sweep on focus, or shorten it",
         )
     moves = n + c.n_failed_moves
-    if c.n_failed_moves > g.max_failed_share * moves:
+    if c.n_failed_moves:
         yield Issue(
             "failed_moves",
-            "warns",
+            "blocks" if c.n_failed_moves > g.max_failed_share * moves else "warns",
             f"{c.n_failed_moves} of {moves} stage moves failed: check the stage's limits and its connection",
         )
     saturated = float(c.steps.is_saturated.mean()) if n else 0.0

@@ -15,6 +15,7 @@ from parfocal.fitting._defocus_model import DefocusModel, WidthCurve
 from parfocal.fitting._psf_fit import FitKind
 from parfocal.fitting._psf_input import prepared
 from parfocal.fitting._psf_run import REASONS, solved
+from parfocal.fitting._table_row import row_of
 from parfocal.optics import CameraModel
 
 _DEPTH = 2
@@ -105,24 +106,7 @@ class ZEstimates:
         return self.z_um.size
 
     def __getitem__(self, index: int) -> ZEstimate:
-        k = range(len(self))[index]
-        return ZEstimate(
-            float(self.z_um[k]),
-            float(self.z_se_um[k]),
-            float(self.x_px[k]),
-            float(self.y_px[k]),
-            float(self.photons[k]),
-            float(self.background[k]),
-            float(self.sigma_x_px[k]),
-            float(self.sigma_y_px[k]),
-            self.covariance[k],
-            float(self.deviance[k]),
-            self.degrees_of_freedom,
-            int(self.n_iterations[k]),
-            bool(self.in_range[k]),
-            "mle" if self.kind[k] == "mle" else "moment_fallback",
-            str(self.reason[k]),
-        )
+        return row_of(ZEstimate, self, index)
 
     def __iter__(self) -> Iterator[ZEstimate]:
         return (self[k] for k in range(len(self)))

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from parfocal.errors import BadInputError
 from parfocal.fitting._psf_input import prepared
 from parfocal.fitting._psf_run import REASONS, Solved, solved
+from parfocal.fitting._table_row import row_of
 from parfocal.optics import CameraModel
 
 FitKind = Literal["mle", "moment_fallback"]
@@ -136,22 +137,7 @@ class PsfFits:
         return self.x_px.size
 
     def __getitem__(self, index: int) -> PsfFit:
-        k = range(len(self))[index]
-        return PsfFit(
-            float(self.x_px[k]),
-            float(self.y_px[k]),
-            float(self.sigma_x_px[k]),
-            float(self.sigma_y_px[k]),
-            float(self.photons[k]),
-            float(self.background[k]),
-            float(self.theta_rad[k]),
-            self.covariance[k],
-            float(self.deviance[k]),
-            self.degrees_of_freedom,
-            int(self.n_iterations[k]),
-            "mle" if self.kind[k] == "mle" else "moment_fallback",
-            str(self.reason[k]),
-        )
+        return row_of(PsfFit, self, index)
 
     def __iter__(self) -> Iterator[PsfFit]:
         return (self[k] for k in range(len(self)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -116,3 +117,60 @@ class Sweep:
             raise BadInputError(f"sweep: z of step {int(np.argmin(np.isfinite(self.z_um)))} is not a number")
         if not np.isin(self.direction, (-1, 1)).all():
             raise BadInputError("sweep: direction must be 1 (up) or -1 (down) at every step")
+
+
+@dataclass(frozen=True, eq=False)
+class SweepStep:
+    """One step of a sweep, as a plan or a stored run has it.
+
+    Parameters
+    ----------
+    roi : ndarray of shape (height, width)
+        Raw ADU, cut from the frame.
+    z_um, t_s : float
+        Encoder, um; middle of the exposure, s.
+    direction : int
+        1 up, -1 down.
+    """
+
+    roi: NDArray[np.generic]
+    z_um: float
+    t_s: float
+    direction: int
+
+    @classmethod
+    def of_frame(
+        cls,
+        frame: NDArray[np.generic],
+        roi_px: tuple[int, int, int, int] | None,
+        z_um: float,
+        t_s: float,
+        direction: int,
+    ) -> SweepStep:
+        """Keep the region of a frame (y, x, height, width; None for all of it), not the frame."""
+        y, x, height, width = roi_px if roi_px is not None else (0, 0, *frame.shape)
+        return cls(frame[y : y + height, x : x + width].copy(), float(z_um), float(t_s), int(direction))
+
+
+def sweep_of_steps(
+    steps: Mapping[int, SweepStep], camera_model: CameraModel, facts: OpticsFacts, n_failed_moves: int = 0
+) -> Sweep:
+    """Put steps together in the order of their numbers.
+
+    Raises
+    ------
+    BadInputError
+        There is none.
+    """
+    if not steps:
+        raise BadInputError("sweep: there is no frame to fit")
+    found = [steps[number] for number in sorted(steps)]
+    return Sweep(
+        np.stack([step.roi for step in found]),
+        np.array([step.z_um for step in found]),
+        np.array([step.t_s for step in found]),
+        np.array([step.direction for step in found], np.int8),
+        camera_model,
+        facts,
+        n_failed_moves,
+    )

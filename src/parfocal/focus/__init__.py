@@ -20,7 +20,7 @@ from parfocal.focus._measurement import Command, LockState, Measurement, StageSt
 from parfocal.focus._roi_tracker import Roi, RoiTracker
 from parfocal.focus._safeguards_quality import Alarm
 from parfocal.focus._score_stack import DEFAULT_SCORE, StackScores, score_stack
-from parfocal.focus._sweep_document import sweep_document, sweep_from_document
+from parfocal.focus._sweep_document import calibration_row, sweep_document, sweep_from_document
 
 __all__ = [
     "DEFAULT_SCORE",
@@ -41,6 +41,7 @@ __all__ = [
     "StackScores",
     "StageState",
     "best_plane",
+    "calibration_row",
     "kalman_bound",
     "load_calibration",
     "load_sweep",

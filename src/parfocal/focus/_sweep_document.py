@@ -1,4 +1,4 @@
-"""What a start document must say so that a sweep can be fitted again from its frames alone."""
+"""What documents say of a sweep: enough to fit it again from its frames alone, and what came out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.fitting import OpticsFacts
+from parfocal.fitting import Calibration, OpticsFacts, calibration_hash
 from parfocal.optics import CameraModel
 
 _MAPS = ("offset_adu", "gain_adu_per_e", "read_noise_e")
@@ -46,6 +46,20 @@ def sweep_from_document(document: Mapping[str, Any]) -> tuple[OpticsFacts, Camer
         raise BadInputError(
             f"sweep: the run's start document lacks {error}; was it made by calibrate_focus?"
         ) from None
+
+
+def calibration_row(calibration: Calibration) -> dict[str, str | int | float]:
+    """Return what came out of a sweep as one event's row: NaN where there is no model."""
+    low_um, high_um = calibration.usable_um or (float("nan"), float("nan"))
+    return {
+        "sha256": calibration_hash(calibration),
+        "is_armable": int(calibration.is_armable),
+        "focus_um": calibration.focus_um,
+        "usable_low_um": low_um,
+        "usable_high_um": high_um,
+        "theta_rad": calibration.model.theta_rad if calibration.model is not None else float("nan"),
+        "n_failed_moves": calibration.n_failed_moves,
+    }
 
 
 def _map(value: Any) -> float | NDArray[np.float64]:

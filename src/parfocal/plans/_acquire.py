@@ -12,19 +12,21 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import FailedStatus, MsgGenerator
-from ophyd.utils import LimitError
+from bluesky.utils import MsgGenerator
 from useq import HardwareAutofocus, MDAEvent, MDASequence
 
 from parfocal.devices import FAILURE, POINT, Columns, Together
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._check import check_events
-from parfocal.plans._failures import close_failed, reason_of
+from parfocal.plans._failures import FAILURES, close_failed, reason_of
 from parfocal.plans._parts import Parts
 
 OnError = Literal["abort", "skip", "retry"]
+<<<<<<< HEAD
 FAILURES = (FailedStatus, HardwareError, TimeoutError, LimitError)
+=======
+>>>>>>> house
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,16 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator, plan
+from ophyd.utils import LimitError
 
-from parfocal.devices import Columns, FocusCalibrator, optics_facts
+from parfocal.devices import Columns, FocusCalibrator, LeasedError, optics_facts
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
+from parfocal.plans._failures import FAILURES, reason_of
 
 _STEP: dict[str, Any] = {"number": 0, "direction": 1, "attempt": 0}
+_MISSED: dict[str, Any] = {"step": 0, "direction": 1, "z_um": float("nan"), "reason": ""}
+_MOST_IN_A_ROW = 5  # a stage that is gone would keep the plan for minutes
 
 
 @plan
@@ -34,7 +38,9 @@ def calibrate_focus(
     """Sweep z up and down through the focus of a bead, fit the sweep, and arm `microscope.lock` with it.
 
     Each attempt is a run: stream `sweep`, a frame and the encoder's z a step, and stream `calibration`, what came
-    out. Where up and down disagree, it sweeps again: shorter, finer and slower, then one way.
+    out. Where up and down disagree, it sweeps again: shorter, finer and slower, then one way. A step that the
+    stage does not get to is left out, and told in stream `failures`; too many of them refuse the calibration, five
+    in a row end the plan.
 
     Parameters
     ----------
@@ -166,7 +172,7 @@ def _one_sweep(
     camera_model = (known if known is not None else CameraModel()).cropped(region)
     facts = replace(optics_facts(camera), roi_px=region, stage=z.name)
     calibrator = FocusCalibrator("calibration", camera_model, facts, kind, expected_slope)
-    point = Columns("step", _STEP)
+    point, missed = Columns("step", _STEP), Columns("failure", _MISSED)
     told = sweep_document(facts, camera_model)
     about = {
         "plan_name": "calibrate_focus",
@@ -182,11 +188,26 @@ def _one_sweep(
         },
     } | md
     uid = yield from bps.open_run(about)
+    n_in_a_row = 0
     places, directions = settings.positions_um(centre_um)
     for number, (z_um, direction) in enumerate(zip(places.tolist(), directions.tolist(), strict=True)):
         point.note(number=number, direction=direction, attempt=settings.attempt)
         yield Msg("checkpoint")
-        yield from stubs.move_all({z: z_um})
+        try:
+            yield from stubs.move_all({z: z_um})
+        except FAILURES as error:
+            n_in_a_row += 1
+            if not _may_go_on(error):
+                raise
+            if n_in_a_row >= _MOST_IN_A_ROW:
+                raise HardwareError(
+                    f"calibrate_focus: {n_in_a_row} moves in a row failed, the last: {reason_of(error)}"
+                ) from error
+            calibrator.miss(number)
+            told_why = {"step": number, "direction": direction, "z_um": z_um, "reason": reason_of(error)}
+            yield from stubs.record(missed, told_why, stream="failures")
+            continue
+        n_in_a_row = 0
         if settings.settle_s:
             yield Msg("sleep", None, settings.settle_s)
         reading = yield from stubs.image_point((camera,), (camera, z, point), stream="sweep")
@@ -199,3 +220,8 @@ def _one_sweep(
     yield Msg("save")
     yield from bps.close_run()
     return uid, calibrator.calibration
+
+
+def _may_go_on(error: BaseException) -> bool:
+    """Say whether the next step is worth a try: not where z is beyond its limits, or held by another."""
+    return not isinstance(error, LimitError | LeasedError)

@@ -2,6 +2,12 @@
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import FailedStatus, MsgGenerator, RunEngineControlException
+from ophyd.utils import LimitError
+
+from parfocal.errors import HardwareError
+
+FAILURES = (FailedStatus, HardwareError, TimeoutError, LimitError)
+"""What a plan may go on after: hardware that did not do what it was told."""
 
 
 def close_failed(error: BaseException) -> MsgGenerator[None]:

@@ -137,7 +137,8 @@ def test_each_fault_of_a_sweep_is_named():
     assert "low_snr" in codes(calibrate(swept(photons=900.0, background=20.0)))
     assert "saturated" in codes(calibrate(swept(photons=1.5e6)))
     assert "roi_clipped" in codes(calibrate(swept({6: 0.3}, side=11)))
-    assert "failed_moves" in codes(calibrate(replace(swept(), n_failed_moves=12)), "warns")
+    assert "failed_moves" in codes(calibrate(replace(swept(), n_failed_moves=12)), "blocks")
+    assert "failed_moves" in codes(calibrate(replace(swept(), n_failed_moves=1)), "warns")
     few = swept(z=np.linspace(-0.5, 0.5, 7))
     assert "too_few_samples" in codes(calibrate(few), "blocks")
     for issue in dark.issues:

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,11 @@ from parfocal.fitting import (
     ExpectedSlope,
     OpticsFacts,
     Sweep,
+    SweepStep,
     calibrate,
-    calibration_hash,
+    sweep_of_steps,
 )
+from parfocal.focus import calibration_row
 from parfocal.optics import CameraModel
 
 _COLUMNS: dict[str, tuple[str, str]] = {
@@ -32,16 +33,9 @@ _COLUMNS: dict[str, tuple[str, str]] = {
     "usable_low_um": ("number", "um"),
     "usable_high_um": ("number", "um"),
     "theta_rad": ("number", "rad"),
+    "n_failed_moves": ("integer", ""),
     "issues": ("string", ""),
 }
-
-
-@dataclass(frozen=True)
-class _Step:
-    roi: NDArray[np.generic]
-    z_um: float
-    t_s: float
-    direction: int
 
 
 class FocusCalibrator:
@@ -77,27 +71,20 @@ class FocusCalibrator:
         self._facts = facts
         self._kind: CalibrationKind = kind
         self._expected_slope: ExpectedSlope = expected_slope
-        self._steps: dict[int, _Step] = {}
+        self._steps: dict[int, SweepStep] = {}
+        self._missed: set[int] = set()
 
     def add(self, step: int, frame: NDArray[np.generic], z_um: float, t_s: float, direction: int) -> None:
         """Keep a step: the region of its frame, encoder z (um), middle of the exposure (s), 1 up or -1 down."""
-        if self._facts.roi_px is None:
-            raise BadInputError(f"{self.name}: no region to cut from the frame")
-        y, x, height, width = self._facts.roi_px
-        self._steps[step] = _Step(frame[y : y + height, x : x + width].copy(), z_um, t_s, direction)
+        self._steps[step] = SweepStep.of_frame(frame, self._facts.roi_px, z_um, t_s, direction)
 
-    def sweep(self, n_failed_moves: int = 0) -> Sweep:
+    def miss(self, step: int) -> None:
+        """Note that there is no frame of a step, because the stage did not get there."""
+        self._missed.add(step)
+
+    def sweep(self) -> Sweep:
         """Return what has been kept."""
-        steps = [self._steps[k] for k in sorted(self._steps)]
-        return Sweep(
-            np.stack([s.roi for s in steps]),
-            np.array([s.z_um for s in steps]),
-            np.array([s.t_s for s in steps]),
-            np.array([s.direction for s in steps], np.int8),
-            self._camera_model,
-            self._facts,
-            n_failed_moves,
-        )
+        return sweep_of_steps(self._steps, self._camera_model, self._facts, len(self._missed - set(self._steps)))
 
     def trigger(self) -> PlainStatus:
         """Fit; the status is done with the calibration, good or bad, and fails where there is nothing to fit."""
@@ -122,15 +109,8 @@ class FocusCalibrator:
         now, done = time.time(), self.calibration
         if done is None:
             raise BadInputError(f"{self.name}: read before it was triggered")
-        low, high = done.usable_um or (float("nan"), float("nan"))
-        values = {
-            "sha256": calibration_hash(done),
-            "is_armable": int(done.is_armable),
-            "focus_um": done.focus_um,
-            "usable_low_um": low,
-            "usable_high_um": high,
-            "theta_rad": done.model.theta_rad if done.model is not None else float("nan"),
-            "issues": json.dumps([[i.code, i.severity, i.message] for i in done.issues]),
+        values = calibration_row(done) | {
+            "issues": json.dumps([[i.code, i.severity, i.message] for i in done.issues])
         }
         return OrderedDict((f"{self.name}_{k}", {"value": v, "timestamp": now}) for k, v in values.items())
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from parfocal.devices._told_optics import OpticsTold
+from parfocal.devices.vendors._options import VendorOptions
 from parfocal.devices.vendors._pylablib import import_pylablib, one_line, tell_library, windows_names
 from parfocal.devices.vendors._vendor_camera import VendorCamera
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.optics import CameraModel
 
 _PLAIN = {
     "AT_ERR_CONNECTION": "the camera is not connected",
@@ -212,38 +212,21 @@ class AndorBinding:
         raise HardwareError(f"{self.name}: no camera with serial number {serial}, {seen}; check power and cable")
 
 
-def open_andor(
-    *,
-    pixel_size_um: float | None = None,
-    index: int = 0,
-    serial: str | None = None,
-    library: str | None = None,
-    gain_mode: str | None = None,
-    na: float | None = None,
-    wavelength_um: float | None = None,
-    buffer_mb: int = 512,
-    camera_model: CameraModel | None = None,
-) -> VendorCamera:
-    """Open an Andor SDK3 camera; its cooler is switched on.
+@dataclass(frozen=True, kw_only=True)
+class AndorOptions(VendorOptions):
+    """How to open an Andor camera, `library` being the folder of `atcore.dll`; SDK3's simulated ones count last.
 
     Parameters
     ----------
-    pixel_size_um : float
-        Of an unbinned pixel at the sample.
-    index : int
-        Which camera, as SDK3 counts them (its simulated ones last), where no `serial` is given.
-    serial : str, optional
-        Which camera, by its serial number.
-    library : str, optional
-        Folder of `atcore.dll`; default: where the system looks for libraries.
     gain_mode : str, optional
         One of the camera's own names, such as `16-bit (low noise & high well capacity)`.
-    na, wavelength_um : float, optional
-        Of the objective and of the light, um; they go into every run.
-    buffer_mb : int
-        Largest size of the ring of frames, MB.
-    camera_model : CameraModel, optional
-        Noise of the whole sensor; see `told_camera_model`.
+    """
+
+    gain_mode: str | None = None
+
+
+def open_andor(options: AndorOptions) -> VendorCamera:
+    """Open an Andor SDK3 camera; its cooler is switched on.
 
     Raises
     ------
@@ -252,5 +235,5 @@ def open_andor(
     HardwareError
         The camera is not there, or does not open.
     """
-    binding = AndorBinding(index, serial, library, gain_mode)
-    return VendorCamera(binding, OpticsTold(pixel_size_um, na, wavelength_um, camera_model), buffer_mb)
+    binding = AndorBinding(options.index, options.serial, options.library, options.gain_mode)
+    return options.camera(binding)

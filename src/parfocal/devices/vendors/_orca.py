@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from parfocal.devices._told_optics import OpticsTold
+from parfocal.devices.vendors._options import VendorOptions
 from parfocal.devices.vendors._pylablib import import_pylablib, one_line, tell_library
 from parfocal.devices.vendors._vendor_camera import VendorCamera
 from parfocal.errors import BadInputError, HardwareError
-from parfocal.optics import CameraModel
 
 _PLAIN = {
     "DCAMERR_NOCONNECTION": "the camera is not connected",
@@ -200,38 +200,21 @@ class OrcaBinding:
         raise HardwareError(f"{self.name}: no camera with serial number {serial}, {seen}; check power and cable")
 
 
-def open_orca(
-    *,
-    pixel_size_um: float | None = None,
-    index: int = 0,
-    serial: str | None = None,
-    library: str | None = None,
-    readout_speed: str | None = None,
-    na: float | None = None,
-    wavelength_um: float | None = None,
-    buffer_mb: int = 512,
-    camera_model: CameraModel | None = None,
-) -> VendorCamera:
-    """Open a Hamamatsu camera.
+@dataclass(frozen=True, kw_only=True)
+class OrcaOptions(VendorOptions):
+    """How to open a Hamamatsu camera, `library` being the folder of `dcamapi.dll`.
 
     Parameters
     ----------
-    pixel_size_um : float
-        Of an unbinned pixel at the sample.
-    index : int
-        Which camera, as DCAM counts them, where no `serial` is given.
-    serial : str, optional
-        Which camera, by its serial number.
-    library : str, optional
-        Folder of `dcamapi.dll`; default: where the system looks for libraries.
     readout_speed : str, optional
         `slow`, `normal` or `fast`, as far as the camera has them.
-    na, wavelength_um : float, optional
-        Of the objective and of the light, um; they go into every run.
-    buffer_mb : int
-        Largest size of the ring of frames, MB.
-    camera_model : CameraModel, optional
-        Noise of the whole sensor; see `told_camera_model`.
+    """
+
+    readout_speed: str | None = None
+
+
+def open_orca(options: OrcaOptions) -> VendorCamera:
+    """Open a Hamamatsu camera.
 
     Raises
     ------
@@ -240,5 +223,5 @@ def open_orca(
     HardwareError
         The camera is not there, or does not open.
     """
-    binding = OrcaBinding(index, serial, library, readout_speed)
-    return VendorCamera(binding, OpticsTold(pixel_size_um, na, wavelength_um, camera_model), buffer_mb)
+    binding = OrcaBinding(options.index, options.serial, options.library, options.readout_speed)
+    return options.camera(binding)
