@@ -11,8 +11,7 @@ import typer
 
 from parfocal.callbacks import FocusCalibration, FocusScores
 from parfocal.catalog import Catalog, stop_server
-from parfocal.cli import app
-from parfocal.cli._main import _add_faces
+from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.plans import calibrate_focus, run_locked, z_burst, z_stack
 from parfocal.session import Session
@@ -78,8 +77,7 @@ def test_the_code_of_a_page_runs(page, namespace):
 
 @pytest.mark.parametrize("page", having("console"))
 def test_the_commands_of_a_page_exist(page):
-    _add_faces([])
-    program = typer.main.get_command(app)
+    program = typer.main.get_command(commands())
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for _, text in blocks(page, "console"):
         for command in re.findall(r"^\$ (.+)$", text, re.MULTILINE):
@@ -103,9 +101,8 @@ def test_the_places_a_page_names_are_there(page):
 
 
 def test_the_reference_names_every_command_and_option():
-    _add_faces([])
     reference = (ROOT / "docs/reference/cli.md").read_text()
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in typer.main.get_command(commands()).commands.items():
         assert f"## parfocal {name}" in reference
         for option in (opt for param in command.params for opt in param.opts if opt.startswith("--")):
             assert f"`{option}" in reference, f"{name} {option}"

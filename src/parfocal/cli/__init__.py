@@ -1,5 +1,5 @@
 """The command line."""
 
-from parfocal.cli._main import app, main
+from parfocal.cli._main import commands, main
 
-__all__ = ["app", "main"]
+__all__ = ["commands", "main"]

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import click
 import typer
-from bluesky.utils import FailedStatus
 from rich.console import Console
 
 from parfocal import __version__
-from parfocal.cli import _catalog, _demo, _focus, _replay, _report
 from parfocal.errors import ParfocalError
 
-app = typer.Typer(
-    name="parfocal",
-    help="A self-driving light microscope on Bluesky.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+_MODULES = {
+    "_demo": ("demo",),
+    "_catalog": ("serve", "stop", "runs", "show", "recover"),
+    "_replay": ("replay",),
+    "_focus": ("calibrate", "lock"),
+    "_report": ("report",),
+}
+"""Where each command is, in the order of the help: only the one that is asked for is imported."""
+
 _debug = False
 _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended, and typer too
 
@@ -38,7 +39,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     version: Annotated[
@@ -49,24 +49,33 @@ def _options(
     _debug = debug
 
 
-for _module in (_demo, _catalog, _replay, _focus, _report):
-    _module.add_commands(app)
+def commands(asked: str = "") -> typer.Typer:
+    """Return the command line with the command `asked` for, or with all where there is none such.
 
-
-def _add_faces(arguments: list[str]) -> None:
-    """Add the commands that other faces (and other packages) offer under `parfocal.commands`.
-
-    Only the one that is asked for is loaded, or all where help is: windows and benchmarks are slow to import.
+    Other faces (and other packages) offer theirs as entry points of the group `parfocal.commands`. Devices,
+    catalogs and windows take seconds to import, so what is not asked for is not.
     """
-    asked = next((a for a in arguments if not a.startswith("-")), "")
-    for entry in sorted(entry_points(group="parfocal.commands"), key=lambda e: e.name):
-        if asked not in ("", entry.name):
-            continue
-        face = entry.load()
-        if isinstance(face, typer.Typer):
-            app.add_typer(face, name=entry.name)
-        else:
-            app.command(entry.name)(face)
+    app = typer.Typer(
+        name="parfocal",
+        help="A self-driving light microscope on Bluesky.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    faces = sorted(entry_points(group="parfocal.commands"), key=lambda e: e.name)
+    is_known = asked in {name for names in _MODULES.values() for name in names} | {e.name for e in faces}
+    for module, names in _MODULES.items():
+        if asked in names or not is_known:
+            import_module(f"parfocal.cli.{module}").add_commands(app)
+    for entry in faces:
+        if asked == entry.name or not is_known:
+            face = entry.load()
+            if isinstance(face, typer.Typer):
+                app.add_typer(face, name=entry.name)
+            else:
+                app.command(entry.name)(face)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -75,23 +84,24 @@ def main(arguments: list[str] | None = None) -> None:
     if "--debug" not in given:
         # Bluesky logs the traceback of every plan that fails or is ended; what went wrong is said below.
         logging.getLogger("bluesky").addHandler(logging.NullHandler())
-    _add_faces(given)
+    if given == ["--version"]:
+        typer.echo(f"parfocal {__version__}")
+        return
     try:
-        code = app(args=given, standalone_mode=False)
+        asked = next((word for word in given if not word.startswith("-")), "")
+        code = commands(asked)(args=given, standalone_mode=False)
     except _USAGE_ERRORS as error:
         error.show()
         sys.exit(2)
     except (click.Abort, typer.Abort, KeyboardInterrupt):
         _say("interrupted")
         sys.exit(_INTERRUPTED)
-    except (ParfocalError, FailedStatus, OSError) as error:
-        if _debug:
-            raise
-        _say(_in_one_line(error))
-        sys.exit(2)
     except Exception as error:
         if _debug:
             raise
+        if isinstance(error, ParfocalError | OSError) or _is_failed_status(error):
+            _say(_in_one_line(error))
+            sys.exit(2)
         said = (str(error).splitlines() or [""])[0]
         _say(f"{type(error).__name__}: {said} (unexpected; `parfocal --debug ...` shows where)")
         sys.exit(1)
@@ -102,11 +112,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _in_one_line(error: BaseException) -> str:
     """Say what a user can mend; of a step that failed in a plan, why the device says it did."""
-    if isinstance(error, FailedStatus) and error.__cause__ is not None:
+    if _is_failed_status(error) and error.__cause__ is not None:
         return _in_one_line(error.__cause__)
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ParfocalError):
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _is_failed_status(error: BaseException) -> bool:
+    """Say whether a step of a plan failed; without bluesky, which takes long to import, none can have."""
+    utils = sys.modules.get("bluesky.utils")
+    return utils is not None and isinstance(error, utils.FailedStatus)
 
 
 def _say(message: str) -> None:
