@@ -23,10 +23,6 @@ from parfocal.plans._failures import FAILURES, close_failed, reason_of
 from parfocal.plans._parts import Parts
 
 OnError = Literal["abort", "skip", "retry"]
-<<<<<<< HEAD
-FAILURES = (FailedStatus, HardwareError, TimeoutError, LimitError)
-=======
->>>>>>> house
 
 
 @dataclass(frozen=True)

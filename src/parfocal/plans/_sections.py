@@ -13,9 +13,9 @@ from bluesky.utils import Msg, MsgGenerator, plan
 from parfocal.devices import FAILURE, POINT, Auditor, Columns
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
-from parfocal.plans._acquire import FAILURES, readables_of
+from parfocal.plans._acquire import readables_of
 from parfocal.plans._audit import AuditOptions, ask, ask_again, audit_metadata, auditor_for
-from parfocal.plans._failures import close_failed, reason_of
+from parfocal.plans._failures import FAILURES, close_failed, reason_of
 from parfocal.plans._parts import Parts, parts_of
 
 PROGRESS: dict[str, Any] = {"done": 0, "total": 0, "retaken": 0}
