@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,11 @@ def retakes(n_slices: int = 400, seed: int = 0) -> list[Row]:
         Row.limited("slices/retaken-faulty", mended, 95.0, unit="%", higher_is_better=True, name=found.in_words()),
         Row.limited("slices/retaken-good", max(spared, 1e-3), 2.0, unit="%", name="at most"),
         Row.limited(
-            "slices/audit-time", max(100 * found.overhead, 1e-3), 15.0, unit="%", name="beyond the retakes, at most"
+            "slices/audit-time",
+            max(100 * found.overhead, 1e-3),
+            15.0,
+            unit="%",
+            name="beyond the retakes, at most",
         ),
     ]
 
@@ -231,7 +235,7 @@ class _Told:
 @contextmanager
 def _bench(
     n_slices: int, seed: int, faults: dict[int, PlantedFault]
-) -> Iterator[tuple[_Bench, list[list[float]]]]:
+) -> Generator[tuple[_Bench, list[list[float]]]]:
     from parfocal.devices import Backend, Microscope
     from parfocal.devices.simulated import simulated_core
 

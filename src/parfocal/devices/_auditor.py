@@ -34,8 +34,8 @@ class RememberingJudge(Protocol):
         """Judge a frame that nobody will ask about again."""
         ...
 
-    def see(self, pixels: NDArray[np.generic], frame: int) -> Verdict:
-        """Judge a frame and remember it by its number; the same number again replaces it."""
+    def see(self, pixels: NDArray[np.generic], frame: int, slice_id: str) -> Verdict:
+        """Judge a frame of a slice and remember it by its number; the same number again replaces it."""
         ...
 
     def again(self, frame: int) -> Verdict:
@@ -146,7 +146,8 @@ class Auditor:
     def _judge_of(self, pixels: NDArray[np.generic], frame: int) -> Callable[[], Verdict]:
         judge = self.judge
         if isinstance(judge, RememberingJudge):
-            return lambda: judge.see(pixels, frame)
+            slice_id = str(self._about["slice_id"])
+            return lambda: judge.see(pixels, frame, slice_id)
         return lambda: judge(pixels)
 
     def _ask_again(self, frame: int) -> Callable[[], Verdict]:

@@ -2,6 +2,7 @@
 
 from parfocal.plans import stubs
 from parfocal.plans._acquire import Policy, acquire
+from parfocal.plans._audited_stack import z_stack_audited
 from parfocal.plans._bursts import z_burst
 from parfocal.plans._calibrate_focus import calibrate_focus
 from parfocal.plans._focus_lock import (
@@ -37,4 +38,5 @@ __all__ = [
     "time_lapse",
     "z_burst",
     "z_stack",
+    "z_stack_audited",
 ]

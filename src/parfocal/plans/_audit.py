@@ -1,6 +1,7 @@
 """Ask an auditor from a plan, and say in the metadata what was agreed with it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from bluesky.utils import Msg, MsgGenerator
@@ -11,13 +12,14 @@ from parfocal.plans import stubs
 
 STREAM = "audit"
 
+PROGRESS: dict[str, Any] = {"done": 0, "total": 0, "retaken": 0}
+"""How far a plan with retakes has come: slices with a verdict, all slices, frames taken again."""
+
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """What a plan's own judge is told."""
+    """What holds when a plan's own judge is late."""
 
-    judge: dict[str, float]
-    expected: dict[str, Any] | None
     timeout_s: float
     on_timeout: Literal["accept", "reject", "fail"]
 
@@ -32,31 +34,60 @@ class Said:
     is_provisional: bool
 
 
-def auditor_for(camera: Any, given: Any, options: AuditOptions, n_slices: int) -> Auditor:
-    """Return the auditor that a plan was given, else one with a judge of slices.
+def auditor_for(camera: Any, given: Any, options: AuditOptions, judge: Callable[[], Any]) -> Auditor:
+    """Return the auditor that a plan was given, else one of a judge made here.
 
     Raises
     ------
     BadInputError
-        What was given is no Auditor of this camera, or a setting of the judge is wrong.
+        What was given is no Auditor of this camera, or an option is wrong.
     """
     if given is not None:
         if not isinstance(given, Auditor) or given.camera is not camera:
             raise BadInputError(f"{given!r} is no auditor of {camera.name}: an Auditor of it was expected")
         return given
-    from parfocal.slices import JudgeSettings, LookSettings, SliceJudge, expectations_from
-
     if not options.timeout_s > 0 or options.on_timeout not in ("accept", "reject", "fail"):
         raise BadInputError(
             f"judge_timeout_s={options.timeout_s}, on_timeout={options.on_timeout!r}: "
             "a time above 0, and accept, reject or fail were expected"
         )
+    return Auditor(STREAM, camera, judge(), timeout_s=options.timeout_s, on_timeout=options.on_timeout)
+
+
+def slice_judge(camera: Any, told: dict[str, float], expected: dict[str, Any] | None, n_slices: int) -> Any:
+    """Return a judge of slices, from plain values."""
+    from parfocal.slices import JudgeSettings, LookSettings, SliceJudge, expectations_from
+
     # A short run would end before the judge has learned.
     n_learn = max(3, min(JudgeSettings().n_learn, n_slices))
-    settings = JudgeSettings.told({"n_learn": n_learn, **options.judge})
-    expected = expectations_from(options.expected) if options.expected is not None else None
-    judge = SliceJudge(expected, settings, look_settings(camera, LookSettings))
-    return Auditor(STREAM, camera, judge, timeout_s=options.timeout_s, on_timeout=options.on_timeout)
+    settings = settings_from(JudgeSettings, {"n_learn": n_learn, **told})
+    given = expectations_from(expected) if expected is not None else None
+    return SliceJudge(given, settings, look_settings(camera, LookSettings))
+
+
+def stack_judge(told: dict[str, float]) -> Any:
+    """Return a judge of a stack's planes, from plain values."""
+    from parfocal.slices import StackJudge, StackSettings
+
+    return StackJudge(settings_from(StackSettings, told))
+
+
+def settings_from(cls: Any, told: dict[str, Any]) -> Any:
+    """Return settings of a judge from plain values.
+
+    Raises
+    ------
+    BadInputError
+        One is unknown, or no number above 0.
+    """
+    kinds = {f.name: type(getattr(cls(), f.name)) for f in fields(cls)}
+    for name, value in told.items():
+        if name not in kinds:
+            raise BadInputError(f"judge: no setting {name!r}, there are: {', '.join(kinds)}")
+        # A bool is an int to Python, and a NaN is no number to anybody.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise BadInputError(f"judge: {name}={value!r}, a number above 0 was expected")
+    return cls(**{name: kinds[name](value) for name, value in told.items()})
 
 
 def look_settings(camera: Any, cls: Any) -> Any:

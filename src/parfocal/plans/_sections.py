@@ -14,12 +14,9 @@ from parfocal.devices import FAILURE, POINT, Auditor, Columns
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._acquire import readables_of
-from parfocal.plans._audit import AuditOptions, ask, ask_again, audit_metadata, auditor_for
+from parfocal.plans._audit import PROGRESS, AuditOptions, ask, ask_again, audit_metadata, auditor_for, slice_judge
 from parfocal.plans._failures import FAILURES, close_failed, reason_of
 from parfocal.plans._parts import Parts, parts_of
-
-PROGRESS: dict[str, Any] = {"done": 0, "total": 0, "retaken": 0}
-"""How far a plan with retakes has come: slices with a verdict that stands, all slices, frames taken again."""
 
 
 @plan
@@ -114,8 +111,13 @@ def acquire_sections(
             f"acquire_sections: refocus over {refocus_planes} planes and +-{refocus_half_range_um:g} um; "
             "5 or more planes and a reach above 0 were expected"
         )
-    options = AuditOptions(judge or {}, expected, judge_timeout_s, on_timeout)
-    own = auditor_for(parts.camera, auditor, options, n_slices=len(sections))
+    options = AuditOptions(judge_timeout_s, on_timeout)
+    own = auditor_for(
+        parts.camera,
+        auditor,
+        options,
+        lambda: slice_judge(parts.camera, judge or {}, expected, len(sections)),
+    )
     home = {}
     for name, axis in parts.axes.items():
         home[name] = yield from stubs.position_of(axis)

@@ -10,6 +10,7 @@ from parfocal.slices.judge._judge import (
     judge_look,
 )
 from parfocal.slices.judge._look import LookSettings, SliceLook, look_at
+from parfocal.slices.judge._stack_judge import StackJudge, StackSettings, moved_planes
 
 __all__ = [
     "JudgeSettings",
@@ -18,8 +19,11 @@ __all__ = [
     "SliceJudge",
     "SliceLook",
     "Spread",
+    "StackJudge",
+    "StackSettings",
     "expectations_from",
     "expectations_of",
     "judge_look",
     "look_at",
+    "moved_planes",
 ]

@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,18 +44,6 @@ class JudgeSettings:
     n_kept: int = 100
     empty_content: float = 2.0
     saturated_share: float = 0.01
-
-    @classmethod
-    def told(cls, settings: dict[str, Any]) -> JudgeSettings:
-        """Return settings from plain values; `BadInputError` names what is unknown or out of range."""
-        known = {f.name: type(getattr(cls(), f.name)) for f in fields(cls)}
-        for name, value in settings.items():
-            if name not in known:
-                raise BadInputError(f"slice judge: no setting {name!r}, there are: {', '.join(known)}")
-            # `bool` is an int to Python, and a NaN a float: both are slips of the pen here.
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise BadInputError(f"slice judge: {name}={value!r}, a number above 0 was expected")
-        return cls(**{name: known[name](value) for name, value in settings.items()})
 
 
 @dataclass(frozen=True)
@@ -198,8 +186,8 @@ class SliceJudge:
             number = min(self._looks, default=0) - 1
         return self.see(pixels, number)
 
-    def see(self, pixels: ArrayLike, frame: int) -> Verdict:
-        """Judge a frame, and remember it by its number; the same number again replaces it."""
+    def see(self, pixels: ArrayLike, frame: int, slice_id: str = "") -> Verdict:
+        """Judge a frame, and remember it by its number; any slice is judged alike."""
         return self.take(look_at(pixels, self.look), frame)
 
     def take(self, look: SliceLook, frame: int) -> Verdict:
