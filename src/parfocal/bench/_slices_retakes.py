@@ -86,8 +86,8 @@ def retakes(n_slices: int = 400, seed: int = 0) -> list[Row]:
 def run_sections(n_slices: int, seed: int = 0, share: float = 0.2) -> Retakes:
     """Image sections of a simulated sample with faults planted in a share of them, and compare with the truth.
 
-    Time is that of a microscope with an exposure of 50 ms: the world's own for exposures and moves, the clock's
-    for everything else, but for the seconds in which the images are computed.
+    Time is that of a microscope with an exposure of 50 ms: the world's own for exposures and moves, the processor's
+    for everything else (so that other programs on this machine do not count), but for what computes the images.
     """
     faults = planted_faults(n_slices, share, seed, (_SIDE_PX, _SIDE_PX))
     with _bench(n_slices, seed, {}) as (bench, places):
@@ -133,19 +133,19 @@ class _Bench:
         frame = world.scene.frame
 
         def watched(x_um: float, y_um: float, z_um: float, *rest: Any, **more: Any) -> Any:
-            began = time.perf_counter()
+            began = time.process_time()
             image = frame(x_um, y_um, z_um, *rest, **more)
             disturbance, t_s = more["disturbance"], rest[2]
             off_um = world.scene.focus_um(x_um, y_um, t_s) - z_um
             self.shown = _Truth(off_um, bool(disturbance.path_um) or disturbance.illumination is not None)
-            self.rendering_s += time.perf_counter() - began
+            self.rendering_s += time.process_time() - began
             return image
 
         world.scene.frame = watched
 
     def now_s(self) -> float:
         """Return the time that a microscope's clock would show."""
-        return time.perf_counter() - self.rendering_s + self.world.now_s()
+        return time.process_time() - self.rendering_s + self.world.now_s()
 
     def run_plain(self, places: list[list[float]]) -> float:
         from parfocal.plans import positions

@@ -125,7 +125,7 @@ def z_stack_audited(
     } | (md or {})
     point, progress = Columns("point", POINT), Columns("progress", PROGRESS)
     readables = readables_of(parts, point)
-    frames: dict[int, int] = {}  # the latest of each plane
+    frames: dict[int, tuple[int, int]] = {}  # the latest of each plane, and which attempt it is
     retaken = 0
 
     def take(plane: int, attempt: int) -> MsgGenerator[None]:
@@ -133,7 +133,7 @@ def z_stack_audited(
         progress.note(done=len(frames), total=len(planes_um), retaken=retaken)
         yield from stubs.image_point(parts.detectors, readables, moves={parts.z: planes_um[plane]})
         said = yield from ask(own, f"{plane:02d}", attempt, progress)
-        frames[plane] = said.frame
+        frames[plane] = (said.frame, attempt)
 
     def inner() -> MsgGenerator[str]:
         nonlocal retaken
@@ -145,8 +145,8 @@ def z_stack_audited(
             yield from take(plane, 1)
         for attempt in range(1, max_attempts + 1):
             moved: list[int] = []
-            for plane in sorted(frames):
-                said = yield from ask_again(own, f"{plane:02d}", attempt, frames[plane], progress)
+            for plane, (frame, taken) in sorted(frames.items()):
+                said = yield from ask_again(own, f"{plane:02d}", taken, frame, progress)
                 if not said.accepted:
                     moved.append(plane)
             if not moved or attempt == max_attempts:

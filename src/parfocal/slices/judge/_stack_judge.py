@@ -16,6 +16,7 @@ from parfocal.slices._verdict import Verdict
 
 _LONGEST_SIDE_PX = 512
 _LEAST_PAIRS = 3
+_NOTHING = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,18 @@ class StackJudge:
                     self._pairs[pair] = float(np.vdot(image, small)) if image.shape == small.shape else np.nan
             return self._verdict(plane, is_provisional=True, up_to=plane)
 
+    @property
+    def n_planes(self) -> int:
+        """How many planes it has seen."""
+        return len(self._planes)
+
+    def beside(self, plane: int) -> tuple[list[float], list[float]]:
+        """Return a plane's correlations with those before it, nearest first, and those after it; NaN for none."""
+        with self._lock:
+            gaps = range(1, self.settings.reach + 2)
+            before = [self._pairs.get((plane - gap, plane), float("nan")) for gap in gaps]
+            return before, [self._pairs.get((plane, plane + gap), float("nan")) for gap in gaps]
+
     def again(self, frame: int) -> Verdict:
         """Judge a plane by the whole stack.
 
@@ -165,9 +178,12 @@ class StackJudge:
             The frame was never seen.
         """
         with self._lock:
-            if frame not in self._frames:
-                raise BadInputError(f"stack judge: frame {frame} was never seen, it cannot be judged again")
-            return self._verdict(self._frames[frame], is_provisional=False, up_to=max(self._planes))
+            return self._verdict(self._plane_of(frame), is_provisional=False, up_to=max(self._planes))
+
+    def let_go(self) -> None:
+        """Keep the correlations, and no pixels: planes that come now are compared with nothing."""
+        with self._lock:
+            self._planes = dict.fromkeys(self._planes, _NOTHING)
 
     def forget(self) -> None:
         """Begin with a new stack."""
@@ -179,6 +195,11 @@ class StackJudge:
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, for metadata."""
         return {"settings": asdict(self.settings)}
+
+    def _plane_of(self, frame: int) -> int:
+        if frame not in self._frames:
+            raise BadInputError(f"stack judge: frame {frame} was never seen, it cannot be judged again")
+        return self._frames[frame]
 
     def _verdict(self, plane: int, *, is_provisional: bool, up_to: int) -> Verdict:
         numbers = [p for p in sorted(self._planes) if p <= up_to]
