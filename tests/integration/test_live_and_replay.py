@@ -12,7 +12,7 @@ from parfocal.catalog import DataFolder, remote_frames, stop_server
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameRing, Frames
-from parfocal.plans import calibrate_focus, time_lapse, z_burst, z_stack
+from parfocal.plans import acquire_sections, calibrate_focus, time_lapse, z_burst, z_stack, z_stack_audited
 from parfocal.session import start_session
 
 
@@ -73,7 +73,11 @@ RUNS = {
 
 
 SWEEPS = {"sweep": lambda m: calibrate_focus(m, exposure_s=0.01, settle_s=0.0)}
-RUNS_OF = {"focus_scores": RUNS, "focus_calibration": SWEEPS}
+SECTIONS = {
+    "sections": lambda m: acquire_sections(m, [[0, 0], [20, 0], [40, 0]], max_attempts=2, refocus_planes=5),
+    "audited stack": lambda m: z_stack_audited(m, 2, 0.5),
+}
+RUNS_OF = {"focus_scores": RUNS, "focus_calibration": SWEEPS, "slice_audit": {**RUNS, **SECTIONS}}
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
@@ -190,7 +194,7 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("fokus", {}, "there are: focus_calibration, focus_scores"),
+        ("fokus", {}, "there are: focus_calibration, focus_scores, slice_audit"),
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),

@@ -102,7 +102,9 @@ def expectations_of(looks: Sequence[SliceLook]) -> SliceExpectations:
         used = values if near.size * 2 > values.size else near
         middle = float(np.median(used))
         sd = 1.4826 * float(np.median(np.abs(used - middle)))
-        spreads[name] = Spread(middle, max(sd, side.least_sd) * (1 + 4 / used.size))
+        known = max(sd, side.least_sd)
+        # Widened, but not beyond what good slices have in common anyway: two that differ would pardon anything.
+        spreads[name] = Spread(middle, max(known, min(known * (1 + 4 / used.size), side.reach / 2)))
     return SliceExpectations(**spreads, n=len(looks))
 
 

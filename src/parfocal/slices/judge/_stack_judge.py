@@ -74,9 +74,10 @@ def moved_planes(
         if not near:
             continue
         values = np.fromiter(near.values(), np.float64)
-        # The better half: where much has moved, the median is a moved one's.
-        middle = float(np.percentile(values, 75))
-        sd = 1.4826 * float(np.median(np.abs(values[values >= np.median(values)] - middle)))
+        # The better half: where much has moved, the median of all is a moved one's.
+        better = np.sort(values)[values.size // 2 :]
+        middle = float(np.median(better))
+        sd = 1.4826 * float(np.median(np.abs(better - middle)))
         allowed = max(settings.k * sd, settings.least_drop * gap)
         ratio.update({p: (middle - r) / allowed for p, r in near.items()})
     chain = _longest_chain(ratio, n_planes)
