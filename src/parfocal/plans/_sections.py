@@ -244,6 +244,8 @@ class _Run:
             self.shift_um = yield from self._find_focus()
         for section in sections:
             yield from self._until_good(section, "")
+        if self.provisional:  # too few for the judge to be sure; what it knows now is all that it will know
+            yield from self._review()
         if not self.done:
             raise HardwareError(
                 f"acquire_sections: no frame of any of {len(sections)} sections; see stream `failures`"

@@ -154,7 +154,8 @@ def correlations(track_um, decay_um=2.0):
 
 
 @pytest.mark.parametrize(
-    ("moved", "at_um"), [((7,), 3.0), ((5, 6, 7), (1.0, 3.0, 5.0)), ((9, 10, 11, 12), (2.0, 4.0, 6.0, 3.0)), ((), ())]
+    ("moved", "at_um"),
+    [((7,), 3.0), ((5, 6, 7), (1.0, 3.0, 5.0)), ((9, 10, 11, 12), (2.0, 4.0, 6.0, 3.0)), ((), ())],
 )
 def test_only_the_planes_of_the_motion_are_blamed(moved, at_um):
     track = np.zeros(20)

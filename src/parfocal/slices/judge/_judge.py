@@ -66,7 +66,7 @@ class SliceExpectations:
 
 @dataclass(frozen=True)
 class _Side:
-    """Which end of a number is the good one, how far good slices scatter at most, and at least."""
+    """Which end of a number is the good one, the widest gap between good slices, and their least scatter."""
 
     good_is_high: bool
     reach: float
@@ -83,9 +83,9 @@ _SIDES = {
 def expectations_of(looks: Sequence[SliceLook]) -> SliceExpectations:
     """Learn what good slices look like from some of which many may be bad.
 
-    Median and MAD, of those within a good slice's reach of the best; of all, where these are the most. So a focus
-    that jumped away, and stayed away, is not what is learned. The standard deviation is widened by 1 + 4 / n, as
-    it is known that badly.
+    Median and MAD of the best, up to the first gap that is wider than good slices scatter: so a focus that jumped
+    away, and stayed away, is not what is learned. The standard deviation is widened by 1 + 4 / n, as it is known
+    that badly.
 
     Raises
     ------
@@ -97,9 +97,10 @@ def expectations_of(looks: Sequence[SliceLook]) -> SliceExpectations:
     spreads: dict[str, Spread] = {}
     for name, side in _SIDES.items():
         values = np.array([getattr(look, name) for look in looks])
-        off = values.max() - values if side.good_is_high else values - values.min()
-        near = values[off <= side.reach]
-        used = values if near.size * 2 > values.size else near
+        # From the best on, up to the first gap that is wider than good slices scatter.
+        ordered = np.sort(values if not side.good_is_high else -values)
+        gaps = np.flatnonzero(np.diff(ordered) > side.reach)
+        used = (ordered[: gaps[0] + 1] if gaps.size else ordered) * (-1 if side.good_is_high else 1)
         middle = float(np.median(used))
         sd = 1.4826 * float(np.median(np.abs(used - middle)))
         known = max(sd, side.least_sd)
