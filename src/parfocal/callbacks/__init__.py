@@ -6,6 +6,7 @@ from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
+from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
 from parfocal.callbacks.slices import (
     AuditedFrame,
     Place,
@@ -35,10 +36,12 @@ __all__ = [
     "SliceLedgerFiles",
     "SliceParameters",
     "analysis_named",
+    "emit_reference_calibration",
     "evidence_of",
     "focus_probe",
     "grids_of",
     "judge_slices",
+    "read_thresholds",
     "replay",
     "stack_of",
     "stored_looks",

@@ -21,6 +21,7 @@ _MODULES = {
     "_replay": ("replay",),
     "_focus": ("calibrate", "lock"),
     "_report": ("report",),
+    "_slices": ("slices",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

@@ -1,14 +1,15 @@
-"""`parfocal slices`: the stages of a serial-section reconstruction, and its audit trail."""
+"""`parfocal slices`: selection, the stages of a serial-section reconstruction, and its audit trail."""
 
 from __future__ import annotations
 
 import typer
 
-slices = typer.Typer(help="Score, audit, mend and align serial sections.", no_args_is_help=True)
+from parfocal.cli import _slices_detect, _slices_ledger, _slices_references, _slices_select
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group, each from the module of its stages."""
-    for module in ():  # the modules of the stages
+    slices = typer.Typer(help="Select frames; score, audit, mend and align serial sections.", no_args_is_help=True)
+    for module in (_slices_detect, _slices_ledger, _slices_references, _slices_select):
         module.add_commands(slices)
     app.add_typer(slices, name="slices")

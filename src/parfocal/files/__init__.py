@@ -2,7 +2,15 @@
 
 from parfocal.files._csv import CsvTable, csv_text, formula_in, read_csv
 from parfocal.files._names import natural_key
-from parfocal.files._open import open_stack
+from parfocal.files._ome_zarr import (
+    ZarrVolume,
+    ZarrVolumeWriter,
+    open_ome_zarr,
+    read_ome_zarr,
+    write_ome_zarr,
+    writing_ome_zarr,
+)
+from parfocal.files._open import nd2_time_stamps_s, open_stack
 from parfocal.files._safe_write import within, write_atomically
 from parfocal.files._stack import AxesUnknownError, Stack, VoxelSize
 
@@ -11,11 +19,18 @@ __all__ = [
     "CsvTable",
     "Stack",
     "VoxelSize",
+    "ZarrVolume",
+    "ZarrVolumeWriter",
     "csv_text",
     "formula_in",
     "natural_key",
+    "nd2_time_stamps_s",
+    "open_ome_zarr",
     "open_stack",
     "read_csv",
+    "read_ome_zarr",
     "within",
     "write_atomically",
+    "write_ome_zarr",
+    "writing_ome_zarr",
 ]

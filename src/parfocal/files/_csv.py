@@ -174,6 +174,8 @@ def _cells_of(source: Path, lines: list[str]) -> list[list[str]]:
 
 def _header_of(source: Path, cells: list[str]) -> tuple[str, ...]:
     header = tuple(cell.strip() for cell in cells)
+    if not header:
+        raise BadInputError(f"{source}, row 1: is blank; a header was expected")
     if len(header) == 1:
         for delimiter, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if delimiter in header[0]:

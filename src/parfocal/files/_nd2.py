@@ -28,6 +28,7 @@ def open_nd2(path: Path, axes: str | None) -> Stack:
         shape = tuple(sizes.values())
         dtype = pixels_or_refuse(source, np.dtype(file.dtype))
         facts = _facts_of(file, sizes)
+        xy_um = _stage_xy_um(file, sizes)
     facts, name_warnings = _facts.merged(facts, _facts.from_name(path.name))
     used, axes_warnings = chosen_axes(source, found, shape, axes)
     frame_axes = [axis for axis in found[:-2] if axis != "C"]
@@ -53,12 +54,57 @@ def open_nd2(path: Path, axes: str | None) -> Stack:
         source=source,
         read_planes=read_planes,
         voxel_size_um=facts.voxel_size_um,
+        xy_um=xy_um,
         time_s=facts.time_s,
         na=facts.na,
         wavelength_um=facts.wavelength_um,
         channels=facts.channels,
         warnings=(*axes_warnings, *name_warnings),
     )
+
+
+def time_stamps_s(path: Path, positions: Sequence[int]) -> NDArray[np.float64]:
+    """Return when time points were taken at positions of an ND2 file; see `nd2_time_stamps_s`."""
+    with _opened(path) as file:
+        sizes = dict(file.sizes)
+        if any(not 0 <= p < sizes.get("P", 1) for p in positions):
+            raise BadInputError(f"{path}: positions {list(positions)}, expected 0 to {sizes.get('P', 1) - 1}")
+        stamps = np.full((len(positions), sizes.get("T", 1)), np.nan)
+        for k, p in enumerate(positions):
+            for t in range(stamps.shape[1]):
+                first = _first_channel(file, _frame_number(sizes, {"T": t, "P": p}))
+                if first is not None:
+                    stamps[k, t] = first.time.relativeTimeMs / 1e3
+    return stamps
+
+
+def _stage_xy_um(file: Any, sizes: dict[str, int]) -> tuple[tuple[float, float], ...] | None:
+    """Return where the stage was at each position, by the first frame taken there."""
+    found: list[tuple[float, float]] = []
+    for p in range(sizes.get("P", 1)):
+        first = _first_channel(file, _frame_number(sizes, {"P": p}))
+        if first is None:
+            return None
+        at = first.position.stagePositionUm
+        found.append((float(at.x), float(at.y)))
+    return tuple(found)
+
+
+def _frame_number(sizes: dict[str, int], at: dict[str, int]) -> int:
+    number = 0
+    for axis, length in sizes.items():
+        if axis not in "CYXS":
+            number = number * length + at.get(axis, 0)
+    return number
+
+
+def _first_channel(file: Any, number: int) -> Any:
+    """Return what is recorded of a frame's first channel; None where nothing is, as in files of old versions."""
+    try:
+        channels = file.frame_metadata(number).channels
+    except (AttributeError, IndexError, KeyError, NotImplementedError, TypeError):
+        return None
+    return channels[0] if channels else None
 
 
 def _facts_of(file: Any, sizes: dict[str, int]) -> _facts.Facts:

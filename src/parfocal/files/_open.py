@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.files._folder import open_folder
@@ -21,7 +25,7 @@ def open_stack(path: str | os.PathLike[str], axes: str | None = None) -> Stack:
     Parameters
     ----------
     path : str or path
-        A TIFF (plain, compressed, ImageJ, OME, MetaXpress), ND2, PNG or HDF5 file (`file.h5` or
+        A TIFF (plain, compressed, ImageJ, OME, MetaXpress), ND2, PNG, JPEG or HDF5 file (`file.h5` or
         `file.h5:dataset`), or a folder of single-plane TIFF or PNG images. In a folder, names tell the
         grid (`ZStep_3/`, `_z03`, `_t1`, `_w2`, well and site); where they do not, files are taken in natural
         order along the one axis that `axes` names.
@@ -52,7 +56,7 @@ def open_stack(path: str | os.PathLike[str], axes: str | None = None) -> Stack:
     suffix = found.suffix.lower()
     if suffix in (".tif", ".tiff", ".btf", ".stk", ".lsm"):
         return open_tiff(found, axes)
-    if suffix == ".png":
+    if suffix in (".png", ".jpg", ".jpeg"):
         return open_png(found, axes)
     if suffix == ".nd2":
         from parfocal.files._nd2 import open_nd2
@@ -60,8 +64,33 @@ def open_stack(path: str | os.PathLike[str], axes: str | None = None) -> Stack:
         return open_nd2(found, axes)
     raise BadInputError(
         f"{found}: files of type {suffix or '(none)'} are not read; "
-        "expected TIFF, ND2, HDF5, PNG or a folder of planes"
+        "expected TIFF, ND2, HDF5, PNG, JPEG or a folder of planes"
     )
+
+
+def nd2_time_stamps_s(path: str | os.PathLike[str], positions: Sequence[int]) -> NDArray[np.float64]:
+    """Return when the first plane of each time point was taken at each position of an ND2 file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    positions : sequence of int
+        Numbers of positions, from 0.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_positions, n_times)
+        s since the start of the recording; NaN where the file does not say.
+
+    Raises
+    ------
+    BadInputError
+        The file cannot be read, or has no such position.
+    """
+    from parfocal.files._nd2 import time_stamps_s
+
+    return time_stamps_s(_existing(Path(path)), positions)
 
 
 def _existing(path: Path) -> Path:

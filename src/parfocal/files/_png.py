@@ -1,4 +1,4 @@
-"""PNG images: one plane each."""
+"""PNG and JPEG images: one plane each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from parfocal.errors import BadInputError
 from parfocal.files._grey import grey_of
 from parfocal.files._stack import Stack, chosen_axes, one_line, pixels_or_refuse, to_native
 
+_DECODERS = {
+    ".png": ("PNG", imagecodecs.png_decode),
+    ".jpg": ("JPEG", imagecodecs.jpeg8_decode),
+    ".jpeg": ("JPEG", imagecodecs.jpeg8_decode),
+}
+
 
 def open_png(path: Path, axes: str | None) -> Stack:
-    """Open a PNG file as a `Stack` of one plane; see `open_stack`."""
+    """Open a PNG or JPEG file as a `Stack` of one plane; see `open_stack`."""
     pixels = _decoded(path)
     colour = pixels.ndim == 3
     used, axes_warnings = chosen_axes(str(path), "YX", pixels.shape[:2], axes)
@@ -44,13 +50,14 @@ def _grey(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _decoded(path: Path) -> NDArray[Any]:
+    kind, decode = _DECODERS[path.suffix.lower()]
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"{path}: cannot be read: {error.strerror or one_line(error)}") from error
     if not data:
-        raise BadInputError(f"{path}: the file is empty, expected a PNG image")
+        raise BadInputError(f"{path}: the file is empty, expected a {kind} image")
     try:
-        return np.asarray(imagecodecs.png_decode(data))
+        return np.asarray(decode(data))
     except Exception as error:
-        raise BadInputError(f"{path}: not a PNG image that can be read: {one_line(error)}") from error
+        raise BadInputError(f"{path}: not a {kind} image that can be read: {one_line(error)}") from error

@@ -104,27 +104,6 @@ def binned_row(frame: Any, bin_px: int, reference: Any, out: Any) -> None:
 
 
 @njit(nogil=True, fastmath=_FASTMATH, error_model="numpy", cache=True)
-def standardize(row: Any) -> None:
-    """Give a row mean 0 and length 1, in place; NaN throughout where it is flat."""
-    n = row.size
-    total = 0.0
-    squares = 0.0
-    for x in range(n):
-        value = np.float64(row[x])
-        total += value
-        squares += value * value
-    mean = total / max(n, 1)
-    variance = squares - total * mean
-    if n < 2 or not variance > 1e-12 * squares:
-        row[:] = np.float32(np.nan)
-        return
-    shift = np.float32(mean)
-    scale = np.float32(1.0 / np.sqrt(variance))
-    for x in range(n):
-        row[x] = (row[x] - shift) * scale
-
-
-@njit(nogil=True, fastmath=_FASTMATH, error_model="numpy", cache=True)
 def without_hot_pixels(source: Any, low: Any, high: Any, target: Any) -> None:
     """Copy a float32 frame; a pixel far outside its neighbours and outside [low, high] becomes their mean."""
     height, width = source.shape

@@ -37,8 +37,8 @@ def grey_levels(frame: NDArray[np.generic]) -> NDArray[np.uint8] | None:
 
 
 def entropy_bits(levels: NDArray[np.uint8]) -> float:
-    """Return the entropy of the levels' histogram, bits; NaN of none."""
-    if levels.size == 0:
+    """Return the entropy of the levels' histogram, bits; NaN of fewer than 64 pixels."""
+    if levels.size < _FEWEST_PX:
         return math.nan
     counts = np.bincount(levels.ravel(), minlength=_BINS)
     share = counts[counts > 0] / levels.size
@@ -95,15 +95,17 @@ def relative_entropy(frame: ArrayLike, mask: ArrayLike | None = None, margin_px:
         smoothed = grey_levels(ndimage.gaussian_filter(levels.astype(np.float32), 2.0))
         inside = levels > 0 if smoothed is None else smoothed > otsu_level(smoothed)
     finite = np.isfinite(pixels)
-    distance = ndimage.distance_transform_edt(~inside) if margin_px and not inside.all() else None
-    background = ~inside & finite
-    if distance is not None:
+    background = background_of(inside, finite, margin_px)
+    return entropy_bits(levels[inside & finite]) - entropy_bits(levels[background])
+
+
+def background_of(anything: NDArray[np.bool_], finite: NDArray[np.bool_], margin_px: int) -> NDArray[np.bool_]:
+    """Return what is farther than `margin_px` from any object; nearer where that would leave too little."""
+    background = ~anything & finite
+    if margin_px and anything.any() and not anything.all():
+        distance = np.asarray(ndimage.distance_transform_edt(~anything))
         for margin in (margin_px, margin_px / 2, margin_px / 4):
-            eroded = background & (np.asarray(distance) > margin)
+            eroded = background & (distance > margin)
             if eroded.sum() >= _FEWEST_PX:
-                background = eroded
-                break
-    inside = inside & finite
-    if inside.sum() < _FEWEST_PX or background.sum() < _FEWEST_PX:
-        return math.nan
-    return entropy_bits(levels[inside]) - entropy_bits(levels[background])
+                return eroded
+    return background

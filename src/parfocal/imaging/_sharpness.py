@@ -83,16 +83,16 @@ def sharpness(
         raise BadInputError('sharpness: noise="model" needs a camera_model; give one or use noise="immerkaer"')
     if not 0.5 <= log_sigma_px <= 8:
         raise BadInputError(f"sharpness: log_sigma_px is {log_sigma_px:g}, expected 0.5 to 8 px")
-    pixels, offset_adu = _prepared(np.asarray(image), camera_model)
-    reference = _reference(pixels)
-    taps = _gaussian_taps(log_sigma_px)
+    pixels, offset_adu = prepared(np.asarray(image), camera_model)
+    reference = near_mean(pixels)
+    taps = gaussian_taps(log_sigma_px)
     sums = _sums(pixels, reference, taps, n_threads)
     if not np.isfinite(sums).all():
         return Sharpness(_NAN_SCORES, _NAN_SCORES, _NAN_SCORES, math.nan, math.nan, noise, ("non_finite",))
     return _scored(pixels.shape, float(reference), offset_adu, sums, taps, camera_model, noise)
 
 
-def _prepared(image: NDArray[np.generic], camera_model: CameraModel | None) -> tuple[NDArray[np.generic], float]:
+def prepared(image: NDArray[np.generic], camera_model: CameraModel | None) -> tuple[NDArray[np.generic], float]:
     """Return the pixels as the kernel takes them and the offset that is still in them, ADU."""
     if image.ndim != 2 or min(image.shape) < 3:
         raise BadInputError(f"sharpness: image has shape {image.shape}, expected [y, x] of at least 3x3")
@@ -111,7 +111,7 @@ def _prepared(image: NDArray[np.generic], camera_model: CameraModel | None) -> t
     return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("=")), offset_adu
 
 
-def _reference(pixels: NDArray[Any]) -> np.float32 | np.float64:
+def near_mean(pixels: NDArray[Any]) -> np.float32 | np.float64:
     """Return a value near the mean, from about 4,000 pixels: taken away, it costs float32 sums nothing."""
     step_y, step_x = (max(1, n // 64) for n in pixels.shape)
     sample = pixels[::step_y, ::step_x]
@@ -191,7 +191,7 @@ def _scored(
     elif noise == "immerkaer":
         noise_sd = math.sqrt(math.pi / 2) * float(sums[kernel.IMMERKAER]) / (6 * n_inner)
     floor = noise_sd**2
-    log_floor = math.sqrt(2 / math.pi) * noise_sd * _log_kernel_norm(taps.tobytes())
+    log_floor = math.sqrt(2 / math.pi) * noise_sd * log_kernel_norm(taps.tobytes())
     over_mean = 1 / mean if mean > 0 else math.nan
 
     raw = FocusScoreSet(lapv, teng, bren, variance * over_mean**2, vol4, log)
@@ -201,7 +201,7 @@ def _scored(
         bren - 2 * floor,
         (variance - floor) * over_mean**2,
         vol4,
-        _less_in_quadrature(log, log_floor),
+        less_in_quadrature(log, log_floor),
     )
     normalized = FocusScoreSet(
         debiased.laplacian_variance * over_mean**2,
@@ -214,13 +214,13 @@ def _scored(
     return Sharpness(raw, debiased, normalized, mean, noise_sd, noise, tuple(flags))
 
 
-def _less_in_quadrature(value: float, floor: float) -> float:
+def less_in_quadrature(value: float, floor: float) -> float:
     difference = value**2 - floor**2
     return math.copysign(math.sqrt(abs(difference)), difference)
 
 
 @lru_cache(maxsize=16)
-def _gaussian_taps(sigma_px: float) -> NDArray[np.float32]:
+def gaussian_taps(sigma_px: float) -> NDArray[np.float32]:
     """Return the half kernel from its centre outwards, to 4 sigma, zeros up to 1 + a multiple of 6."""
     radius = math.ceil(4 * sigma_px)
     half = np.exp(-0.5 * np.square(np.arange(radius + 1) / sigma_px))
@@ -232,7 +232,7 @@ def _gaussian_taps(sigma_px: float) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=16)
-def _log_kernel_norm(taps: bytes) -> float:
+def log_kernel_norm(taps: bytes) -> float:
     """Return the Euclidean norm of Gaussian * Laplacian, which white noise of unit variance is scaled by."""
     half = np.frombuffer(taps, np.float32).astype(np.float64)
     line = np.pad(np.concatenate([half[:0:-1], half]), 1)

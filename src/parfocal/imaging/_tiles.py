@@ -184,7 +184,7 @@ def tile_grids(
         raise BadInputError(
             f"tile grids: tile_px is {tile_px} and frames are {stack[0].shape}, expected at least 8 px a side"
         )
-    y_edges, x_edges = (_edges(n, tile_px) for n in stack[0].shape)
+    y_edges, x_edges = (tile_edges_px(n, tile_px) for n in stack[0].shape)
     ny, nx = y_edges.size - 1, x_edges.size - 1
     n = len(stack)
     levels = grey_levels(np.stack(stack))
@@ -218,7 +218,8 @@ def tile_grids(
     return TileGrids(correlation, entropy, laplacian, y_edges, x_edges)
 
 
-def _edges(length: int, tile_px: int) -> NDArray[np.int64]:
+def tile_edges_px(length: int, tile_px: int) -> NDArray[np.int64]:
+    """Return where tiles of about `tile_px` begin, and the end."""
     return np.linspace(0, length, max(1, round(length / tile_px)) + 1).round().astype(np.int64)
 
 

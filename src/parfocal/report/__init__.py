@@ -11,6 +11,12 @@ from parfocal.report._lock_events import EventReader, LockEvent, event_line, exp
 from parfocal.report._lock_report import lock_report, write_lock_report
 from parfocal.report._lock_run import LockRun, read_lock_run
 from parfocal.report._numbers import ms, nm, percent
+from parfocal.report._references_report import (
+    draw_reference_metrics,
+    draw_reference_stack,
+    references_report,
+    write_references_report,
+)
 
 __all__ = [
     "CalibrationRun",
@@ -19,6 +25,8 @@ __all__ = [
     "LockRun",
     "calibration_report",
     "draw_calibration",
+    "draw_reference_metrics",
+    "draw_reference_stack",
     "event_line",
     "explain",
     "is_safeguard",
@@ -28,6 +36,8 @@ __all__ = [
     "percent",
     "read_calibration_run",
     "read_lock_run",
+    "references_report",
     "write_calibration_report",
     "write_lock_report",
+    "write_references_report",
 ]

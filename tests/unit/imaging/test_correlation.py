@@ -1,13 +1,17 @@
 """Correlations against NumPy's own; what a mask, a bin, a flat frame and a NaN do to them."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
 from parfocal.errors import BadInputError
 from parfocal.imaging import adjacent_ncc, band_limited, correlation_matrix, ncc
+
+DATA = Path(__file__).parents[3] / "../shared/data/B_focus"
 
 
 def stack(n=6, shape=(90, 110), seed=0, noise=0.7):
@@ -156,3 +160,21 @@ def test_what_cannot_be_compared_is_refused_in_one_line(call, message):
     with pytest.raises(BadInputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="no ../shared/data: real stacks are not here")
+def test_neighbours_in_a_real_noisy_stack_are_alike_only_when_band_limited():
+    planes = tifffile.imread(DATA / "ecoli_ch2_tzyx.tif")[0]
+    assert adjacent_ncc(planes).max() < 0.3
+    assert adjacent_ncc(band_limited(planes)).min() > 0.5
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="no ../shared/data: real stacks are not here")
+def test_binning_real_frames_changes_who_is_alike_only_next_to_the_threshold():
+    folder = DATA / "imagexpress_E07"
+    planes = np.stack([tifffile.imread(next((folder / f"ZStep_{z}").glob("*_s1_*.tif"))) for z in range(1, 11)])
+    planes = band_limited(planes)
+    full, binned = correlation_matrix(planes), correlation_matrix(planes, bin_px=4)
+    changed = (full >= 0.95) != (binned >= 0.95)
+    assert changed.sum() <= 4  # two pairs of 45
+    assert np.abs(full[changed] - 0.95).max(initial=0) < 0.01

@@ -315,7 +315,7 @@ def test_correlation_with_a_mean_follows_from_the_matrix():
 
 
 def test_chained_anchor_judges_motion_only_between_neighbours_of_the_stack():
-    # frames 9 and 11 of the pool do not fit each other because 10, blurred by motion, is not in the pool between them
+    # frames 4 and 6 lie beside each other in the pool, not in the stack: 5, between them, is blurred
     scores = np.full(12, 10.0)
     scores[5] = 1.0
     matrix = 0.97 ** np.abs(np.subtract.outer(np.arange(12), np.arange(12)))

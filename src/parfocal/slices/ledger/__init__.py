@@ -3,8 +3,9 @@
 from parfocal.slices.ledger._cells import BOOLEAN_COLUMNS, SCORE_COLUMNS, Row, Rows, as_slice_id
 from parfocal.slices.ledger._events import LedgerEvent, differences, events_path, read_events, replay
 from parfocal.slices.ledger._fragments import merge_fragments, write_fragment
-from parfocal.slices.ledger._generate import MOSAICS, TILES, generate, slice_ids_in
+from parfocal.slices.ledger._generate import MOSAICS, TILES, GalvoFinding, generate, slice_ids_in
 from parfocal.slices.ledger._ledger import SliceLedger
+from parfocal.slices.ledger._metrics import read_metrics, write_metrics
 from parfocal.slices.ledger._rows import (
     append_notes,
     filter_slices_to_use,
@@ -24,6 +25,7 @@ __all__ = [
     "SCORE_COLUMNS",
     "TILES",
     "CellValue",
+    "GalvoFinding",
     "LedgerEvent",
     "Metric",
     "Row",
@@ -41,6 +43,7 @@ __all__ = [
     "merge_fragments",
     "read",
     "read_events",
+    "read_metrics",
     "replay",
     "slice_ids_in",
     "stamp",
@@ -48,4 +51,5 @@ __all__ = [
     "stamps_of",
     "write",
     "write_fragment",
+    "write_metrics",
 ]

@@ -15,6 +15,7 @@ from parfocal.slices.ledger._stage import CANONICAL_COLUMNS, CellValue
 
 _FORMAT, _VERSION = "parfocal slice events", 1
 _KEYS = {"stage", "time_s", "run_uid", "slice_id", "changes"}
+_CELLS: frozenset[type] = frozenset({bool, float, int, str, type(None)})
 _BLANK: Row = dict.fromkeys(CANONICAL_COLUMNS)
 ORDER = "order"
 """In place of a column where somebody changed the order of the rows; the value is all ids, with spaces between."""
@@ -69,14 +70,14 @@ def differences(
             happened(sid, {"slice_id": (sid, None)})
     for sid, row in new.items():
         before = old.get(sid)
-        if before is row:
+        if before == row:  # in C, and most rows of most stages are
             continue
         if before is None:
             happened(sid, {name: (None, value) for name, value in row.items() if value is not None})
             continue
-        changes = {
-            name: (before.get(name), value) for name, value in row.items() if _differ(before.get(name), value)
-        } | {name: (value, None) for name, value in before.items() if name not in row and value is not None}
+        changes = {name: (before.get(name), value) for name, value in row.items() if before.get(name) != value} | {
+            name: (value, None) for name, value in before.items() if name not in row and value is not None
+        }
         if changes:
             happened(sid, changes)
     if [sid for sid in old if sid in new] + [sid for sid in new if sid not in old] != list(new):
@@ -115,7 +116,7 @@ def replay(events: Iterable[LedgerEvent], extras: Sequence[str] = ()) -> Rows:
             del rows[sid]
             continue
         for name, (old, new) in changes.items():
-            if _differ(row.get(name), old):
+            if row.get(name) != old:
                 raise BadInputError(
                     f"event {number} ({event.stage}): slice {sid}, {name} was {row.get(name)!r}, not {old!r}"
                 )
@@ -160,9 +161,15 @@ def read_events(path: str | os.PathLike[str]) -> tuple[tuple[LedgerEvent, ...], 
         lines.pop()
     events: list[LedgerEvent] = []
     extras: tuple[str, ...] = ()
-    for number, line in enumerate(lines, 1):
+    # All lines at once are read in a third of the time; one by one they say where the fault is.
+    try:
+        parsed: Iterable[Any] = json.loads(f"[{','.join(lines)}]")
+        is_whole = len(parsed) == len(lines)  # pyright: ignore[reportArgumentType]
+    except (ValueError, RecursionError):
+        parsed, is_whole = (), False
+    for number, item in enumerate(parsed if is_whole else lines, 1):
         try:
-            found = json.loads(line)
+            found = item if is_whole else json.loads(item)
             if number == 1:
                 extras = _extras_of(found)
             else:
@@ -188,7 +195,7 @@ def _extras_of(found: Any) -> tuple[str, ...]:
 
 
 def _event_of(found: Any) -> LedgerEvent:
-    if not isinstance(found, dict) or set(cast(dict[str, Any], found)) != _KEYS:
+    if not isinstance(found, dict) or cast(dict[str, Any], found).keys() != _KEYS:
         raise BadInputError(f"an event has {', '.join(sorted(_KEYS))}")
     told = cast(dict[str, Any], found)
     names, time_s, changes = (told["stage"], told["run_uid"], told["slice_id"]), told["time_s"], told["changes"]
@@ -198,12 +205,10 @@ def _event_of(found: Any) -> LedgerEvent:
         raise BadInputError("time_s is a number, changes is a mapping")
     pairs: dict[str, tuple[CellValue, CellValue]] = {}
     for name, pair in cast(dict[str, Any], changes).items():
-        if not isinstance(pair, list) or len(cast(list[Any], pair)) != 2:
+        if type(pair) is not list or len(cast(list[Any], pair)) != 2:
             raise BadInputError(f"{name}: [old, new] was expected")
         old, new = cast(list[Any], pair)
-        if not (
-            isinstance(old, bool | float | int | str | None) and isinstance(new, bool | float | int | str | None)
-        ):
+        if type(old) not in _CELLS or type(new) not in _CELLS:
             raise BadInputError(f"{name}: a value is neither true, false, a number, a text nor null")
         pairs[name] = (old, new)
     return LedgerEvent(told["stage"], float(time_s), told["run_uid"], told["slice_id"], pairs)
@@ -213,7 +218,3 @@ def _ordered(rows: Rows, ids: list[str], number: int) -> Rows:
     if sorted(ids) != sorted(rows):
         raise BadInputError(f"event {number}: the order names other slices than there are")
     return {sid: rows[sid] for sid in ids}
-
-
-def _differ(one: CellValue, other: CellValue) -> bool:
-    return one != other or isinstance(one, bool) is not isinstance(other, bool)

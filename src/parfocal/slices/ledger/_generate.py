@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Literal, Protocol
 
 from parfocal.errors import BadInputError
 from parfocal.files import natural_key
@@ -18,6 +18,20 @@ CALIBRATION_NOTE = "calibration_slice"
 MOSAICS = r".*z(\d+).*\.ome\.zarr"
 TILES = r".*tile_.*z(\d+).*"
 _LEADING = 3  # a calibration slice is cut first; a thick slice further in is something else
+
+
+class GalvoFinding(Protocol):
+    """What galvo detection says of a slice."""
+
+    @property
+    def confidence(self) -> float:
+        """That the way back stands where it should not, 0 to 1."""
+        ...
+
+    @property
+    def shift_lines(self) -> int:
+        """Roll of the lines that brings it to the end of the tile."""
+        ...
 
 
 def slice_ids_in(
@@ -78,7 +92,8 @@ def generate(
     exclude_first: int | Literal["auto"] = "auto",
     depth_planes: Mapping[str, int] | None = None,
     thick_factor: float = 1.5,
-    galvo: Mapping[str, tuple[float, bool]] | None = None,
+    galvo: Mapping[str, GalvoFinding] | None = None,
+    galvo_threshold: float = 0.6,
 ) -> StageResult:
     """Begin a ledger: one row a slice, in natural order.
 
@@ -95,8 +110,10 @@ def generate(
         Depth of each slice.
     thick_factor : float
         See `exclude_first`.
-    galvo : mapping of slice id to (confidence, apply the fix), optional
-        What galvo detection found.
+    galvo : mapping of slice id to GalvoFinding, optional
+        What galvo detection found in the slice's tiles.
+    galvo_threshold : float
+        Confidence from which `galvo_fix` is true.
 
     Returns
     -------
@@ -130,14 +147,18 @@ def generate(
         if sid in left_out:
             stamps.append(Stamp(sid, "notes", left_out[sid], append=True))
         if galvo and sid in galvo:
-            confidence, apply_fix = galvo[sid]
-            stamps += [Stamp(sid, "galvo_confidence", confidence), Stamp(sid, "galvo_fix", apply_fix)]
+            confidence = float(galvo[sid].confidence)
+            stamps.append(Stamp(sid, "galvo_confidence", confidence))
+            stamps.append(Stamp(sid, "galvo_fix", confidence >= galvo_threshold))
     included = [sid for sid in ids if sid not in left_out]
     messages.append(f"included ({len(included)}): {', '.join(included)}")
     if left_out:
         told = (f"{sid} ({left_out[sid]})" for sid in ids if sid in left_out)
         messages.append(f"excluded ({len(left_out)}): {', '.join(told)}")
     metrics: dict[str, dict[str, Metric]] = {sid: {"depth_planes": n} for sid, n in (depth_planes or {}).items()}
+    for sid, one in (galvo or {}).items():
+        found = metrics.setdefault(sid, {})
+        found |= {"galvo_shift_lines": int(one.shift_lines), "galvo_confidence": float(one.confidence)}
     return StageResult("generate", tuple(stamps), metrics, tuple(messages))
 
 

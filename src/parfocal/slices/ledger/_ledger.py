@@ -130,11 +130,13 @@ class SliceLedger:
         name = (result.stage if isinstance(result, StageResult) else "") or stage
         if not name:
             raise BadInputError("a ledger: who stamps? A stage's name was expected")
-        coming = {as_slice_id(one.slice_id) for one in stamps if one.column == "use"}
-        for one in stamps:
-            sid = as_slice_id(one.slice_id)
-            if sid not in self.rows and sid not in coming:
-                raise BadInputError(f"{name}: slice {sid} is not in the ledger; it has {_range(self.rows)}")
+        unknown = dict.fromkeys(sid for one in stamps if (sid := as_slice_id(one.slice_id)) not in self.rows)
+        if unknown:
+            for one in stamps:
+                if one.column == "use":
+                    unknown.pop(as_slice_id(one.slice_id), None)
+        for sid in unknown:
+            raise BadInputError(f"{name}: slice {sid} is not in the ledger; it has {_range(self.rows)}")
         rows = apply_stamps(self.rows, stamps)
         when_s = round(time.time() if time_s is None else time_s, 3)
         events = differences(self.rows, rows, stage=name, time_s=when_s, run_uid=run_uid)

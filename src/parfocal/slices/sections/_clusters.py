@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from parfocal.errors import BadInputError
 from parfocal.files import natural_key
-from parfocal.slices.ledger import CellValue, Metric, StageResult, Stamp, as_slice_id
+from parfocal.slices.ledger import CellValue, StageResult, Stamp, as_slice_id
 
 _OURS = "noisy cluster"
 _LINUMPY = "consecutive_low_z_corr"
@@ -112,12 +112,8 @@ def exclude_noisy_clusters(
             f"noisy cluster of {len(run)} pairs, {span}: {told}{unknown}; {', '.join(slices)} excluded"
         )
     stamps = _stamps(marked, {sid for link in links for sid in link}, rows, messages)
-    metrics: dict[str, dict[str, Metric]] = {
-        moving: {"z_correlation": value if math.isfinite(value) else None}
-        for (_, moving), value in zip(links, values)
-    }
     messages.append(f"{len(marked)} of {len(rows)} slices are in noisy clusters, {len(values)} pairs looked at")
-    return StageResult("exclude", stamps, metrics, tuple(messages))
+    return StageResult("exclude", stamps, messages=tuple(messages))
 
 
 def _check(links: Sequence[tuple[str, str]], rows: Mapping[str, object]) -> None:

@@ -1,5 +1,6 @@
 """Which frames of a stack make one good image, and that image."""
 
+from parfocal.slices.selection._best_image import BestImage, best_image
 from parfocal.slices.selection._compose import ComposedImage, compose, compose_batch
 from parfocal.slices.selection._compose_morphseq import compose_morphseq
 from parfocal.slices.selection._evidence import Selection, StackEvidence
@@ -18,6 +19,7 @@ from parfocal.slices.selection._template import (
 __all__ = [
     "NEED_MATRIX",
     "RULES",
+    "BestImage",
     "ComposedImage",
     "GoldenTemplate",
     "Hint",
@@ -26,6 +28,7 @@ __all__ = [
     "Segment",
     "Selection",
     "StackEvidence",
+    "best_image",
     "compose",
     "compose_batch",
     "compose_morphseq",

@@ -103,7 +103,7 @@ def chained_anchor(
     limit: Limit = "dip",
     floor: float = 0.85,
     k: float = 3.0,
-    min_drop: float = 0.05,
+    min_drop: float = 0.08,
     blame: Blame = "skip",
 ) -> Selection:
     """Keep the frames that are sharp, then steady among those, then correlate with the anchor of what is left.

@@ -71,9 +71,9 @@ def compose(
         E(z) = <LoG(z)²>_window - s(z)² ‖LoG kernel‖²
 
     "softmax" blends the frames with weights E(z)^exponent; "index" takes the frame of the largest E, its map
-    median filtered. Where the largest E is not `flat_sd` standard deviations of noise above 0, nothing in the pixels
-    tells which frame to take (an argmax of noise gives salt and pepper): the index there continues that around it
-    smoothly, and the two nearest frames are blended.
+    median filtered. Where the largest E is not `flat_sd` standard deviations of noise above 0, nothing in the
+    pixels tells which frame to take (an argmax of noise gives salt and pepper): the index there continues that
+    around it smoothly, and the two nearest frames are blended.
 
     Parameters
     ----------
@@ -233,7 +233,8 @@ def _energy(
         if finite.all()
         else np.where(finite, frame, np.float32(np.median(frame[finite] if finite.any() else [0])))
     )
-    pixels = pixels - np.float32(pixels.mean())  # large offsets cost float32 digits
+    # large offsets cost float32 digits; a whole number leaves differences exact
+    pixels = pixels - np.float32(round(float(pixels.mean(dtype=np.float64))))
     response = ndimage.gaussian_laplace(pixels, sigma_px, mode="mirror")
     energy = ndimage.uniform_filter(np.square(response), window_px, mode="mirror")
     if camera_model is not None:
@@ -264,7 +265,7 @@ def _noise_response(sigma_px: float, window_px: int) -> tuple[float, float]:
 
 
 def _immerkaer_sd(pixels: NDArray[np.float32]) -> float:
-    """Return the standard deviation of white noise: from the mean |second difference| along both axes (Immerkaer)."""
+    """Return the standard deviation of white noise, from second differences along both axes (Immerkaer)."""
     if min(pixels.shape) < 3:
         return 0.0
     along = pixels[:, :-2] - 2 * pixels[:, 1:-1] + pixels[:, 2:]

@@ -15,6 +15,7 @@ from parfocal.imaging import (
     band_limited,
     correlation_matrix,
     ncc,
+    operator_scores,
     relative_entropy,
     sharpness,
 )
@@ -83,7 +84,8 @@ def gather_evidence(
     for i, frame in enumerate(stack):
         if frame.ndim != 2 or frame.shape != stack[0].shape:
             raise BadInputError(
-                f"gather evidence: frame {i} has shape {frame.shape}, expected [y, x] {stack[0].shape} like the first"
+                f"gather evidence: frame {i} has shape {frame.shape}, the first {stack[0].shape}; "
+                "expected one shape [y, x]"
             )
     scores = _scores(stack, score, kind, camera_model, mask)
     limited = np.stack([band_limited(f, sigma_px) if sigma_px > 0 else np.asarray(f, np.float32) for f in stack])
@@ -118,8 +120,6 @@ def _scores(
     if mask is None and score in FocusScoreSet.names():
         measured = [getattr(sharpness(frame, camera_model), kind) for frame in stack]
         return np.array([getattr(one, score) for one in measured], np.float64)
-    from parfocal.imaging import operator_scores
-
     found = [operator_scores(frame, (score,), camera_model=camera_model, mask=mask) for frame in stack]
     return np.array([getattr(one, kind)[score] for one in found], np.float64)
 

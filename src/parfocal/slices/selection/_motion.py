@@ -46,7 +46,7 @@ def pair_limits(
     `mad`        median - k 1.4826 MAD of all pairs
     `either`     the higher of `floor` and `mad`: a pair is bad if either says so
     `both`       the lower of them: a pair is bad if both say so
-    `dip`        what the three pairs on either side lead to expect - k 1.4826 MAD of such differences: what rises
+    `dip`        what the good pairs on either side lead to expect - k 1.4826 MAD of such differences: what rises
                  and falls slowly along a stack, as correlation does with defocus, is no motion
     ===========  ==========================================================================================
 
@@ -62,10 +62,7 @@ def pair_limits(
         limit = mean - max(k * float(finite.std()), min_drop)
         return PairLimits(limit * even, limit)
     if method == "dip":
-        expected = _expected(adjacent)
-        _, scale = robust_scale(expected - adjacent)
-        depth = max(k * scale, min_drop)
-        return PairLimits(expected - depth, depth)
+        return _dip_limits(adjacent, k, min_drop)
     median = float(np.median(finite))
     mad = MAD_TO_SD * float(np.median(np.abs(finite - median)))
     _, scale = robust_scale(finite)
@@ -81,25 +78,49 @@ def pair_limits(
     return PairLimits(limit * even, limit)
 
 
-def _expected(adjacent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what the pairs around lead to expect of each pair, at the least.
+def _dip_limits(adjacent: NDArray[np.float64], k: float, min_drop: float) -> PairLimits:
+    """Return the limits of "dip": again without the dips, until there are no more of them."""
+    bad = ~np.isfinite(adjacent)
+    while True:
+        expected = _expected(adjacent, ~bad)
+        _, scale = robust_scale((expected - adjacent)[~bad])
+        depth = max(k * scale, min_drop) if math.isfinite(scale) else min_drop
+        dips = bad | ~(adjacent >= expected - depth)
+        if (dips == bad).all():
+            return PairLimits(expected - depth, depth)
+        bad = dips
 
-    The lower of the medians of the three pairs on either side: on a slope that is the lower side, so a slope is no
-    dip. At the ends, where one side is missing: the lower of the other side's lowest and of its first two,
-    prolonged.
+
+def _expected(adjacent: NDArray[np.float64], good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return what the good pairs around lead to expect of each pair, at the least.
+
+    The lower of the highest of the nearest three on either side: on a slope that is the pair on the lower side, so
+    a slope is no dip. Near the ends, where one side has fewer than two pairs: what the three of the other prolong
+    to, by lines through any two of them or by a parabola, whichever is lower, so an ever steeper slope is no dip.
     """
     n = adjacent.size
     expected = np.empty(n)
-    known = np.where(np.isfinite(adjacent), adjacent, -1.0)
     for i in range(n):
-        left, right = known[max(0, i - 3) : i][::-1], known[i + 1 : i + 4]
-        if left.size and right.size:
-            expected[i] = min(float(np.median(left)), float(np.median(right)))
+        left = [j for j in range(i - 1, -1, -1) if good[j]][:3]
+        right = [j for j in range(i + 1, n) if good[j]][:3]
+        if len(left) > 1 and len(right) > 1:
+            expected[i] = min(adjacent[left].max(), adjacent[right].max())
         else:
-            side = right if right.size else left
-            prolonged = 2 * side[0] - side[1] if side.size > 1 else side[0]
-            expected[i] = min(float(side.min()), float(prolonged))
+            expected[i] = _prolonged(adjacent[max(left, right, key=len)])
     return expected
+
+
+def _prolonged(nearest: NDArray[np.float64]) -> float:
+    """Return what up to three values, the nearest first, go on to one step on, however far off the nearest is."""
+    if not nearest.size:
+        return -1.0
+    lines = [
+        nearest[a] + (nearest[a] - nearest[b]) * (a + 1) / (b - a) for b in range(nearest.size) for a in range(b)
+    ]
+    found = min(float(nearest.max()), float(max(lines, default=nearest[0])))
+    if nearest.size == 3:
+        found = min(found, float(3 * nearest[0] - 3 * nearest[1] + nearest[2]))
+    return found
 
 
 def excursions(evidence: StackEvidence, least: float) -> list[int]:
@@ -163,14 +184,13 @@ def blame_by_skip(evidence: StackEvidence, bad: NDArray[np.bool_], limit: NDArra
                 f"moved: does not fit frames {before} and {after}, which fit each other (correlation {across:.3f})"
             )
         cleared.update(range(a - 1, b + 1))
-    for cut, run, other in ((0, 0, 1), (len(cuts) - 1, len(runs) - 1, len(runs) - 2)):
-        if not cuts or cut in cleared:
-            continue
-        (first, stop), (first_other, stop_other) = runs[run], runs[other]
-        if stop - first <= 2 and stop - first < stop_other - first_other:
-            for frame in range(first, stop):
-                reasons[frame] = f"moved: at the end of the stack, correlation {evidence.adjacent[cuts[cut]]:.3f}"
-            cleared.add(cut)
+    for cut, frames in _ends(runs):
+        if not cleared & set(cut):
+            for frame in frames:
+                reasons[frame] = (
+                    f"moved: at the end of the stack, correlation {evidence.adjacent[cuts[cut[-1]]]:.3f}"
+                )
+            cleared.update(cut)
     notes: list[str] = []
     for number, i in enumerate(cuts):
         if number in cleared:
@@ -181,6 +201,22 @@ def blame_by_skip(evidence: StackEvidence, bad: NDArray[np.bool_], limit: NDArra
                 frame, f"moved: correlation of frames {i} and {i + 1} is {evidence.adjacent[i]:.3f}"
             )
     return Blamed(reasons, tuple(notes))
+
+
+def _ends(runs: list[tuple[int, int]]) -> list[tuple[list[int], range]]:
+    """Return cuts and frames of up to two frames at either end, fewer than the run they are cut from."""
+    found: list[tuple[list[int], range]] = []
+    last = len(runs) - 1
+    for n_runs in (2, 1):
+        if n_runs > last:
+            continue
+        (first, _), (start, stop) = runs[0], runs[n_runs]
+        if start - first <= 2 and start - first < stop - start:
+            found.append((list(range(n_runs)), range(first, start)))
+        (start, stop), (_, end) = runs[last - n_runs], runs[last]
+        if end - stop <= 2 and end - stop < stop - start:
+            found.append((list(range(last - n_runs, last)), range(stop, end)))
+    return found
 
 
 def _correlation(evidence: StackEvidence, i: int, j: int) -> float:
@@ -202,6 +238,8 @@ def _fit(evidence: StackEvidence, i: int, j: int, limit: float) -> bool:
         usual = evidence.skip if gap == 2 else evidence.adjacent
     finite, near = usual[np.isfinite(usual)], evidence.adjacent[np.isfinite(evidence.adjacent)]
     lower = max(0.0, float(np.median(near)) - float(np.median(finite))) if near.size else 0.0
-    # With many bad frames the medians are theirs: never so low that frames of a bad pair would pass.
+    # It fits where it is two thirds of the way from how the bad frame fits to how a good one would.
     nearer = float(np.fmax(evidence.adjacent[i], evidence.adjacent[j - 1]))
-    return value >= limit - lower and not value <= nearer
+    if not math.isfinite(nearer):
+        return value >= limit - lower
+    return value > nearer and value >= nearer + (limit - lower - nearer) * 2 / 3

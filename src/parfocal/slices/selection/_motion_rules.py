@@ -31,7 +31,7 @@ def motion(
     limit: Limit = "dip",
     floor: float = 0.85,
     k: float = 3.0,
-    min_drop: float = 0.05,
+    min_drop: float = 0.08,
     blame: Blame = "skip",
 ) -> Selection:
     """Leave out frames that moved: their correlation with a neighbour dips.
@@ -118,7 +118,7 @@ def hybrid(
     limit: Limit = "dip",
     floor: float = 0.85,
     k: float = 3.0,
-    min_drop: float = 0.05,
+    min_drop: float = 0.08,
     blame: Blame = "skip",
 ) -> Selection:
     """Leave out frames that are blurred or moved.

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from parfocal.slices.selection._anchor_rules import TEMPLATE_FACT
+from parfocal.slices.selection._clustering import largest_clique
 from parfocal.slices.selection._curve import fit_curve
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 from parfocal.slices.selection._gather import gather_evidence
-from parfocal.slices.selection._matrix_rules import Segment, clique, dbscan_segments
+from parfocal.slices.selection._matrix_rules import dbscan_segments
 from parfocal.slices.selection._motion_rules import motion
 from parfocal.slices.selection._rules import select
 from parfocal.slices.selection._sharpness_rules import otsu, otsu_split, peak_relative
@@ -68,8 +69,8 @@ def recommend(
 
     1. a golden template is given: `golden_template`;
     2. the matrix of the sharp frames shows several separate squares: `dbscan`;
-    3. it shows one square with 80 % of them: `anchor`, or `chained_anchor` where some pair of neighbours dips;
-    4. scores follow a clean curve (95 % of their variance): `sharpness_or_residual`;
+    3. it shows one square with 80 % of the steady ones: `anchor`, or `chained_anchor` where sharp frames moved;
+    4. scores follow a clean curve (95 % of their variance) and no sharp frame moved: `sharpness_or_residual`;
     5. scores are bimodal: `otsu`;
     6. else `hybrid`.
 
@@ -85,7 +86,7 @@ def recommend(
     hints = (
         _template_hint(evidence, alpha, tau),
         *_square_hints(evidence, alpha, tau, moved),
-        _curve_hint(evidence, alpha),
+        _curve_hint(evidence, alpha, moved),
         _bimodal_hint(evidence),
         Hint(
             "no clear sign", True, "hybrid", {"alpha": alpha}, "nothing else speaks: sharpness and motion together"
@@ -102,25 +103,34 @@ def _template_hint(evidence: StackEvidence, alpha: float, tau: float) -> Hint:
 
 
 def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Selection) -> tuple[Hint, Hint]:
-    several = {"alpha": alpha, "tau": tau, "min_samples": 2}
+    # A stack that changes slowly along z falls apart at any limit a little under its usual correlations; two
+    # places, or before and after a jump, stay apart at a limit twice as far from 1.
+    several = {"alpha": alpha, "tau": round(2 * tau - 1, 4), "min_samples": 2}
     one = {"alpha": alpha, "tau": tau}
     if evidence.matrix is None:
         why = "no correlation matrix was gathered"
         return Hint("several squares", False, "dbscan", several, why), Hint(
             "one square", False, "anchor", one, why
         )
-    pool = peak_relative(evidence, alpha=alpha)
-    size = int(pool.keep.sum())
-    squares = [s for s in dbscan_segments(evidence, tau=tau, min_samples=2, alpha=alpha) if len(s.frames) > 1]
-    squares = _apart(evidence, squares, tau)
-    largest = len(clique(evidence, tau=tau, alpha=alpha).frames)
-    why_several = f"{len(squares)} separate squares of correlation {tau:g} among {size} sharp frames"
+    pool = peak_relative(evidence, alpha=alpha).keep
+    # What moved is not of any square: it is looked at first, by the chained rule.
+    steady = np.flatnonzero(pool & moved.keep)
+    dips = int((pool & ~moved.keep).sum())
+    squares = dbscan_segments(evidence, tau=2 * tau - 1, min_samples=2, alpha=alpha)
+    linked = np.asarray(evidence.matrix)[np.ix_(steady, steady)] >= tau
+    largest = len(largest_clique(linked, evidence.sharpness[steady])[0])
+    size = steady.size
+    why_several = (
+        f"{len(squares)} separate squares of correlation {2 * tau - 1:g} among {int(pool.sum())} sharp frames"
+    )
     share = largest / size if size else 0.0
     why_one = f"{largest} of {size} sharp frames all correlate by {tau:g} with each other: one square"
-    dips = int((~moved.keep).sum())
     rule = "chained_anchor" if dips else "anchor"
     if dips:
-        why_one += f"; {dips} frames dip against their neighbours, so motion is looked at first"
+        why_one = (
+            f"{largest} of {size} sharp and steady frames all correlate by {tau:g} with each other: one square"
+        )
+        why_one += f"; {dips} sharp frames have moved, so motion is looked at first"
     # A pool of one frame is a square of its own: a peak so sharp leaves nothing to group.
     return (
         Hint("several squares", len(squares) > 1, "dbscan", several, why_several),
@@ -128,24 +138,7 @@ def _square_hints(evidence: StackEvidence, alpha: float, tau: float, moved: Sele
     )
 
 
-def _apart(evidence: StackEvidence, squares: list[Segment], tau: float) -> list[Segment]:
-    """Return the squares without those that the best one fades into: no pair across reaches tau less a little.
-
-    A stack that changes slowly along z falls into groups at any limit; two places, or before and after a jump,
-    have nothing in between.
-    """
-    if len(squares) < 2 or evidence.matrix is None:
-        return squares
-    matrix = np.asarray(evidence.matrix, np.float64)
-    apart = [squares[0]]
-    for square in squares[1:]:
-        nearest = max(float(matrix[np.ix_(square.frames, s.frames)].max()) for s in apart)
-        if nearest < tau - (1 - tau):
-            apart.append(square)
-    return apart
-
-
-def _curve_hint(evidence: StackEvidence, alpha: float) -> Hint:
+def _curve_hint(evidence: StackEvidence, alpha: float, moved: Selection) -> Hint:
     fits = {model: fit_curve(evidence.z_um, evidence.sharpness, model) for model in ("parabola", "gaussian")}
     found = {model: fit.explained for model, fit in fits.items() if fit is not None}
     if not found:
@@ -156,7 +149,10 @@ def _curve_hint(evidence: StackEvidence, alpha: float) -> Hint:
     why = f"a {model} explains {found[model]:.1%} of the scores' variance" + (
         "" if inside else ", but has no top here"
     )
-    holds = found[model] >= _CLEAN_CURVE and inside
+    # A frame can be of another place and as sharp as ever: its residual would not tell.
+    dips = int((peak_relative(evidence, alpha=alpha).keep & ~moved.keep).sum())
+    why += f", but {dips} sharp frames have moved" if dips else ""
+    holds = found[model] >= _CLEAN_CURVE and inside and not dips
     return Hint("clean curve", holds, "sharpness_or_residual", {"alpha": alpha, "model": model}, why)
 
 

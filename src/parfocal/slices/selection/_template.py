@@ -187,7 +187,8 @@ def load_template(path: str | os.PathLike[str]) -> GoldenTemplate:
     if not source.is_file():
         raise BadInputError(f"{source}: no such file, expected a golden template (.npz)")
     try:
-        with np.load(source, allow_pickle=False) as stored:
+        # opened here: numpy leaves the file of a damaged archive open
+        with source.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             if int(np.prod(_shape_of(source, "image"))) > _MOST_PIXELS:
                 raise BadInputError(f"{source}: an image of more than {_MOST_PIXELS} pixels is no golden template")
             image, facts = np.asarray(stored["image"]), json.loads(stored["facts"].tobytes())

@@ -1,0 +1,436 @@
+"""The whole chain over a stack of serial sections, stage by stage, resumable."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from parfocal.errors import BadInputError
+from parfocal.slices.ledger import (
+    TILES,
+    GalvoFinding,
+    SliceLedger,
+    StageResult,
+    generate,
+    slice_ids_in,
+    write_metrics,
+)
+from parfocal.slices.sections._align import align, chosen_slices, positions_px, stack
+from parfocal.slices.sections._clusters import exclude_noisy_clusters
+from parfocal.slices.sections._folder import SectionFolder, open_sections
+from parfocal.slices.sections._galvo import find_galvo_return
+from parfocal.slices.sections._interpolate import InterpolateSettings
+from parfocal.slices.sections._missing import interpolate_missing
+from parfocal.slices.sections._quality import assess_quality
+from parfocal.slices.sections._register import RegisterSettings, register
+from parfocal.slices.sections._registration_file import (
+    measured_shifts,
+    read_registration,
+    with_verified_steps,
+    write_registration,
+)
+from parfocal.slices.sections._rehoming import detect_rehoming
+from parfocal.slices.sections._resume import Stages
+from parfocal.slices.sections._shifts import ShiftTable, read_shifts, write_shifts
+from parfocal.slices.sections._source import SectionSource
+from parfocal.slices.sections._tiles import open_tile
+
+_CONFIG, _SHIFTS, _PAIRS = "slice_config.csv", "shifts_xy.csv", "registration.json"
+FINAL_CONFIG = "slice_config_final.csv"
+
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What `run_sections` does; the names of the seed's parameters where it has them.
+
+    Attributes
+    ----------
+    generate_slice_config : bool
+        Begin a `slice_config.csv` where none is given; else every section is used.
+    detect_galvo, galvo_confidence_threshold, tiles_dir, n_extra
+        Look for the galvo's way back in raw tiles, and from which confidence it is to be mended.
+    detect_rehoming, max_shift_mm, tile_fov_mm
+        Take out of the shifts what no sample made; see `detect_rehoming`.
+    auto_assess_quality, min_quality
+        Score each section, and leave out those below.
+    exclude, exclude_first
+        Slices not to use; see `generate`.
+    interpolate_missing_slices, allow_multiple, n_held_out
+        See `interpolate_missing`.
+    z_corr_threshold, z_corr_leave, consecutive_threshold
+        See `exclude_noisy_clusters`.
+    sub_pixel, keep_gaps
+        See `align`.
+    voxel_size_um : tuple of float, optional
+        (z, y, x), um; overrules the files.
+    register, interpolate
+        Their settings.
+    """
+
+    generate_slice_config: bool = True
+    detect_galvo: bool = False
+    galvo_confidence_threshold: float = 0.6
+    tiles_dir: Path | None = None
+    n_extra: int | None = None
+    detect_rehoming: bool = True
+    max_shift_mm: float = 0.5
+    tile_fov_mm: float | Literal["auto"] | None = None
+    auto_assess_quality: bool = False
+    min_quality: float = 0.3
+    exclude: tuple[str, ...] = ()
+    exclude_first: int | Literal["auto"] = "auto"
+    interpolate_missing_slices: bool = True
+    allow_multiple: bool = False
+    n_held_out: int = 3
+    z_corr_threshold: float = 0.4
+    z_corr_leave: float = 0.5
+    consecutive_threshold: int = 3
+    sub_pixel: bool = False
+    keep_gaps: bool = True
+    voxel_size_um: tuple[float, float, float] | None = None
+    register: RegisterSettings = field(default_factory=RegisterSettings)
+    interpolate: InterpolateSettings = field(default_factory=InterpolateSettings)
+
+
+@dataclass(frozen=True)
+class SectionsRun:
+    """What a run left behind.
+
+    Attributes
+    ----------
+    folder : Path
+        With a folder for each stage.
+    slice_config : Path
+        `slice_config_final.csv`.
+    aligned, stacked : Path
+        The volumes.
+    metrics : Path
+        Folder of raw numbers, one JSON a slice.
+    messages : tuple of (stage, message)
+        What the stages said, in order.
+    done, skipped : tuple of str
+        Stages that this run did, and those it found done.
+    """
+
+    folder: Path
+    slice_config: Path
+    aligned: Path
+    stacked: Path
+    metrics: Path
+    messages: tuple[tuple[str, str], ...]
+    done: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def run_sections(
+    sections: Path,
+    folder: Path,
+    shifts: Path | None = None,
+    slice_config: Path | None = None,
+    settings: RunSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> SectionsRun:
+    """Reconstruct a stack: generate, assess, detect-rehoming, register, interpolate, exclude, align, stack.
+
+    Every stage reads the ledger of the one before and writes a new one into its own folder; a stage whose inputs,
+    parameters and outputs are as they were is not done again. Nothing that is given is written to.
+
+    Parameters
+    ----------
+    sections : Path
+        Folder of `*z<digits>*.ome.zarr` (or TIFF) sections, or one z-stack file.
+    folder : Path
+        Where everything goes; made where it is not there. An earlier run in it is resumed.
+    shifts : Path, optional
+        `shifts_xy.csv`; without it the steps are measured on the images.
+    slice_config : Path, optional
+        A ledger to begin with.
+    settings : RunSettings, optional
+        The parameters.
+    progress : callable, optional
+        Called as `progress(stage, slice id)`; with an empty id when a stage begins.
+
+    Raises
+    ------
+    BadInputError
+        An input is missing or wrong, or no section is left.
+    """
+    how = settings or RunSettings()
+    if how.detect_galvo and how.tiles_dir is None:
+        raise BadInputError("run: detect_galvo looks at raw tiles; name their folder with tiles_dir")
+    chain = _Chain(open_sections(sections, how.voxel_size_um), sections, Stages(folder), how, progress)
+    ledger = chain.begin(shifts, slice_config)
+    if how.auto_assess_quality:
+        ledger = chain.assess(ledger)
+    at = shifts
+    if shifts is not None and how.detect_rehoming:
+        ledger, at = chain.rehoming(ledger, shifts)
+    ledger, pairs, at = chain.registered(ledger, at)
+    made = None
+    if how.interpolate_missing_slices:
+        ledger, made = chain.interpolated(ledger, at)
+    ledger = chain.excluded(ledger, pairs)
+    aligned = chain.aligned(ledger, at, made)
+    stacked = chain.stacked(ledger, pairs, at, made)
+    chain.stages.keep_hashes()
+    final, metrics = folder / FINAL_CONFIG, folder / "metrics"
+    shutil.rmtree(metrics, ignore_errors=True)
+    for result in chain.results:
+        write_metrics(metrics, result)
+    metrics.mkdir(exist_ok=True)
+    SliceLedger.read(ledger).save(final, replace=True)
+    said = tuple((result.stage, message) for result in chain.results for message in result.messages)
+    return SectionsRun(
+        folder, final, aligned, stacked, metrics, said, tuple(chain.stages.done), tuple(chain.stages.skipped)
+    )
+
+
+@dataclass(eq=False)
+class _Chain:
+    """The stages, each a method from the ledger before it to the ledger after it."""
+
+    source: SectionSource
+    path: Path
+    stages: Stages
+    how: RunSettings
+    progress: Progress | None
+    results: list[StageResult] = field(default_factory=list[StageResult])
+
+    def begin(self, shifts: Path | None, given: Path | None) -> Path:
+        how = self.how
+
+        def work(out: Path) -> StageResult:
+            if given is not None:
+                ledger = SliceLedger.read(given)
+                ledger.save(out / _CONFIG)
+                return StageResult("generate", (), {}, (f"begun with {given.name}", *ledger.remarks))
+            ids = self.source.slice_ids
+            if how.generate_slice_config:
+                if shifts is not None:
+                    ids = tuple(dict.fromkeys((*ids, *read_shifts(shifts).slice_ids)))
+                there = set(self.source.slice_ids)
+                # what the shifts have and nobody imaged is missing: not to be used, and to be interpolated
+                result = generate(
+                    ids,
+                    exclude=sorted({*how.exclude, *(i for i in ids if i not in there)}),
+                    exclude_first=how.exclude_first,
+                    depth_planes={i: self.source.shape(i)[0] for i in self.source.slice_ids},
+                    galvo=self._galvo(),
+                    galvo_threshold=how.galvo_confidence_threshold,
+                )
+            else:
+                result = generate(ids, exclude=how.exclude, exclude_first=0)
+            SliceLedger().apply(result).save(out / _CONFIG)
+            return result
+
+        told = {
+            "generate": how.generate_slice_config,
+            "exclude": how.exclude,
+            "exclude_first": how.exclude_first,
+            "galvo": [how.detect_galvo, how.galvo_confidence_threshold, how.n_extra],
+        }
+        inputs = {"shifts": shifts, "slice_config": given, "tiles": how.tiles_dir if how.detect_galvo else None}
+        return self._stage("generate", told, inputs, work) / _CONFIG
+
+    def assess(self, ledger: Path) -> Path:
+        def work(out: Path) -> StageResult:
+            result = assess_quality(
+                self.source, min_quality=self.how.min_quality, exclude_first=self.how.exclude_first
+            )
+            SliceLedger.read(ledger).apply(result).save(out / _CONFIG)
+            return result
+
+        told = {"min_quality": self.how.min_quality, "exclude_first": self.how.exclude_first}
+        return self._stage("assess", told, {"ledger": ledger}, work) / _CONFIG
+
+    def rehoming(self, ledger: Path, shifts: Path) -> tuple[Path, Path]:
+        how = self.how
+
+        def work(out: Path) -> StageResult:
+            found = detect_rehoming(
+                read_shifts(shifts), max_shift_mm=how.max_shift_mm, tile_fov_mm=how.tile_fov_mm
+            )
+            write_shifts(out / _SHIFTS, found.shifts)
+            known = SliceLedger.read(ledger)
+            stamps = tuple(one for one in found.stage.stamps if one.slice_id in known.rows)
+            known.apply(stamps, stage=found.stage.stage).save(out / _CONFIG)
+            return found.stage
+
+        told = {"max_shift_mm": how.max_shift_mm, "tile_fov_mm": how.tile_fov_mm}
+        folder = self._stage("detect-rehoming", told, {"ledger": ledger, "shifts": shifts}, work, pixels=False)
+        return folder / _CONFIG, folder / _SHIFTS
+
+    def registered(self, ledger: Path, shifts: Path | None) -> tuple[Path, Path, Path]:
+        how = self.how
+
+        def work(out: Path) -> StageResult:
+            before = SliceLedger.read(ledger)
+            ids, _ = chosen_slices(self.source, before)
+            voxel = self.source.voxel_size_um
+            known = None if shifts is None else read_shifts(shifts)
+            at = {} if known is None else positions_px(known, ids, voxel)[1]
+            doubted = {i for i, row in before.rows.items() if row.get("rehoming_reliable") is False}
+            found = register(
+                self.source,
+                ids,
+                positions_px=at,
+                unreliable=doubted,
+                settings=how.register,
+                progress=self._told("register"),
+            )
+            write_registration(out / _PAIRS, found)
+            if known is None:
+                steps = measured_shifts(found, voxel)
+            else:
+                steps = with_verified_steps(known, found, doubted, voxel)
+            write_shifts(out / _SHIFTS, _with_pixels(steps, voxel))
+            before.apply(found.result).save(out / _CONFIG)
+            return found.result
+
+        inputs = {"ledger": ledger, "shifts": shifts}
+        folder = self._stage("register", asdict(how.register), inputs, work)
+        return folder / _CONFIG, folder / _PAIRS, folder / _SHIFTS
+
+    def interpolated(self, ledger: Path, shifts: Path) -> tuple[Path, Path]:
+        how = self.how
+
+        def work(out: Path) -> StageResult:
+            before = SliceLedger.read(ledger)
+            done = interpolate_missing(
+                self.source,
+                before,
+                read_shifts(shifts),
+                folder=out / "volumes",
+                settings=how.interpolate,
+                allow_multiple=how.allow_multiple,
+                n_held_out=how.n_held_out,
+                progress=self._told("interpolate"),
+            )
+            before.apply(done.result).save(out / _CONFIG)
+            return done.result
+
+        told = {**asdict(how.interpolate), "multiple": how.allow_multiple, "held_out": how.n_held_out}
+        folder = self._stage("interpolate", told, {"ledger": ledger, "shifts": shifts}, work)
+        return folder / _CONFIG, folder / "volumes"
+
+    def excluded(self, ledger: Path, pairs: Path) -> Path:
+        how = self.how
+
+        def work(out: Path) -> StageResult:
+            before = SliceLedger.read(ledger)
+            result = exclude_noisy_clusters(
+                read_registration(pairs).pairs,
+                before.rows,
+                enter=how.z_corr_threshold,
+                leave=max(how.z_corr_threshold, how.z_corr_leave),
+                min_run=how.consecutive_threshold,
+            )
+            before.apply(result).save(out / _CONFIG)
+            return result
+
+        told = {"enter": how.z_corr_threshold, "leave": how.z_corr_leave, "run": how.consecutive_threshold}
+        folder = self._stage("exclude", told, {"ledger": ledger, "pairs": pairs}, work, pixels=False)
+        return folder / _CONFIG
+
+    def aligned(self, ledger: Path, shifts: Path, made: Path | None) -> Path:
+        how = self.how
+
+        def work(out: Path) -> StageResult:
+            return align(
+                self.source,
+                read_shifts(shifts),
+                SliceLedger.read(ledger),
+                path=out / "aligned.ome.zarr",
+                made=_made(made),
+                sub_pixel=how.sub_pixel,
+                keep_gaps=how.keep_gaps,
+                progress=self._told("align"),
+            ).result
+
+        told = {"sub_pixel": how.sub_pixel, "keep_gaps": how.keep_gaps}
+        inputs = {"ledger": ledger, "shifts": shifts, "made": made}
+        return self._stage("align", told, inputs, work) / "aligned.ome.zarr"
+
+    def stacked(self, ledger: Path, pairs: Path, shifts: Path, made: Path | None) -> Path:
+        how = self.how
+
+        def work(out: Path) -> StageResult:
+            return stack(
+                self.source,
+                read_registration(pairs),
+                read_shifts(shifts),
+                SliceLedger.read(ledger),
+                path=out / "stack.ome.zarr",
+                made=_made(made),
+                keep_gaps=how.keep_gaps,
+                settings=how.register,
+                progress=self._told("stack"),
+            ).result
+
+        told = {"keep_gaps": how.keep_gaps, **asdict(how.register)}
+        inputs = {"ledger": ledger, "pairs": pairs, "shifts": shifts, "made": made}
+        return self._stage("stack", told, inputs, work) / "stack.ome.zarr"
+
+    def _stage(
+        self,
+        name: str,
+        told: dict[str, Any],
+        inputs: dict[str, Path | None],
+        work: Callable[[Path], StageResult],
+        *,
+        pixels: bool = True,
+    ) -> Path:
+        given = {key: path for key, path in inputs.items() if path is not None}
+        if pixels:
+            given["sections"] = self.path
+            told = {**told, "voxel_size_um": self.source.voxel_size_um}
+        if self.progress is not None:
+            self.progress(name, "")
+        folder, result = self.stages.run(name, told, given, work)
+        self.results.append(result)
+        return folder
+
+    def _told(self, stage: str) -> Callable[[str], None] | None:
+        return None if self.progress is None else partial(self.progress, stage)
+
+    def _galvo(self) -> dict[str, GalvoFinding] | None:
+        if not self.how.detect_galvo or self.how.tiles_dir is None:
+            return None
+        found: dict[str, GalvoFinding] = {}
+        for sid, paths in slice_ids_in(self.how.tiles_dir, TILES, many=True).items():
+            if sid not in self.source.slice_ids:
+                continue
+            tiles = [open_tile(path) for path in paths]
+            n_extra = self.how.n_extra if self.how.n_extra is not None else tiles[0].n_extra
+            if n_extra is None:
+                raise BadInputError(f"{tiles[0].path}: does not say how many lines the way back has; give n_extra")
+            found[sid] = find_galvo_return([tile.projection for tile in tiles], n_extra)
+        return found
+
+
+def _made(folder: Path | None) -> SectionSource | None:
+    """Return the sections that were interpolated; None where there is none."""
+    if folder is None or not any(folder.glob("*.ome.zarr")):
+        return None
+    return SectionFolder(folder)
+
+
+def _with_pixels(shifts: ShiftTable, voxel_size_um: tuple[float, float, float]) -> ShiftTable:
+    if shifts.dx_px is not None and shifts.dy_px is not None:
+        return shifts
+    _, y_um, x_um = voxel_size_um
+    return ShiftTable(
+        shifts.fixed_id,
+        shifts.moving_id,
+        shifts.dx_mm,
+        shifts.dy_mm,
+        1e3 * shifts.dx_mm / x_um,
+        1e3 * shifts.dy_mm / y_um,
+    )

@@ -1,0 +1,43 @@
+"""Every notebook runs from its first cell to its last, and holds no outputs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data" / "B_focus"
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in NOTEBOOKS])
+def test_a_notebook_carries_no_outputs(path):
+    book = json.loads(path.read_text())
+    assert book["nbformat"] == 4
+    assert [cell for cell in book["cells"] if cell.get("outputs") or cell.get("execution_count")] == []
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared test data are not here")
+def test_the_calibration_on_references_tells_what_its_text_says(monkeypatch, capsys):
+    monkeypatch.setenv("PARFOCAL_EXAMPLES", str(DATA))
+    names = {"__name__": "notebook"}
+    book = json.loads((ROOT / "docs/tutorials/calibrate-references.ipynb").read_text())
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    nuclei, planes, motion = (names[name].metrics for name in ("by_nuclei", "by_planes", "by_motion"))
+    assert nuclei.metrics[0].auc == 1.0
+    assert nuclei.metrics[0].p_value == pytest.approx(1 / 35)
+    assert 0.5 < nuclei.metrics[0].auc_interval[0] < 0.6
+    assert nuclei.of("tenengrad").auc < 0.7
+    assert not nuclei.of("tenengrad").keeps(names["empty"].metrics["tenengrad"])
+    assert all(planes.of(name).auc == 1.0 for name in ("laplacian_variance", "tenengrad", "mean_abs_log"))
+    assert motion.metrics[0].name == "min_adjacent_ncc"
+    assert motion.metrics[0].auc == 1.0
+    assert motion.of("laplacian_variance").auc < 0.6
+    assert motion.of("min_adjacent_ncc").threshold < 0.85
+    assert {ranking.winner for ranking in (nuclei, planes, motion)} == {""}
+    said = capsys.readouterr().out
+    assert said.count("no winner") == 4
+    assert "time 0 Verdict(accepted=True" in said
+    assert "time 0, moved Verdict(accepted=False, reason='min_adjacent_ncc" in said
