@@ -35,8 +35,8 @@ class SliceLedgerFiles:
     Subscribe it to a RunEngine, or `replay` runs to it. Each run with a `parfocal.audit` block in its start
     document gets `<folder>/<first 8 of its uid>/slice_config.csv` with its event log beside it, when it ends:
     `use` by the last verdict on each slice, the reasons of rejected attempts as notes, and `auto_excluded` with
-    the reason where the last attempt was rejected too. A run that is replayed to it gets its files anew. Whatever goes
-    wrong is logged: a file that cannot be written must not end a plan.
+    the reason where the last attempt was rejected too. A run that is replayed to it gets its files anew.
+    Whatever goes wrong is logged: a file that cannot be written must not end a plan.
 
     Parameters
     ----------
