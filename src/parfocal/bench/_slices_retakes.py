@@ -86,8 +86,9 @@ def retakes(n_slices: int = 400, seed: int = 0) -> list[Row]:
 def run_sections(n_slices: int, seed: int = 0, share: float = 0.2) -> Retakes:
     """Image sections of a simulated sample with faults planted in a share of them, and compare with the truth.
 
-    Time is that of a microscope with an exposure of 50 ms: the world's own for exposures and moves, the processor's
-    for everything else (so that other programs on this machine do not count), but for what computes the images.
+    Time is that of a microscope with an exposure of 50 ms: the world's own for exposures and moves, the
+    processor's for everything else (so that other programs on this machine do not count), but for what computes
+    the images.
     """
     faults = planted_faults(n_slices, share, seed, (_SIDE_PX, _SIDE_PX))
     with _bench(n_slices, seed, {}) as (bench, places):
