@@ -13,6 +13,7 @@ from pathlib import Path
 from parfocal.callbacks import FocusCalibration, FocusScores
 from parfocal.devices import load_devices
 from parfocal.plans import (
+    acquire_sections,
     calibrate_focus,
     engage_lock,
     focus_locked,
@@ -25,6 +26,7 @@ from parfocal.plans import (
     time_lapse,
     z_burst,
     z_stack,
+    z_stack_audited,
 )
 from parfocal.session import start_session
 

@@ -9,11 +9,11 @@ import click
 import pytest
 import typer
 
-from parfocal.callbacks import FocusCalibration, FocusScores
+from parfocal.callbacks import FocusCalibration, FocusScores, SliceAudit
 from parfocal.catalog import Catalog, stop_server
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
-from parfocal.plans import calibrate_focus, run_locked, z_burst, z_stack
+from parfocal.plans import acquire_sections, calibrate_focus, run_locked, z_burst, z_stack, z_stack_audited
 from parfocal.session import Session
 from support import Documents
 
@@ -117,7 +117,7 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
     derived = Documents()
     microscope.focus_camera.frames_root = tmp_path
     microscope.lock.calibrations = tmp_path
-    analyses = [FocusScores(emit=derived), FocusCalibration(emit=derived)]
+    analyses = [FocusScores(emit=derived), FocusCalibration(emit=derived), SliceAudit(emit=derived)]
     for analysis in analyses:
         RE.subscribe(analysis)
     stack = z_stack(microscope, 2.0, 1.0)
@@ -127,6 +127,8 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
         z_burst(microscope, 2.0, 1.0),
         sweep,
         run_locked(microscope, arguments={"half_range_um": 0.1}),
+        acquire_sections(microscope, [[0, 0], [5, 0]], refocus="never"),
+        z_stack_audited(microscope, 1.0, 0.5),
     ):
         RE(plan)
     for analysis in analyses:
@@ -143,4 +145,5 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
         for key in keys:
             generic = re.sub(r"^stage_[xyz]", "stage_z", key)
             generic = re.sub(r"^focus_camera_(?!frame$|t_s$)", "camera_", generic)
-            assert f"`{generic}`" in reference, f"{name}: {key}"
+            own = re.sub(r"^audit_", "<auditor>_", generic)
+            assert f"`{generic}`" in reference or f"`{own}`" in reference, f"{name}: {key}"

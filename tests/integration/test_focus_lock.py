@@ -12,11 +12,12 @@ from bluesky.utils import FailedStatus, RequestAbort, RunEngineInterrupted
 
 from parfocal.callbacks import FocusCalibration, replay
 from parfocal.catalog import stop_server
-from parfocal.devices import Backend, LeasedError, Microscope, simulated_microscope
+from parfocal.devices import Auditor, Backend, LeasedError, Microscope, simulated_microscope
 from parfocal.devices.simulated import simulated_core
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import calibration_from_json
 from parfocal.plans import (
+    acquire_sections,
     calibrate_focus,
     engage_lock,
     focus_locked,
@@ -28,6 +29,7 @@ from parfocal.plans import (
     z_stack,
 )
 from parfocal.session import start_session
+from parfocal.slices import Verdict
 
 
 @pytest.fixture(scope="module")
@@ -341,3 +343,16 @@ def test_one_camera_serves_the_lock_and_the_plan(tmp_path):
         microscope.destroy()
         session.close(30)
         stop_server(session.catalog.folder)
+
+
+def test_under_a_held_lock_a_bad_section_is_taken_again_and_the_lock_focuses(at_focus):
+    asked = iter(range(100))
+    auditor = Auditor("audit", at_focus.m.camera, lambda _: Verdict(next(asked) != 1, "blurred"))
+    place = [at_focus.m.xyz.x.position, at_focus.m.xyz.y.position]
+    plan = acquire_sections(at_focus.m, [place] * 3, exposure_s=0.01, auditor=auditor)
+    (uid,) = at_focus.RE(focus_locked(plan, at_focus.m))
+    assert at_focus.session.drain(60)
+    run = at_focus.session.catalog.run(uid)
+    assert "autofocus" not in run
+    assert np.asarray(table(at_focus, "primary")["point_attempt"]).tolist() == [1, 1, 2, 1]
+    assert table(at_focus, "primary")["lock_in_lock"].all()

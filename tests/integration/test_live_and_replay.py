@@ -7,13 +7,26 @@ import numpy as np
 import pytest
 from bluesky.utils import Msg, RunEngineInterrupted
 
-from parfocal.callbacks import ANALYSES, Analysis, FocusScores, analysis_named, replay
+from parfocal.callbacks import (
+    ANALYSES,
+    Analysis,
+    FocusScores,
+    SliceParameters,
+    analysis_named,
+    evidence_of,
+    grids_of,
+    judge_slices,
+    replay,
+    stored_looks,
+)
 from parfocal.catalog import DataFolder, remote_frames, stop_server
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameRing, Frames
-from parfocal.plans import calibrate_focus, time_lapse, z_burst, z_stack
+from parfocal.imaging import adjacent_ncc, band_limited, tile_grids
+from parfocal.plans import acquire_sections, calibrate_focus, time_lapse, z_burst, z_stack, z_stack_audited
 from parfocal.session import start_session
+from parfocal.slices.selection import RULES
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +86,15 @@ RUNS = {
 
 
 SWEEPS = {"sweep": lambda m: calibrate_focus(m, exposure_s=0.01, settle_s=0.0)}
-RUNS_OF = {"focus_scores": RUNS, "focus_calibration": SWEEPS}
+SECTIONS = {
+    "sections": lambda m: acquire_sections(m, [[0, 0], [20, 0], [40, 0]], max_attempts=2, refocus_planes=5),
+    "audited stack": lambda m: z_stack_audited(m, 2, 0.5),
+}
+RUNS_OF = {
+    "focus_scores": RUNS,
+    "focus_calibration": SWEEPS,
+    "slice_audit": {k: RUNS[k] for k in ("time-lapse", "burst", "repeated event")} | SECTIONS,
+}
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
@@ -105,8 +126,37 @@ def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
     run = session.catalog.raw[-1]
     frames = np.asarray(run["primary"].read()["camera_frame"]).tolist()
     assert frames == list(range(8)), "both frames are kept, and the stream reads"
-    (analysis,) = session.catalog.analyses_of(run)
+    analysis = next(a for a in session.catalog.analyses_of(run) if start_of(a)["analysis"] == "focus_scores")
     assert np.asarray(analysis["stacks"].read()["n_planes"]).tolist() == [7]
+
+
+def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscope):
+    session.RE(z_stack(microscope, 2, 0.5))
+    session.drain(60)
+    audits = session.catalog.analyses_of(session.catalog.raw[-1])
+    audit = next(a for a in audits if start_of(a)["analysis"] == "slice_audit")
+    looks = stored_looks(audit)
+    told = audit["slices"].read()
+    again = [(one.plane, int(verdict.accepted), verdict.reason) for one, _, verdict in judge_slices(looks)]
+    assert again == list(
+        zip(*(np.asarray(told[key]).tolist() for key in ("plane", "accepted", "reason")), strict=True)
+    )
+    camera = microscope.camera
+    uri = next(d["uri"] for n, d in session.catalog.documents(-1) if n == "stream_resource")
+    frames = np.stack([camera.ring.get(uri, k) for k in range(9)])
+    smooth = [band_limited(frame) for frame in frames]
+    grids, evidence = grids_of(audit), evidence_of(audit)
+    assert grids["laplacian"] == pytest.approx(tile_grids(frames).laplacian)
+    assert grids["ncc"][1:] == pytest.approx(tile_grids(frames).ncc)
+    assert np.isnan(grids["ncc"][0]).all()
+    assert evidence.adjacent == pytest.approx(adjacent_ncc(smooth), abs=1e-5)
+    assert evidence.skip == pytest.approx(adjacent_ncc(smooth, gap=2), abs=1e-5)
+    assert evidence.z_um == pytest.approx(np.arange(-2, 2.1, 0.5), abs=0.02)
+    assert RULES["peak_relative"](evidence).keep.any()
+    strict = SliceParameters(stack_least_drop=1e-9, stack_k=1e-3)
+    assert sum(v.accepted for *_, v in judge_slices(looks, strict)) < len(again)
+    with pytest.raises(BadInputError, match="no derived run of slice_audit"):
+        stored_looks(session.catalog.raw[-1])
 
 
 def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):
@@ -190,7 +240,7 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("fokus", {}, "there are: focus_calibration, focus_scores"),
+        ("fokus", {}, "there are: focus_calibration, focus_scores, slice_audit"),
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),

@@ -3,24 +3,46 @@
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
 from parfocal.callbacks._run_view import RunView
+from parfocal.callbacks._slice_ledger import SliceLedgerFiles
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
+from parfocal.callbacks.slices import (
+    AuditedFrame,
+    Place,
+    SliceAudit,
+    SliceParameters,
+    evidence_of,
+    grids_of,
+    judge_slices,
+    stack_of,
+    stored_looks,
+)
 
 __all__ = [
     "ANALYSES",
     "Analysis",
+    "AuditedFrame",
     "CalibrationParameters",
     "FocusCalibration",
     "FocusParameters",
     "FocusScores",
     "NoParameters",
+    "Place",
     "Replayed",
     "RunAnalysis",
     "RunView",
+    "SliceAudit",
+    "SliceLedgerFiles",
+    "SliceParameters",
     "analysis_named",
     "emit_reference_calibration",
+    "evidence_of",
     "focus_probe",
+    "grids_of",
+    "judge_slices",
     "read_thresholds",
     "replay",
+    "stack_of",
+    "stored_looks",
 ]

@@ -14,6 +14,7 @@ from parfocal.callbacks._analysis import Analysis
 from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores
+from parfocal.callbacks.slices import SliceAudit, SliceParameters
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog, remote_frames
 from parfocal.errors import BadInputError, CatalogError
 from parfocal.frames import FrameRing, Frames
@@ -21,6 +22,7 @@ from parfocal.frames import FrameRing, Frames
 ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_scores": (FocusScores, FocusParameters),
     "focus_calibration": (FocusCalibration, CalibrationParameters),
+    "slice_audit": (SliceAudit, SliceParameters),
 }
 """Analyses by name, each with the dataclass of its parameters."""
 

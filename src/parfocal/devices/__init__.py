@@ -1,6 +1,6 @@
 """The microscope as ophyd devices."""
 
-from parfocal.devices._auditor import Auditor, Judge
+from parfocal.devices._auditor import Auditor, Judge, RememberingJudge
 from parfocal.devices._burst import Burst, BurstSettings
 from parfocal.devices._camera import Camera, default_frames_root
 from parfocal.devices._columns import FAILURE, POINT, Columns
@@ -66,6 +66,7 @@ __all__ = [
     "Microscope",
     "NoLight",
     "OutOfLimitsError",
+    "RememberingJudge",
     "Stage",
     "StageAxis",
     "StageDriver",

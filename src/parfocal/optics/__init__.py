@@ -9,6 +9,7 @@ stage's ``z_um`` is the height of the focal plane, so a larger stage z looks dee
 """
 
 from parfocal.optics._camera_model import CameraModel, scmos_camera
+from parfocal.optics._disturbance import Disturbance, Illumination, Obstruction, OffCentreLamp, Path, straight_path
 from parfocal.optics._drift import Drift
 from parfocal.optics._exposure import expose
 from parfocal.optics._nuclei import NucleusField
@@ -26,9 +27,14 @@ __all__ = [
     "CameraModel",
     "CellField",
     "Channel",
+    "Disturbance",
     "Drift",
+    "Illumination",
     "NucleusField",
     "Objective",
+    "Obstruction",
+    "OffCentreLamp",
+    "Path",
     "PointLayer",
     "PointList",
     "PunctaField",
@@ -45,5 +51,6 @@ __all__ = [
     "psf_stack",
     "puncta_sample",
     "scmos_camera",
+    "straight_path",
     "zernike_polynomial",
 ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.optics._camera_model import CameraModel
+from parfocal.optics._disturbance import Disturbance
 from parfocal.optics._drift import Drift
 from parfocal.optics._exposure import expose
 from parfocal.optics._objective import Objective
@@ -52,7 +53,8 @@ class SimulatedScene:
     """Forms raw frames of a drifting sample. Same arguments, same frame, in any order and from any thread.
 
     Photons are detected photons (quantum efficiency is in the brightness of the sample). The sample is still
-    during an exposure. Points are looked up in cached tables of spots, volumes in cached focal series.
+    during an exposure, unless a `Disturbance` says otherwise. Points are looked up in cached tables of spots,
+    volumes in cached focal series.
 
     Parameters
     ----------
@@ -108,6 +110,10 @@ class SimulatedScene:
         """Return the stage z at which the sample's mid-plane is in focus at the centre of the view, um."""
         dz, dy, dx = self.drift.at(t_s).tolist()
         return float(self.sample.surface.height_um(y_um - dy, x_um - dx)) + dz
+
+    def smallest_pixel_um(self, channel: str) -> float:
+        """Return the smaller side of a pixel at the sample, um."""
+        return min(self._channel(channel).objective.pixel_size_um)
 
     def points(self, x_um: float, y_um: float, z_um: float, channel: str, t_s: float = 0.0) -> PointTruth:
         """Return the emitters in and around the view: the truth behind a frame of these arguments."""
@@ -167,6 +173,7 @@ class SimulatedScene:
         roi_px: Roi | None = None,
         light: float = 1.0,
         gain: float = 1.0,
+        disturbance: Disturbance | None = None,
     ) -> NDArray[np.uint16]:
         """Return one raw frame.
 
@@ -188,6 +195,8 @@ class SimulatedScene:
             Factor on all light, background included.
         gain : float
             Factor on the camera's gain.
+        disturbance : Disturbance, optional
+            What spoils this exposure.
 
         Returns
         -------
@@ -198,7 +207,19 @@ class SimulatedScene:
             dark = self.camera_model.dark_current_e_per_s * exposure_s
             mean = np.full(shape, dark, dtype=np.float32)
         else:
-            mean = self.photons(x_um, y_um, z_um, channel, exposure_s * light, t_s, roi_px)
+            spoilt = disturbance if disturbance is not None else Disturbance()
+            path = spoilt.path_um or ((0.0, 0.0, 0.0),)
+            share_s = exposure_s * light / len(path)
+            parts = (
+                self.photons(x_um - dx, y_um - dy, z_um - dz, channel, share_s, t_s, roi_px) for dz, dy, dx in path
+            )
+            mean = next(parts)
+            for part in parts:
+                mean += part
+            if spoilt.illumination is not None:
+                top, left = roi_px[:2] if roi_px is not None else (0, 0)
+                y_px, x_px = (np.arange(n, dtype=np.float64) + at for n, at in zip(shape, (top, left)))
+                mean *= spoilt.illumination.factor(y_px[:, None], x_px[None, :]).astype(np.float32)
         return expose(mean, self._model(roi_px, gain), self.seed, number)
 
     def _model(self, roi_px: Roi | None, gain: float) -> CameraModel:

@@ -2,6 +2,7 @@
 
 from parfocal.plans import stubs
 from parfocal.plans._acquire import Policy, acquire
+from parfocal.plans._audited_stack import z_stack_audited
 from parfocal.plans._bursts import z_burst
 from parfocal.plans._calibrate_focus import calibrate_focus
 from parfocal.plans._focus_lock import (
@@ -14,12 +15,14 @@ from parfocal.plans._focus_lock import (
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
 from parfocal.plans._run_locked import run_locked
+from parfocal.plans._sections import acquire_sections
 from parfocal.plans._stacks import positions, tile_scan, time_lapse, z_stack
 
 __all__ = [
     "Parts",
     "Policy",
     "acquire",
+    "acquire_sections",
     "calibrate_focus",
     "engage_lock",
     "focus_locked",
@@ -35,4 +38,5 @@ __all__ = [
     "time_lapse",
     "z_burst",
     "z_stack",
+    "z_stack_audited",
 ]

@@ -105,7 +105,7 @@ def acquire(
     point, failure = Columns("point", POINT), Columns("failure", FAILURE)
     state = _State(
         default_exposure_ms=exposure_s * 1000 if exposure_s is not None else None,
-        readables=_readables(parts, point),
+        readables=readables_of(parts, point),
     )
 
     def run() -> MsgGenerator[str]:
@@ -130,7 +130,7 @@ def acquire(
     return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(inner, staged), make_safe))
 
 
-def _readables(parts: Parts, point: Columns) -> tuple[Any, ...]:
+def readables_of(parts: Parts, point: Columns) -> tuple[Any, ...]:
     """Return what an event reads: the detectors one by one, stage, light and point together."""
     alone = [part for part in parts.surroundings if not Together.can_join(part)]
     joined = [part for part in parts.surroundings if Together.can_join(part)]

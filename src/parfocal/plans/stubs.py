@@ -79,7 +79,8 @@ def move_all(moves: dict[Any, Any]) -> MsgGenerator[None]:
     yield Msg("wait", None, group=group)
 
 
-def _trigger_all(detectors: Sequence[Any]) -> MsgGenerator[None]:
+def trigger_all(detectors: Sequence[Any]) -> MsgGenerator[None]:
+    """Trigger all that can be, and wait for them."""
     group = yield from _start_all(detectors)
     yield Msg("wait", None, group=group)
 
@@ -184,8 +185,8 @@ def autofocus(
     for z_um in planes:
         yield Msg("checkpoint")
         yield from move_all({z: z_um})
-        yield from _trigger_all(detectors)
-        yield from _trigger_all((probe,))
+        yield from trigger_all(detectors)
+        yield from trigger_all((probe,))
         yield Msg("create", None, name=stream)
         yield Msg("read", z)
         reading = yield Msg("read", probe)

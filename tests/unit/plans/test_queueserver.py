@@ -15,6 +15,7 @@ profile_ops = pytest.importorskip(
 )
 
 NAMES = [
+    "acquire_sections",
     "calibrate_focus",
     "engage_lock",
     "lock_focus",
@@ -26,6 +27,7 @@ NAMES = [
     "time_lapse",
     "z_burst",
     "z_stack",
+    "z_stack_audited",
 ]
 PERMISSIONS = {
     "user_groups": {

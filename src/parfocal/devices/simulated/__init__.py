@@ -7,19 +7,24 @@ from parfocal.devices.simulated._core import (
     simulated_core,
 )
 from parfocal.devices.simulated._light import SimulatedLight
-from parfocal.devices.simulated._motion import Axis, AxisModel, Move
+from parfocal.devices.simulated._motion import Axis, AxisModel, Move, Twitch
+from parfocal.devices.simulated._planted import FaultKind, PlantedFault, planted_faults
 from parfocal.devices.simulated._stage import SimulatedStage
 from parfocal.devices.simulated._world import SimulatedWorld
 
 __all__ = [
     "Axis",
     "AxisModel",
+    "FaultKind",
     "Move",
+    "PlantedFault",
     "SampleName",
     "SimulatedCamera",
     "SimulatedLight",
     "SimulatedMicroscopeCore",
     "SimulatedStage",
     "SimulatedWorld",
+    "Twitch",
+    "planted_faults",
     "simulated_core",
 ]

@@ -14,7 +14,7 @@ from parfocal.devices.simulated._motion import Move
 from parfocal.devices.simulated._world import SimulatedWorld
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription
-from parfocal.optics import CameraModel, SimulatedScene
+from parfocal.optics import CameraModel, Disturbance, SimulatedScene
 
 _READOUT_S = 0.0005
 _RING_FRAMES = 16
@@ -55,6 +55,7 @@ class SimulatedCamera:
         self._settings = CameraSettings()
         self._sequence: _Sequence | None = None
         self._faults: list[CameraFault] = []
+        self._disturbances: list[Disturbance] = []
         self._number = 0
         self._stopped = threading.Event()
 
@@ -63,6 +64,10 @@ class SimulatedCamera:
         if fault not in ("timeout", "drop", "shape", "dtype"):
             raise BadInputError(f"simulated camera: fault is {fault!r}, expected timeout, drop, shape or dtype")
         self._faults.append(fault)
+
+    def disturb_next(self, disturbance: Disturbance) -> None:
+        """Spoil what the next frame shows: it comes as it should, of a sample that moves or is lit unevenly."""
+        self._disturbances.append(disturbance)
 
     def describe(self) -> SourceDescription:
         """Return what the camera delivers with its present settings, in the present channel."""
@@ -196,9 +201,17 @@ class SimulatedCamera:
         middle_s = start_s + settings.exposure_s / 2
         with world.lock:
             places = {name: axis.load_um(middle_s) for name, axis in world.axes.items()}
+            planted = world.fault_at(places["x"], places["y"]) if not self._own_channel else None
+            if planted is not None:
+                world.bump(planted.kick_um, start_s)
+                self._disturbances.insert(0, planted.disturbance)
             focal_plane_um = world.focal_plane_um(middle_s)
             z_um = world.encoder_um("z", middle_s)
             number, self._number = self._number, self._number + 1
+            disturbance = self._disturbances.pop(0) if self._disturbances else Disturbance()
+            if not disturbance.path_um:
+                path_um = self.world.sample_path_um(start_s, end_s, self._scene.smallest_pixel_um(self._channel))
+                disturbance = replace(disturbance, path_um=path_um)
         raw = self._scene.frame(
             places["x"],
             places["y"],
@@ -210,6 +223,7 @@ class SimulatedCamera:
             roi_px=self._sensor_roi(),
             light=1.0 if self._own_channel else world.light.intensity,
             gain=settings.gain,
+            disturbance=disturbance,
         )
         pixels: NDArray[np.generic] = _binned(raw, settings.binning)
         if fault == "shape":

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from parfocal.optics import Path
 
 _KEPT_MOVES = 4096
 
@@ -100,3 +104,38 @@ class Axis:
 
     def _move(self, t_s: float) -> Move:
         return self._moves[max(bisect_right(self._moves, t_s, key=lambda move: move.t_s) - 1, 0)]
+
+
+@dataclass(frozen=True)
+class Twitch:
+    """A sample that moves by `by_um` (dz, dy, dx) and back within `duration_s`, as sin²."""
+
+    start_s: float
+    duration_s: float
+    by_um: tuple[float, float, float]
+
+    def overlaps(self, start_s: float, end_s: float) -> bool:
+        """Whether it happens within a span of time."""
+        return self.start_s < end_s and start_s < self.start_s + self.duration_s
+
+    def at(self, t_s: float) -> tuple[float, float, float]:
+        """Return how far it has carried the sample, um."""
+        phase = (t_s - self.start_s) / self.duration_s
+        share = math.sin(math.pi * phase) ** 2 if 0 < phase < 1 else 0.0
+        return share * self.by_um[0], share * self.by_um[1], share * self.by_um[2]
+
+
+def sample_path(twitches: Sequence[Twitch], start_s: float, end_s: float, step_um: float) -> Path:
+    """Return where twitches carry a sample from `start_s` to `end_s`, about a step apart; empty for none."""
+    felt = [twitch for twitch in twitches if twitch.overlaps(start_s, end_s)]
+    if not felt:
+        return ()
+
+    def at(share: float) -> tuple[float, float, float]:
+        dz, dy, dx = zip(*(twitch.at(start_s + share * (end_s - start_s)) for twitch in felt))
+        return sum(dz), sum(dy), sum(dx)
+
+    coarse = [at(k / 8) for k in range(9)]
+    way_um = sum(math.dist(a, b) for a, b in itertools.pairwise(coarse))
+    n = max(1, min(math.ceil(way_um / step_um), 64))
+    return tuple(at((k + 0.5) / n) for k in range(n))

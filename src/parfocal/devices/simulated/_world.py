@@ -6,6 +6,7 @@ the middle of that frame's exposure, however late the frame is fetched.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Literal
@@ -13,10 +14,11 @@ from typing import Literal
 import numpy as np
 
 from parfocal.devices.simulated._light import SimulatedLight
-from parfocal.devices.simulated._motion import Z_AXIS, Axis, AxisModel
+from parfocal.devices.simulated._motion import Z_AXIS, Axis, AxisModel, Twitch, sample_path
+from parfocal.devices.simulated._planted import PlantedFault
 from parfocal.errors import BadInputError
 from parfocal.frames import clock_s
-from parfocal.optics import SimulatedScene
+from parfocal.optics import Path, SimulatedScene
 
 
 class SimulatedWorld:
@@ -56,6 +58,8 @@ class SimulatedWorld:
         self._start_s = time.monotonic()
         self._virtual_s = 0.0
         self._bumps: list[tuple[float, float]] = []
+        self._twitches: list[Twitch] = []
+        self._planted: list[tuple[float, float, PlantedFault]] = []
 
     def now_s(self) -> float:
         """Return seconds since the start."""
@@ -93,10 +97,35 @@ class SimulatedWorld:
         bumped_um = sum(by_um for bump_s, by_um in self._bumps if bump_s <= when)
         return self.z_sign * self.axes["z"].load_um(when) + bumped_um
 
-    def bump(self, by_um: float) -> None:
+    def bump(self, by_um: float, at_s: float | None = None) -> None:
         """Knock against the stage: the focal plane jumps, and stays, and no encoder tells."""
         with self.lock:
-            self._bumps.append((self.now_s(), float(by_um)))
+            self._bumps.append((self.now_s() if at_s is None else at_s, float(by_um)))
+
+    def plant(self, x_um: float, y_um: float, fault: PlantedFault) -> None:
+        """Let something go wrong at the first exposure within 1 um of a place."""
+        with self.lock:
+            self._planted.append((x_um, y_um, fault))
+
+    def fault_at(self, x_um: float, y_um: float) -> PlantedFault | None:
+        """Return what goes wrong at a place, and forget it."""
+        for entry in self._planted:
+            if math.hypot(entry[0] - x_um, entry[1] - y_um) < 1.0:
+                self._planted.remove(entry)
+                return entry[2]
+        return None
+
+    def twitch(
+        self, by_um: tuple[float, float, float], duration_s: float = 0.2, start_s: float | None = None
+    ) -> None:
+        """Let the sample move out by (dz, dy, dx) and back, as an animal does; from now, or later, on."""
+        with self.lock:
+            begins_s = self.now_s() if start_s is None else start_s
+            self._twitches.append(Twitch(begins_s, duration_s, by_um))
+
+    def sample_path_um(self, start_s: float, end_s: float, step_um: float) -> Path:
+        """Return where twitches carry the sample in an exposure, (dz, dy, dx) at even times; empty for none."""
+        return sample_path(self._twitches, start_s, end_s, step_um) if self._twitches else ()
 
     def true_defocus_um(self, t_s: float | None = None) -> float:
         """Return how far the sample's mid-plane at the centre of the view lies beyond the focal plane, um."""
