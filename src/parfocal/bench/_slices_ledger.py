@@ -11,7 +11,8 @@ import pandas as pd
 from parfocal.bench._peers import interleaved
 from parfocal.bench._table import Row
 from parfocal.slices import SliceLedger, StageResult, Stamp
-from parfocal.slices.ledger import events_path, generate
+from parfocal.slices.ledger import events_path
+from parfocal.slices.sections import generate
 
 _MANY, _FEW = 100_000, 10_000
 

@@ -12,12 +12,13 @@ from parfocal.cli._slices_ledger import Compat, JsonOption, LenientOption, Repla
 from parfocal.errors import BadInputError
 from parfocal.files import write_ome_zarr
 from parfocal.slices import SliceLedger, StageResult, read_shifts, write_shifts
-from parfocal.slices.ledger import generate, read_metrics, write_metrics
+from parfocal.slices.ledger import read_metrics, write_metrics
 from parfocal.slices.sections import (
     assess_quality,
     decide_galvo_fix,
     detect_rehoming,
     fix_galvo,
+    generate,
     open_sections,
     verify_by_image,
 )

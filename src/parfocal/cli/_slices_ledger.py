@@ -16,19 +16,22 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from parfocal.errors import BadInputError
-from parfocal.slices import CellValue, LedgerEvent, SliceLedger, exclude_noisy_clusters, read_shifts, sections
+from parfocal.slices import CellValue, LedgerEvent, SliceLedger, exclude_noisy_clusters, read_shifts
 from parfocal.slices.ledger import (
     CANONICAL_COLUMNS,
-    MOSAICS,
-    TILES,
-    GalvoFinding,
     as_slice_id,
     events_path,
-    generate,
-    slice_ids_in,
     write_metrics,
 )
-from parfocal.slices.sections import open_tile, read_pair_scores
+from parfocal.slices.sections import (
+    MOSAICS,
+    TILES,
+    GalvoReturn,
+    galvo_in_tiles,
+    generate,
+    read_pair_scores,
+    slice_ids_in,
+)
 
 LedgerArgument = Annotated[Path, typer.Argument(help="A slice_config.csv, ours or linumpy's.", show_default=False)]
 OutArgument = Annotated[Path, typer.Argument(help="The new slice_config.csv.", show_default=False)]
@@ -122,12 +125,12 @@ def generate_command(
         found = slice_ids_in(source, pattern or (TILES if from_tiles else MOSAICS), many=from_tiles)
         ids = tuple(found)
         depths = {} if from_tiles else _depths({sid: paths[0] for sid, paths in found.items()})
-    galvo: dict[str, GalvoFinding] | None = None
+    galvo: dict[str, GalvoReturn] | None = None
     if detect_galvo:
         where = source if from_tiles else tiles_dir
         if where is None:
             raise BadInputError("generate: --detect-galvo looks at raw tiles; name their folder with --tiles-dir")
-        galvo = _galvo(where, (pattern if from_tiles else "") or TILES, ids, n_extra)
+        galvo = galvo_in_tiles(where, ids, n_extra, (pattern if from_tiles else "") or TILES)
     result = generate(
         ids,
         exclude=[as_slice_id(one) for given in exclude or () for one in given.split(",") if one.strip()],
@@ -253,23 +256,6 @@ def _shape(group: Path) -> list[int] | None:
         return [int(n) for n in json.loads(array.read_text())["shape"]]
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
-
-
-def _galvo(folder: Path, pattern: str, ids: tuple[str, ...], n_extra: int | None) -> dict[str, GalvoFinding]:
-    """Return what is found in the raw tiles of each slice that has some."""
-    find = getattr(sections, "find_galvo_return", None)
-    if find is None:
-        raise BadInputError("generate: this parfocal cannot detect the galvo's way back")
-    found: dict[str, GalvoFinding] = {}
-    for sid, paths in slice_ids_in(folder, pattern, many=True).items():
-        if sid not in ids:
-            continue
-        tiles = [open_tile(path) for path in paths]
-        told = n_extra if n_extra is not None else tiles[0].n_extra
-        if told is None:
-            raise BadInputError(f"{tiles[0].path}: does not say how many lines the way back has; give --n-extra")
-        found[sid] = find([tile.projection for tile in tiles], told)
-    return found
 
 
 def _tell(ledger: SliceLedger, out: Path, messages: tuple[str, ...], as_json: bool) -> None:

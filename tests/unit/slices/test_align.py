@@ -8,11 +8,12 @@ import tifffile
 
 from parfocal.errors import BadInputError
 from parfocal.files import open_ome_zarr, read_ome_zarr
-from parfocal.slices.ledger import SliceLedger, Stamp, generate
+from parfocal.slices.ledger import SliceLedger, Stamp
 from parfocal.slices.sections import (
     SectionArrays,
     ShiftTable,
     align,
+    generate,
     interpolate_missing,
     open_sections,
     positions_px,

@@ -1,15 +1,12 @@
 """The first stage: ids from folders and shifts, and which slices are left out."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import tifffile
 
 from parfocal.errors import BadInputError
 from parfocal.slices import SliceLedger
-from parfocal.slices.ledger import TILES, generate, slice_ids_in
-from parfocal.slices.sections import open_tile
+from parfocal.slices.sections import TILES, GalvoReturn, generate, open_tile, slice_ids_in
 
 
 def folders(root, *names):
@@ -72,14 +69,10 @@ def test_without_depths_nothing_is_left_out_and_that_is_said():
     assert all(s.value for s in result.stamps)
 
 
-@dataclass(frozen=True)
-class Found:
-    confidence: float
-    shift_lines: int = 7
-
-
 def test_galvo_findings_are_stamped_and_their_shift_goes_to_the_metrics():
-    result = generate(range(3), galvo={"00": Found(0.6), "01": Found(0.2)})
+    result = generate(
+        range(3), galvo={"00": GalvoReturn(confidence=0.6, shift_lines=7), "01": GalvoReturn(confidence=0.2)}
+    )
     ledger = SliceLedger().apply(result)
     assert [row["galvo_fix"] for row in ledger.rows.values()] == [True, False, None]
     assert result.metrics["00"] == {"galvo_shift_lines": 7, "galvo_confidence": 0.6}

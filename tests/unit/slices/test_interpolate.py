@@ -9,12 +9,13 @@ from scipy import ndimage
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.imaging import ssim
-from parfocal.slices.ledger import SliceLedger, generate
+from parfocal.slices.ledger import SliceLedger
 from parfocal.slices.sections import (
     InterpolateSettings,
     SectionArrays,
     SectionFolder,
     ShiftTable,
+    generate,
     interpolate_missing,
     interpolate_section,
     missing_sections,

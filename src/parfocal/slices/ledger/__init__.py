@@ -3,7 +3,6 @@
 from parfocal.slices.ledger._cells import BOOLEAN_COLUMNS, SCORE_COLUMNS, Row, Rows, as_slice_id
 from parfocal.slices.ledger._events import LedgerEvent, differences, events_path, read_events, replay
 from parfocal.slices.ledger._fragments import merge_fragments, write_fragment
-from parfocal.slices.ledger._generate import MOSAICS, TILES, GalvoFinding, generate, slice_ids_in
 from parfocal.slices.ledger._ledger import SliceLedger
 from parfocal.slices.ledger._metrics import read_metrics, write_metrics
 from parfocal.slices.ledger._rows import (
@@ -21,11 +20,8 @@ from parfocal.slices.ledger._verdicts import stamps_of
 __all__ = [
     "BOOLEAN_COLUMNS",
     "CANONICAL_COLUMNS",
-    "MOSAICS",
     "SCORE_COLUMNS",
-    "TILES",
     "CellValue",
-    "GalvoFinding",
     "LedgerEvent",
     "Metric",
     "Row",
@@ -39,13 +35,11 @@ __all__ = [
     "events_path",
     "filter_slices_to_use",
     "force_skip_slices",
-    "generate",
     "merge_fragments",
     "read",
     "read_events",
     "read_metrics",
     "replay",
-    "slice_ids_in",
     "stamp",
     "stamp_many",
     "stamps_of",

@@ -11,6 +11,7 @@ from parfocal.slices.sections._galvo import (
     detect_galvo_shift,
     find_galvo_return,
 )
+from parfocal.slices.sections._generate import MOSAICS, TILES, galvo_in_tiles, generate, slice_ids_in
 from parfocal.slices.sections._interpolate import (
     METHODS,
     REASONS,
@@ -59,8 +60,10 @@ from parfocal.slices.sections._verify_rehoming import verify_by_image
 __all__ = [
     "FINAL_CONFIG",
     "METHODS",
+    "MOSAICS",
     "REASONS",
     "SHIFT_COLUMNS",
+    "TILES",
     "Aligned",
     "BuiltVolume",
     "CalibrationSlices",
@@ -100,6 +103,8 @@ __all__ = [
     "exclude_noisy_clusters",
     "find_galvo_return",
     "fix_galvo",
+    "galvo_in_tiles",
+    "generate",
     "held_out_check",
     "interpolate_missing",
     "interpolate_section",
@@ -114,6 +119,7 @@ __all__ = [
     "register",
     "register_pair",
     "run_sections",
+    "slice_ids_in",
     "stack",
     "verify_by_image",
     "with_verified_steps",

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from parfocal.errors import BadInputError
 from parfocal.slices.ledger import (
-    TILES,
-    GalvoFinding,
     SliceLedger,
     StageResult,
-    generate,
-    slice_ids_in,
     write_metrics,
 )
 from parfocal.slices.sections._align import align, chosen_slices, positions_px, stack
 from parfocal.slices.sections._clusters import exclude_noisy_clusters
 from parfocal.slices.sections._folder import SectionFolder, open_sections
-from parfocal.slices.sections._galvo import find_galvo_return
+from parfocal.slices.sections._galvo import GalvoReturn
+from parfocal.slices.sections._generate import galvo_in_tiles, generate
 from parfocal.slices.sections._interpolate import InterpolateSettings
 from parfocal.slices.sections._missing import interpolate_missing
 from parfocal.slices.sections._quality import assess_quality
@@ -37,7 +34,6 @@ from parfocal.slices.sections._rehoming import detect_rehoming
 from parfocal.slices.sections._resume import Stages
 from parfocal.slices.sections._shifts import ShiftTable, read_shifts, write_shifts
 from parfocal.slices.sections._source import SectionSource
-from parfocal.slices.sections._tiles import open_tile
 
 _CONFIG, _SHIFTS, _PAIRS = "slice_config.csv", "shifts_xy.csv", "registration.json"
 _NO_SECTION = "no section"
@@ -220,13 +216,15 @@ class _Chain:
                 # what the shifts have and nobody imaged is missing: not to be used, and to be interpolated
                 result = generate(
                     ids,
-                    exclude=sorted({*how.exclude, *(i for i in ids if i not in there)}),
+                    exclude={
+                        **dict.fromkeys(how.exclude, "excluded on request"),
+                        **dict.fromkeys((i for i in ids if i not in there), _NO_SECTION),
+                    },
                     exclude_first=how.exclude_first,
                     depth_planes={i: self.source.shape(i)[0] for i in self.source.slice_ids},
                     galvo=self._galvo(),
                     galvo_threshold=how.galvo_confidence_threshold,
                 )
-                result = _said_missing(result, [i for i in ids if i not in there])
             else:
                 result = generate(ids, exclude=how.exclude, exclude_first=0)
             SliceLedger().apply(result).save(out / _CONFIG)
@@ -402,34 +400,10 @@ class _Chain:
     def _told(self, stage: str) -> Callable[[str], None] | None:
         return None if self.progress is None else partial(self.progress, stage)
 
-    def _galvo(self) -> dict[str, GalvoFinding] | None:
+    def _galvo(self) -> dict[str, GalvoReturn] | None:
         if not self.how.detect_galvo or self.how.tiles_dir is None:
             return None
-        found: dict[str, GalvoFinding] = {}
-        for sid, paths in slice_ids_in(self.how.tiles_dir, TILES, many=True).items():
-            if sid not in self.source.slice_ids:
-                continue
-            tiles = [open_tile(path) for path in paths]
-            n_extra = self.how.n_extra if self.how.n_extra is not None else tiles[0].n_extra
-            if n_extra is None:
-                raise BadInputError(f"{tiles[0].path}: does not say how many lines the way back has; give n_extra")
-            found[sid] = find_galvo_return([tile.projection for tile in tiles], n_extra)
-        return found
-
-
-def _said_missing(result: StageResult, missing: Sequence[str]) -> StageResult:
-    """Return what `generate` said, with the true reason for slices that nobody imaged."""
-    told = [(f"{i} (excluded on request)", f"{i} ({_NO_SECTION})") for i in missing]
-    messages: list[str] = []
-    for message in result.messages:
-        for old, new in told:
-            message = message.replace(old, new)
-        messages.append(message)
-    stamps = tuple(
-        replace(one, value=_NO_SECTION) if one.column == "notes" and one.slice_id in missing else one
-        for one in result.stamps
-    )
-    return replace(result, stamps=stamps, messages=tuple(messages))
+        return galvo_in_tiles(self.how.tiles_dir, self.source.slice_ids, self.how.n_extra)
 
 
 def _made(folder: Path | None) -> SectionSource | None:

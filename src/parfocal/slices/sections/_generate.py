@@ -6,32 +6,17 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from statistics import median
-from typing import Literal, Protocol
+from typing import Literal
 
 from parfocal.errors import BadInputError
 from parfocal.files import natural_key
-from parfocal.slices.ledger._cells import as_slice_id
-from parfocal.slices.ledger._stage import Metric, StageResult, Stamp
+from parfocal.slices.ledger import Metric, StageResult, Stamp, as_slice_id
+from parfocal.slices.sections._galvo import GalvoReturn, find_galvo_return
+from parfocal.slices.sections._thickness import CALIBRATION_NOTE, detect_calibration_slices
+from parfocal.slices.sections._tiles import open_tile
 
-CALIBRATION_NOTE = "calibration_slice"
 MOSAICS = r".*z(\d+).*\.ome\.zarr"
 TILES = r".*tile_.*z(\d+).*"
-_LEADING = 3  # a calibration slice is cut first; a thick slice further in is something else
-
-
-class GalvoFinding(Protocol):
-    """What galvo detection says of a slice."""
-
-    @property
-    def confidence(self) -> float:
-        """That the way back stands where it should not, 0 to 1."""
-        ...
-
-    @property
-    def shift_lines(self) -> int:
-        """Roll of the lines that brings it to the end of the tile."""
-        ...
 
 
 def slice_ids_in(
@@ -85,14 +70,47 @@ def slice_ids_in(
     return {sid: tuple(found[sid]) for sid in sorted(found, key=natural_key)}
 
 
+def galvo_in_tiles(
+    folder: str | os.PathLike[str], slice_ids: Collection[str], n_extra: int | None = None, pattern: str = TILES
+) -> dict[str, GalvoReturn]:
+    """Return what galvo detection finds in the raw tiles of each slice that has some.
+
+    Parameters
+    ----------
+    folder : str or path
+        Where the tiles are.
+    slice_ids : collection of str
+        Slices to look at; tiles of others are passed over.
+    n_extra : int, optional
+        Lines of the galvo's way back, where the tiles do not say.
+    pattern : str
+        As in `slice_ids_in`.
+
+    Raises
+    ------
+    BadInputError
+        No tile fits the pattern, one cannot be read, or nobody says how many lines the way back has.
+    """
+    found: dict[str, GalvoReturn] = {}
+    for sid, paths in slice_ids_in(folder, pattern, many=True).items():
+        if sid not in slice_ids:
+            continue
+        tiles = [open_tile(path) for path in paths]
+        n_lines = n_extra if n_extra is not None else tiles[0].n_extra
+        if n_lines is None:
+            raise BadInputError(f"{tiles[0].path}: does not say how many lines the way back has; give n_extra")
+        found[sid] = find_galvo_return([tile.projection for tile in tiles], n_lines)
+    return found
+
+
 def generate(
     slice_ids: Iterable[object],
     *,
-    exclude: Collection[object] = (),
+    exclude: Collection[object] | Mapping[str, str] = (),
     exclude_first: int | Literal["auto"] = "auto",
     depth_planes: Mapping[str, int] | None = None,
     thick_factor: float = 1.5,
-    galvo: Mapping[str, GalvoFinding] | None = None,
+    galvo: Mapping[str, GalvoReturn] | None = None,
     galvo_threshold: float = 0.6,
 ) -> StageResult:
     """Begin a ledger: one row a slice, in natural order.
@@ -101,16 +119,16 @@ def generate(
     ----------
     slice_ids : iterable of str or int
         All slices there are.
-    exclude : collection of str or int
+    exclude : collection of str or int, or mapping of slice id to reason
         Slices not to use.
     exclude_first : int or "auto"
-        How many leading slices are calibration slices. "auto" leaves out leading slices (of the first three)
-        that are thicker than `thick_factor` times the median depth, and none where depths are not known.
+        How many leading slices are calibration slices. "auto" leaves out those that are much thicker than the
+        others (see `detect_calibration_slices`), and none where depths are not known.
     depth_planes : mapping of slice id to number of planes, optional
         Depth of each slice.
     thick_factor : float
         See `exclude_first`.
-    galvo : mapping of slice id to GalvoFinding, optional
+    galvo : mapping of slice id to GalvoReturn, optional
         What galvo detection found in the slice's tiles.
     galvo_threshold : float
         Confidence from which `galvo_fix` is true.
@@ -128,16 +146,20 @@ def generate(
     ids = sorted(dict.fromkeys(as_slice_id(one) for one in slice_ids), key=natural_key)
     if not ids:
         raise BadInputError("generate: there is no slice")
-    left_out = dict.fromkeys(_known(exclude, ids), "excluded on request")
+    left_out = _reasons(exclude, ids)
     messages: list[str] = []
-    if exclude_first == "auto":
-        leading = _thick(ids, depth_planes or {}, thick_factor)
-        if not depth_planes:
-            messages.append("depths are not known: no leading slice was left out as a calibration slice")
-    elif exclude_first < 0:
-        raise BadInputError(f"exclude_first: {exclude_first}; 0 or more was expected, or auto")
-    else:
+    leading: list[str] = []
+    if exclude_first != "auto":
+        if exclude_first < 0:
+            raise BadInputError(f"exclude_first: {exclude_first}; 0 or more was expected, or auto")
         leading = ids[:exclude_first]
+    elif depth_planes:
+        known = {sid: depth_planes[sid] for sid in ids if sid in depth_planes}
+        thick = detect_calibration_slices(known, thickness_ratio=thick_factor)
+        leading = list(thick.slice_ids)
+        messages += thick.messages
+    else:
+        messages.append("depths are not known: no leading slice was left out as a calibration slice")
     left_out |= dict.fromkeys(leading, CALIBRATION_NOTE)
     if len(left_out) == len(ids):
         raise BadInputError(f"generate: none of {len(ids)} slices is left to use")
@@ -162,22 +184,10 @@ def generate(
     return StageResult("generate", tuple(stamps), metrics, tuple(messages))
 
 
-def _known(given: Collection[object], ids: Collection[str]) -> list[str]:
-    asked = [as_slice_id(one) for one in given]
-    missing = [sid for sid in asked if sid not in ids]
+def _reasons(exclude: Collection[object] | Mapping[str, str], ids: Collection[str]) -> dict[str, str]:
+    why = exclude if isinstance(exclude, Mapping) else dict.fromkeys(exclude, "excluded on request")
+    reasons = {as_slice_id(one): reason for one, reason in why.items()}
+    missing = [sid for sid in reasons if sid not in ids]
     if missing:
         raise BadInputError(f"exclude: there is no slice {', '.join(missing)}")
-    return asked
-
-
-def _thick(ids: list[str], depth_planes: Mapping[str, int], factor: float) -> list[str]:
-    """Return the run of slices from the first on that are much thicker than most."""
-    if not depth_planes:
-        return []
-    limit = factor * median(depth_planes.values())
-    thick: list[str] = []
-    for sid in ids[:_LEADING]:
-        if depth_planes.get(sid, 0) <= limit:
-            break
-        thick.append(sid)
-    return thick
+    return reasons
