@@ -1,5 +1,7 @@
 """Micro-Manager's own core and C++ demo devices, driven by our plans through the real RunEngine."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -353,3 +355,13 @@ def test_a_configuration_that_cannot_be_used_says_why_in_one_line(new_microscope
 def test_a_configuration_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BadInputError, match=r"no configuration file .*nowhere\.cfg"):
         micromanager_backend(tmp_path / "nowhere.cfg")
+
+
+def test_a_microscope_leaves_the_logging_of_the_process_as_it_was():
+    # In a process of its own: pymmcore-plus sets the root logger when it is imported, once.
+    program = (
+        "import logging; from parfocal.devices.micromanager import micromanager_backend;"
+        "micromanager_backend().close(); assert logging.root.level == logging.WARNING, logging.root.level"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -26,6 +26,7 @@ from parfocal.callbacks._run_view import RunView
 from parfocal.frames import Frame, Frames, give_way
 
 _LOG = logging.getLogger(__name__)
+_REST_S = 0.01
 Emit = Callable[[str, dict[str, Any]], Any]
 Overflow = Literal["skip", "wait"]
 Mode = Literal["live", "replay"]
@@ -174,11 +175,17 @@ class Analysis(ABC):
     def _work(self) -> None:
         if self.mode == "live":
             give_way()
+        resting = threading.Event()
         while True:
             with self._changed:
+                is_new = not self._queue
                 self._changed.wait_for(lambda: bool(self._queue) or self._closed)
                 if not self._queue:
                     return
+            if is_new and self.mode == "live":
+                # Just now the plan moves and triggers; what comes meanwhile is looked at in one go.
+                resting.wait(_REST_S)
+            with self._changed:
                 name, doc = self._queue.popleft()
                 self._busy = True
                 self._changed.notify_all()

@@ -214,9 +214,9 @@ class RunLog:
 
     def _write(self, line: bytes) -> None:
         assert self._handle is not None  # noqa: S101  (checked by the callers)
-        end = os.fstat(self._handle).st_size
-        if os.write(self._handle, line) != len(line):
-            os.ftruncate(self._handle, end)
+        n_written = os.write(self._handle, line)
+        if n_written != len(line):
+            os.ftruncate(self._handle, os.fstat(self._handle).st_size - n_written)
             raise OSError("no space left for the write-ahead log")
         self._is_dirty = True
 

@@ -174,9 +174,7 @@ class StageAxis(Device, PositionerBase):
             )
         self._cancel.set()
         cancel = self._cancel = threading.Event()
-        velocity = max(self.driver.velocity_um_per_s(self.axis), 1e-6)
-        patience_s = timeout if timeout is not None else self.timeout_s
-        deadline = time.monotonic() + patience_s + abs(position - self.position) / velocity
+        asked_s = time.monotonic()
         try:
             self.driver.move(self.axis, position)
         except Exception as error:
@@ -185,17 +183,21 @@ class StageAxis(Device, PositionerBase):
             return refused
         self._setpoint_um = position
         self._started_moving = True
-        if self._arrived(position) and not self.settle_s:
-            self._note_arrival(position)
+        at_um = self._arrived_at_um(position)
+        if at_um is not None and not self.settle_s:
+            self._note_arrival(position, at_um)
             if moved_cb is not None:
                 moved_cb(obj=self)
             return finished(self)
         status = _AxisStatus(self, position, settle_time=self.settle_s)
         if moved_cb is not None:
             status.add_callback(lambda _: moved_cb(obj=self))
-        if self._arrived(position):
-            self._finish(status, position)
+        if at_um is not None:
+            self._finish(status, position, at_um)
         else:
+            velocity = max(self.driver.velocity_um_per_s(self.axis), 1e-6)
+            patience_s = timeout if timeout is not None else self.timeout_s
+            deadline = asked_s + patience_s + abs(position - self.position) / velocity
             args = (status, position, deadline, cancel)
             threading.Thread(target=self._watch, args=args, name=f"{self.name}-move", daemon=True).start()
         if wait:
@@ -266,8 +268,12 @@ class StageAxis(Device, PositionerBase):
         """The readback is what a plot shows."""
         return {"fields": [self.name]}
 
-    def _arrived(self, position: float) -> bool:
-        return not self.driver.is_moving(self.axis) and abs(self.position - position) <= self.tolerance_um
+    def _arrived_at_um(self, position: float) -> float | None:
+        """Return where the axis is, if it stands near enough to `position`."""
+        if self.driver.is_moving(self.axis):
+            return None
+        at_um = self.position
+        return at_um if abs(at_um - position) <= self.tolerance_um else None
 
     def _watch(self, status: MoveStatus, position: float, deadline: float, cancel: threading.Event) -> None:
         """Wait for the end of a move. A thread of its own: hardware is polled, plans are not kept."""
@@ -286,25 +292,26 @@ class StageAxis(Device, PositionerBase):
                         )
                     )
                     return
-            if abs(self.position - position) > self.tolerance_um:
+            at_um = self.position
+            if abs(at_um - position) > self.tolerance_um:
                 status.set_exception(
                     HardwareError(
-                        f"{self.name} ended at {self.position:.3f} um, sent to {position:g} um "
+                        f"{self.name} ended at {at_um:.3f} um, sent to {position:g} um "
                         f"(tolerance {self.tolerance_um:g} um)"
                     )
                 )
                 return
-            self._finish(status, position)
+            self._finish(status, position, at_um)
         except Exception as error:
             if not status.done:
                 status.set_exception(error)
 
-    def _finish(self, status: MoveStatus, position: float) -> None:
+    def _finish(self, status: MoveStatus, position: float, at_um: float) -> None:
         status.set_finished()
-        self._note_arrival(position)
+        self._note_arrival(position, at_um)
 
-    def _note_arrival(self, position: float) -> None:
-        self._set_position(self.position)
+    def _note_arrival(self, position: float, at_um: float) -> None:
+        self._set_position(at_um)
         self._run_subs(sub_type=self.SUB_DONE, timestamp=time.time(), value=position)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -27,12 +28,16 @@ def load_core(config_file: Path | str | None) -> CMMCorePlus:
     HardwareError
         No device adapters on this machine, or a device of the configuration does not come up.
     """
+    level = logging.root.level
     try:
         from pymmcore_plus import CMMCorePlus, find_micromanager
     except ImportError as error:
         raise BadInputError(
             "Micro-Manager: pymmcore-plus is missing; pip install parfocal[micromanager]"
         ) from error
+    finally:
+        # It asks all of the process to log everything, and bluesky would spend a tenth of its time on that.
+        logging.root.setLevel(level)
     if config_file is not None and not Path(config_file).expanduser().is_file():
         raise BadInputError(f"Micro-Manager: no configuration file {config_file}")
     # Asked for all of them: asking for the first logs an error of many lines where there is none.
