@@ -48,12 +48,12 @@ def check_light_and_exposure(plan: str, parts: Parts, channel: str, exposure_s: 
 
 def is_number(value: Any) -> bool:
     """Say whether a value is a finite number, and no truth value."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def is_count(value: Any, least: int) -> bool:
     """Say whether a value is a whole number of at least `least`."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
 
 
 def _check_supported(event: MDAEvent, can_autofocus: bool) -> None:

@@ -1,6 +1,6 @@
 """Image sections one by one; take a bad one again, as long as it is still under the objective."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -192,7 +192,7 @@ def _sections(parts: Parts, sections_um: list[list[float]], slice_ids: list[str]
             "all different and none empty, was expected"
         )
     for n, (name, place) in enumerate(zip(names, sections_um, strict=True)):
-        if not isinstance(place, Sized) or len(place) not in (2, 3) or not all(is_number(v) for v in place):
+        if not hasattr(place, "__len__") or len(place) not in (2, 3) or not all(is_number(v) for v in place):
             raise BadInputError(
                 f"acquire_sections: section {n} is {place}: [x, y] or [x, y, z] in um was expected"
             )
