@@ -169,7 +169,7 @@ class _RunAudit:
             frame.index,
             frame.seq_num,
             float(told.get(self.z_key, told.get("z_um", math.nan))),
-            look_at(frame.pixels, look_settings(model)),
+            look_at(frame.pixels, LookSettings.of_camera(model)),
             scores,
             tuple(before),
             tuple(after),
@@ -212,13 +212,6 @@ class _OpenStack:
         """Keep no pixels."""
         self.judge.let_go()
         self._latest.clear()
-
-
-def look_settings(model: CameraModel | None) -> LookSettings:
-    """Return the settings of a look at a camera's frames: its offset and end, where it tells them."""
-    if model is None:
-        return LookSettings()
-    return LookSettings(offset_adu=float(np.mean(model.offset_adu)), saturation_adu=float(model.saturation_adu))
 
 
 # -- stored audits ----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from parfocal.slices.selection import (
     RULES,
     BestImage,
     best_image,
+    check_parameters,
     load_template,
     make_template,
     rule_parameters,
@@ -70,6 +71,10 @@ def select_command(
         typer.Option(help="What `slices calibrate` wrote; its best rule, if none is named."),
     ] = None,
     template: Annotated[Path | None, typer.Option(help="A golden template (.npz) to hold frames against.")] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help="An image that is not 0 where the one object is that counts, where objects move apart."),
+    ] = None,
     compose: Annotated[
         Path | None,
         typer.Option(help="Write the image here (.tif), with its index and confidence maps beside it."),
@@ -85,23 +90,42 @@ def select_command(
     """Select the frames of a stack that make one good image; every stack of a file by itself."""
     console = Console(stderr=as_json)
     calibrated: dict[str, Any] = {}
+    why = ""
     if thresholds is not None:
-        rule, calibrated = _calibrated(thresholds, rule)
+        rule, calibrated, why = _calibrated(thresholds, rule)
     told = {**calibrated, **_parameters(rule, parameter or [])}
     for path, suffixes in ((compose, (".tif", ".tiff")), (picture, (".png",))):
         if path is not None and path.suffix.lower() not in suffixes:
             raise BadInputError(f"{path}: expected a name that ends in {' or '.join(suffixes)}")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise BadInputError(f"{path}: cannot be written, there is no folder {path.parent}")
     golden = load_template(template) if template is not None else None
     opened = open_stack(file, axes)
+    inside = _mask(mask) if mask is not None else None
     how: dict[str, Any] = {"compat": "morphseq"} if method == "morphseq" else {"method": method}
+    if why and not as_json:
+        console.print(why, markup=False, highlight=False, soft_wrap=True)
     said: list[dict[str, Any]] = []
     made: list[BestImage] = []
     for one in _stacks(opened, along, at or []):
-        found = best_image(one.frames, rule, told, z_um=one.z_um, score=score, kind=kind, template=golden, how=how)
+        found = best_image(
+            one.frames,
+            rule,
+            told,
+            z_um=one.z_um,
+            score=score,
+            kind=kind,
+            template=golden,
+            mask=inside,
+            how=how,
+            composed=not recommend and (compose is not None or picture is not None),
+        )
         made.append(found)
-        said.append({"stack": one.name, **_described(found)})
+        said.append({"stack": one.name, **_described(found, has_z=one.z_um is not None)})
+        if why:
+            said[-1]["why"] = why
         if not as_json:
-            _show(console, one.name, found, recommend)
+            _show(console, one, found, recommend)
         if picture is not None and not recommend:
             from parfocal.cli._slices_picture import draw_selection
 
@@ -166,7 +190,10 @@ def _stacks(opened: Stack, along: str | None, at: list[str]) -> Iterator[_One]:
     """Yield the stacks of a file, `[frame, y, x]`, one for each combination of the other axes."""
     axis = (along or ("z" if "Z" in opened.axes else "t")).upper()
     if axis not in opened.axes:
-        raise BadInputError(f"{opened.source}: no axis {axis.lower()} to select along; its axes are {opened.axes}")
+        raise BadInputError(
+            f"{opened.source}: no axis {axis.lower()} to select along, its axes are {opened.axes}; "
+            "a stack was expected: if it is one, say so with --axes, such as --axes ZYX"
+        )
     chosen: dict[str, int] = {}
     allowed = ", ".join(a.lower() for a in opened.axes[:-2] if a != axis) or "no axis (there is only one stack)"
     for text in at:
@@ -195,15 +222,34 @@ def _stacks(opened: Stack, along: str | None, at: list[str]) -> Iterator[_One]:
         yield _One(name, name.replace("=", "").replace(" ", "_"), np.stack(planes), z_um, len(places) == 1)
 
 
-def _calibrated(path: Path, rule: str | None) -> tuple[str, dict[str, Any]]:
-    """Return a rule, the best one where none is named, and its calibrated parameters."""
+def _mask(path: Path) -> NDArray[np.bool_]:
+    """Return where an image is not 0."""
+    opened = open_stack(path)
+    if any(opened.size(axis) > 1 for axis in opened.axes[:-2]):
+        raise BadInputError(f"{path}: axes {opened.axes}, a mask of one plane [y, x] was expected")
+    inside = np.asarray(opened.plane()) != 0
+    if not inside.any():
+        raise BadInputError(f"{path}: the mask is 0 everywhere; expected the object not to be")
+    return inside
+
+
+def _calibrated(path: Path, rule: str | None) -> tuple[str, dict[str, Any], str]:
+    """Return a rule, the best one where none is named, its calibrated parameters, and why it is that one."""
     found = load_thresholds(path)
     if not found.rules:
         raise BadInputError(f"{path}: no rule told its references apart; use --rule without --thresholds")
     names = [one.rule for one in found.rules]
     if rule is not None and rule not in names:
         raise BadInputError(f"{path}: holds nothing for the rule {rule}; expected one of {', '.join(names)}")
-    return rule or names[0], found.parameters_for(rule or names[0])
+    best = found.rules[names.index(rule or names[0])]
+    low, high = best.auc_interval
+    why = f"{best.rule}: AUC {best.auc:.3f} ({low:.2f} to {high:.2f}) on {len(found.references)} references"
+    rivals = [one.rule for one in found.rules if one is not best and one.auc_interval[1] >= low]
+    if rule is None and rivals:
+        why += (
+            f"; the first of {len(rivals) + 1} rules that do about as well ({', '.join(rivals)}): --rule chooses"
+        )
+    return best.rule, found.parameters_for(best.rule), why
 
 
 def _parameters(rule: str | None, given: list[str]) -> dict[str, Any]:
@@ -219,11 +265,7 @@ def _parameters(rule: str | None, given: list[str]) -> dict[str, Any]:
     if told and rule is None:
         raise BadInputError("--parameter is of a rule: name it with --rule")
     if rule is not None:
-        for name, default in rule_parameters(rule).items():
-            value = told.get(name, default)
-            numbers = isinstance(default, int | float) and not isinstance(default, bool)
-            if numbers and (isinstance(value, bool) or not isinstance(value, int | float | None)):
-                raise BadInputError(f"--parameter {name}={value}: expected a number, such as {default}")
+        check_parameters(rule, told)
     return told
 
 
@@ -233,11 +275,14 @@ def _frame_numbers(text: str) -> list[int]:
         ends = re.fullmatch(r"\s*(\d{1,6})(?:-(\d{1,6}))?\s*", part)
         if ends is None:
             raise BadInputError(f"--frames {text}: expected numbers and ranges, such as 4-8 or 3,5,6")
-        found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if last < first:
+            raise BadInputError(f"--frames {text}: {part.strip()} counts down; expected {last}-{first}")
+        found += range(first, last + 1)
     return found
 
 
-def _described(found: BestImage) -> dict[str, Any]:
+def _described(found: BestImage, *, has_z: bool) -> dict[str, Any]:
     selection = found.selection
     described: dict[str, Any] = {
         "rule": selection.rule,
@@ -249,7 +294,7 @@ def _described(found: BestImage) -> dict[str, Any]:
         "score": found.evidence.score_name,
         "sharpness": [float(v) if np.isfinite(v) else None for v in found.evidence.sharpness],
         "adjacent": [float(v) if np.isfinite(v) else None for v in found.evidence.adjacent],
-        "z_um": found.evidence.z_um.tolist(),
+        "z_um": found.evidence.z_um.tolist() if has_z else None,
     }
     if found.recommendation is not None:
         described["why"] = found.recommendation.why
@@ -266,9 +311,9 @@ def _described(found: BestImage) -> dict[str, Any]:
     return described
 
 
-def _show(console: Console, name: str, found: BestImage, only_recommend: bool) -> None:
-    if name:
-        console.print(name, style="bold", markup=False)
+def _show(console: Console, one: _One, found: BestImage, only_recommend: bool) -> None:
+    if one.name:
+        console.print(one.name, style="bold", markup=False)
     if found.recommendation is not None:
         said = found.recommendation
         chosen = ", ".join(f"{key} {value}" for key, value in said.parameters.items())
@@ -280,10 +325,13 @@ def _show(console: Console, name: str, found: BestImage, only_recommend: bool) -
             console.print(shown)
             return
     selection = found.selection
-    shown = Table("frame", "z (um)", found.evidence.score_name, "", box=None)
+    # A z that the file does not tell is not made up.
+    z = [] if one.z_um is None else ["z (um)"]
+    shown = Table("frame", *z, found.evidence.score_name, "", box=None)
     for i, reason in enumerate(selection.reasons):
         score = f"{found.evidence.sharpness[i]:.4g}"
-        shown.add_row(str(i), f"{found.evidence.z_um[i]:g}", score, reason or "kept")
+        at = [f"{found.evidence.z_um[i]:g}"] if z else []
+        shown.add_row(str(i), *at, score, reason or "kept")
     console.print(shown)
     for note in selection.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

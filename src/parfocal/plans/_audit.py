@@ -62,7 +62,7 @@ def slice_judge(camera: Any, told: dict[str, float], expected: dict[str, Any] | 
     n_learn = max(3, min(JudgeSettings().n_learn, n_slices))
     settings = settings_from(JudgeSettings, {"n_learn": n_learn, **told})
     given = expectations_from(expected) if expected is not None else None
-    return SliceJudge(given, settings, look_settings(camera, LookSettings))
+    return SliceJudge(given, settings, LookSettings.of_camera(camera.facts.camera_model))
 
 
 def stack_judge(told: dict[str, float]) -> Any:
@@ -88,16 +88,6 @@ def settings_from(cls: Any, told: dict[str, Any]) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise BadInputError(f"judge: {name}={value!r}, a number above 0 was expected")
     return cls(**{name: kinds[name](value) for name, value in told.items()})
-
-
-def look_settings(camera: Any, cls: Any) -> Any:
-    """Return the settings of a look at frames of a camera: its offset and end, where it tells them."""
-    model = camera.facts.camera_model
-    if model is None:
-        return cls()
-    import numpy as np
-
-    return cls(offset_adu=float(np.mean(model.offset_adu)), saturation_adu=float(model.saturation_adu))
 
 
 def audit_metadata(auditor: Auditor, max_attempts: int, refocus: str) -> dict[str, Any]:

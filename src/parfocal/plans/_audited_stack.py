@@ -21,6 +21,7 @@ from parfocal.plans._audit import (
     auditor_for,
     stack_judge,
 )
+from parfocal.plans._check import check_light_and_exposure, is_count, is_number
 from parfocal.plans._failures import close_failed
 from parfocal.plans._parts import parts_of
 
@@ -88,10 +89,12 @@ def z_stack_audited(
     parts = parts_of(microscope)
     if parts.camera is None or parts.z is None:
         raise BadInputError(f"z_stack_audited: {parts.name} has no camera and z, a Microscope was expected")
-    if not (half_range_um > 0 and 0 < step_um <= half_range_um and max_attempts >= 1 and rest_s >= 0):
+    check_light_and_exposure("z_stack_audited", parts, channel, exposure_s)
+    are_numbers = all(is_number(value) for value in (half_range_um, step_um, rest_s))
+    if not (are_numbers and 0 < step_um <= half_range_um and is_count(max_attempts, 1) and rest_s >= 0):
         raise BadInputError(
-            f"z_stack_audited: +-{half_range_um:g} um in steps of {step_um:g} um, max_attempts={max_attempts}, "
-            f"rest_s={rest_s:g}: a range above 0, a step within it, 1 attempt or more, 0 s or more were expected"
+            f"z_stack_audited: +-{half_range_um} um in steps of {step_um} um, max_attempts={max_attempts}, "
+            f"rest_s={rest_s}: a range above 0, a step within it, 1 attempt or more, 0 s or more were expected"
         )
     own = auditor_for(
         parts.camera, auditor, AuditOptions(judge_timeout_s, on_timeout), lambda: stack_judge(judge or {})

@@ -1,5 +1,7 @@
 """Refuse what cannot be done before anything moves."""
 
+import math
+from numbers import Integral, Real
 from typing import Any
 
 from useq import AcquireImage, HardwareAutofocus, MDAEvent, MDASequence
@@ -34,6 +36,24 @@ def check_events(sequence: MDASequence, events: list[MDAEvent], parts: Parts, *,
         _check_axis(axis, values, parts)
     _check_channels(channels, parts)
     _check_exposures({float(e.exposure) for e in events if e.exposure is not None}, parts)
+
+
+def check_light_and_exposure(plan: str, parts: Parts, channel: str, exposure_s: float | None) -> None:
+    """Raise `BadInputError` for a channel that is not there or an exposure that is no time; "" and None pass."""
+    if channel:
+        _check_channels({channel}, parts)
+    if exposure_s is not None and not (is_number(exposure_s) and exposure_s > 0):
+        raise BadInputError(f"{plan}: exposure_s={exposure_s!r}, a time above 0 s was expected")
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a finite number, and no truth value."""
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+
+
+def is_count(value: Any, least: int) -> bool:
+    """Say whether a value is a whole number of at least `least`."""
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
 
 
 def _check_supported(event: MDAEvent, can_autofocus: bool) -> None:

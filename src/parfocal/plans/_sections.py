@@ -1,6 +1,5 @@
 """Image sections one by one; take a bad one again, as long as it is still under the objective."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._acquire import readables_of
 from parfocal.plans._audit import PROGRESS, AuditOptions, ask, ask_again, audit_metadata, auditor_for, slice_judge
+from parfocal.plans._check import check_light_and_exposure, is_count, is_number
 from parfocal.plans._failures import FAILURES, close_failed, reason_of
 from parfocal.plans._parts import Parts, parts_of
 
@@ -101,14 +101,19 @@ def acquire_sections(
     if parts.camera is None or parts.x is None or parts.y is None or parts.z is None:
         raise BadInputError(f"acquire_sections: {parts.name} has no camera and stage, a Microscope was expected")
     sections = list(_sections(parts, sections_um, slice_ids))
-    if max_attempts < 1 or refocus not in ("always", "blurred", "never") or on_error not in ("abort", "skip"):
+    check_light_and_exposure("acquire_sections", parts, channel, exposure_s)
+    if (
+        not is_count(max_attempts, 1)
+        or refocus not in ("always", "blurred", "never")
+        or on_error not in ("abort", "skip")
+    ):
         raise BadInputError(
             f"acquire_sections: max_attempts={max_attempts}, refocus={refocus!r}, on_error={on_error!r}; "
             "1 or more, always, blurred or never, and abort or skip were expected"
         )
-    if refocus_planes < 5 or not refocus_half_range_um > 0:
+    if not is_count(refocus_planes, 5) or not (is_number(refocus_half_range_um) and refocus_half_range_um > 0):
         raise BadInputError(
-            f"acquire_sections: refocus over {refocus_planes} planes and +-{refocus_half_range_um:g} um; "
+            f"acquire_sections: refocus over {refocus_planes} planes and +-{refocus_half_range_um} um; "
             "5 or more planes and a reach above 0 were expected"
         )
     options = AuditOptions(judge_timeout_s, on_timeout)
@@ -187,7 +192,7 @@ def _sections(parts: Parts, sections_um: list[list[float]], slice_ids: list[str]
             "all different and none empty, was expected"
         )
     for n, (name, place) in enumerate(zip(names, sections_um, strict=True)):
-        if len(place) not in (2, 3) or not all(math.isfinite(v) for v in place):
+        if not hasattr(place, "__len__") or len(place) not in (2, 3) or not all(is_number(v) for v in place):
             raise BadInputError(
                 f"acquire_sections: section {n} is {place}: [x, y] or [x, y, z] in um was expected"
             )

@@ -98,6 +98,40 @@ def test_calibrated_parameters_are_taken_unless_told_otherwise(stacks, tmp_path,
     assert "expected one of peak_relative, block" in error
 
 
+def test_a_tie_between_calibrated_rules_is_told_not_hidden(stacks, tmp_path, capsys):
+    path = tmp_path / "thresholds.json"
+    rules = tuple(CalibratedRule(name, {}, 1.0, (0.8, 1.0)) for name in ("motion", "peak_relative"))
+    save_thresholds(path, ReferenceThresholds((), rules))
+    select = "select", stacks, "--at", "t=0", "--thresholds", path
+    assert "2 rules that do about as well (peak_relative)" in run(capsys, *select)[1].replace("\n", " ")
+    assert "as well" not in run(capsys, *select, "--rule", "motion")[1]
+
+
+def test_only_what_a_mask_shows_counts(stacks, tmp_path, capsys):
+    inside = np.zeros((64, 64), np.uint8)
+    inside[:, 34:] = 1
+    frames = tifffile.imread(stacks)
+    frames[0, :, :, 34:] = np.roll(frames[0, :, :, 34:], 3, axis=0)  # one half is focused three planes later
+    tifffile.imwrite(stacks, frames, metadata={"axes": "TZYX"})
+    mask = tmp_path / "mask.tif"
+    tifffile.imwrite(mask, inside)
+    select = "select", stacks, "--at", "t=0", "--rule", "peak_relative", "--json"
+    whole, masked = (json.loads(run(capsys, *select, *more)[1])["stacks"][0] for more in ((), ("--mask", mask)))
+    assert int(np.argmax(whole["sharpness"])) == 3
+    assert int(np.argmax(masked["sharpness"])) == 6
+    tifffile.imwrite(mask, 0 * inside)
+    assert "0 everywhere" in run(capsys, *select, "--mask", mask)[2]
+
+
+def test_a_z_that_the_file_does_not_tell_is_not_made_up(stacks, tmp_path, capsys):
+    assert "z (um)" not in run(capsys, "select", stacks, "--at", "t=0", "--rule", "otsu")[1]
+    known = tmp_path / "known.tif"
+    tifffile.imwrite(
+        known, tifffile.imread(stacks)[0], imagej=True, metadata={"axes": "ZYX", "spacing": 0.5, "unit": "um"}
+    )
+    assert "z (um)" in run(capsys, "select", known, "--rule", "otsu")[1]
+
+
 def test_the_rules_are_listed_with_their_defaults(capsys):
     assert json.loads(run(capsys, "rules", "--json")[1])["anchor"] == {"alpha": 0.7, "tau": 0.95}
 
@@ -109,6 +143,14 @@ def test_the_rules_are_listed_with_their_defaults(capsys):
         (["--rule", "anchor", "-p", "tau"], "expected NAME=VALUE"),
         (["--rule", "anchor", "-p", 'tau="x"'], "expected a number"),
         (["--rule", "anchor", "-p", "beta=1"], "no parameter 'beta'"),
+        (["--rule", "mad_sharpness", "-p", "k=NaN"], "k is nan, expected a number"),
+        (["--rule", "peak_relative", "-p", "alpha=none"], "alpha is None, expected a number"),
+        (["--rule", "peak_relative", "-p", "contiguous=maybe"], "expected True or False"),
+        (["--rule", "centre_of_mass_anchor", "-p", "top_k=2.5"], "expected a whole number"),
+        (["--rule", "kmeans", "-p", "k=abc"], "expected a whole number or None"),
+        (["--rule", "motion", "-p", "floor=7"], "floor is 7, expected above -1"),
+        (["--mask", "no.tif"], "no such file"),
+        (["--compose", "none/x.tif"], "there is no folder none"),
         (["-p", "tau=1"], "name it with --rule"),
         (["--at", "z=1"], "expected one of t"),
         (["--at", "t=7"], "has 2 along it"),

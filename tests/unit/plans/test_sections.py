@@ -205,6 +205,11 @@ def test_a_pause_costs_no_frame_and_no_verdict_and_an_end_leaves_everything_safe
         ([[0, 0]], {"slice_ids": ["a", "b"]}, "one each"),
         ([[0, 0], [1, 1]], {"slice_ids": ["a", "a"]}, "all different"),
         ([[0, 0]], {"max_attempts": 0}, "max_attempts=0"),
+        ([[0, 0]], {"max_attempts": "3"}, "max_attempts=3"),
+        ([[0, "x"]], {}, "section 0 is"),
+        ([5], {}, "section 0 is"),
+        ([[0, 0]], {"exposure_s": -1}, "exposure_s=-1"),
+        ([[0, 0]], {"channel": "nope"}, "no channel 'nope'"),
         ([[0, 0]], {"refocus_planes": 3}, "5 or more planes"),
         ([[0, 0]], {"judge": {"blur": 3}}, "no setting 'blur'"),
         ([[0, 0]], {"judge": {"blur_k": -1}}, "a number above 0"),
@@ -218,6 +223,23 @@ def test_what_cannot_be_done_is_refused_before_anything_moves(
 ):
     with pytest.raises((BadInputError, ValueError), match=words):
         RE(acquire_sections(microscope, places, **kwargs))
+    assert not stage.moves
+    assert not documents.of("start")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"step_um": "fine"}, "in steps of fine um"),
+        ({"half_range_um": float("nan")}, "nan um"),
+        ({"exposure_s": 0}, "exposure_s=0"),
+    ],
+)
+def test_a_stack_that_cannot_be_taken_is_refused_before_anything_moves(
+    RE, microscope, stage, documents, kwargs, words
+):
+    with pytest.raises(BadInputError, match=words):
+        RE(z_stack_audited(microscope, **kwargs))
     assert not stage.moves
     assert not documents.of("start")
 

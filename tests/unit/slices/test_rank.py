@@ -144,3 +144,24 @@ def test_a_constant_metric_tells_nothing():
 def test_what_cannot_be_ranked_is_said(values, categories, said):
     with pytest.raises(BadInputError, match=said):
         rank_metrics({"m": values}, categories)
+
+
+def test_of_equal_aucs_the_one_that_also_puts_okay_between_is_first():
+    # All three tell bad from great; "off" puts okay below bad.
+    flat = np.repeat([2.0, 3.0, 3.0], [4, 3, 3])
+    off = np.repeat([2.0, 1.0, 3.0], [4, 3, 3])
+    assert [m.name for m in rank_metrics({"off": off, "right": LEVELS + 0.0, "flat": flat}, TEN).metrics] == [
+        "right",
+        "flat",
+        "off",
+    ]
+
+
+def test_a_tau_that_points_the_wrong_way_or_is_not_defined_is_no_merit():
+    rng = np.random.default_rng(0)
+    half = np.array([1.0, 2.0, 1.0, 2.0, 0.0, 0.0, 0.0, 1.0, 2.0, 1.5])
+    ranking = rank_metrics({"constant": np.ones(10), "half": half, "noise": rng.normal(size=10)}, TEN)
+    assert ranking.of("half").auc == ranking.of("constant").auc == 0.5
+    assert ranking.of("half").kendall_tau < 0
+    names = [m.name for m in ranking.metrics]
+    assert names.index("constant") < names.index("half")

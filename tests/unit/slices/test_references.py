@@ -182,7 +182,9 @@ def test_metrics_that_see_what_is_wrong_rank_above_those_that_do_not(calibration
 def test_rules_are_ranked_by_the_share_of_frames_that_they_keep(calibration):
     motion = calibration.rules.of("motion(limit=floor, floor=0.9)")
     assert motion.auc == 1.0
-    assert calibration.thresholds.parameters_for("motion")["limit"] == "floor"
+    # the default does as well here, so nothing speaks for a departure from it
+    assert calibration.thresholds.parameters_for("motion") == {"limit": "dip"}
+    assert calibration.thresholds.parameters_for("curve_residuals") in ({}, {"model": "parabola"})
     assert calibration.thresholds.parameters_for("golden_template") == {}
     assert "without a template" in calibration.rules.left_out["golden_template()"]
     tried = {name.partition("(")[0] for name in (*calibration.rule_shares, *calibration.rules.left_out)}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.optics import CameraModel
 
 _N_SECTORS = 12
 _TILES_A_SIDE = 8
@@ -33,6 +34,13 @@ class LookSettings:
     fine_px: tuple[float, float] = (5.0, 17.0)
     offset_adu: float = 0.0
     saturation_adu: float = 65535.0
+
+    @classmethod
+    def of_camera(cls, model: CameraModel | None) -> LookSettings:
+        """Return the settings for a camera's frames: its offset and end, where it tells them."""
+        if model is None:
+            return cls()
+        return cls(offset_adu=float(np.mean(model.offset_adu)), saturation_adu=float(model.saturation_adu))
 
 
 @dataclass(frozen=True)

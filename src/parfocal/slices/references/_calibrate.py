@@ -12,7 +12,7 @@ import numpy as np
 from parfocal.errors import BadInputError
 from parfocal.slices.references._gallery import Category
 from parfocal.slices.references._labelled import LabelledStack
-from parfocal.slices.references._rank import Ranking, rank_metrics
+from parfocal.slices.references._rank import MetricRank, Ranking, rank_metrics
 from parfocal.slices.references._score import LOWER_IS_BETTER, ScoredStack, score_labelled
 from parfocal.slices.references._thresholds import CalibratedRule, ReferenceThresholds, Threshold
 from parfocal.slices.selection import RULES, Rule, Selection, StackEvidence
@@ -20,8 +20,20 @@ from parfocal.slices.selection import RULES, Rule, Selection, StackEvidence
 RULE_GRID: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "peak_relative": tuple({"alpha": alpha} for alpha in (0.5, 0.6, 0.7, 0.8)),
     "mad_sharpness": tuple({"k": k} for k in (1.5, 2.0, 2.5)),
-    "motion": tuple({"limit": "floor", "floor": floor} for floor in (0.80, 0.85, 0.90, 0.95)),
-    "hybrid": tuple({"limit": "floor", "floor": floor, "alpha": 0.7} for floor in (0.80, 0.85, 0.90, 0.95)),
+    "motion": (
+        *({"limit": "floor", "floor": floor} for floor in (0.80, 0.85, 0.90, 0.95)),
+        *({"limit": limit} for limit in ("dip", "mean_sd", "mad", "either", "both")),
+        {"limit": "floor", "floor": 0.85, "blame": "both"},
+        {"limit": "mad", "blame": "both"},
+    ),
+    "hybrid": (
+        *({"limit": "floor", "floor": floor, "alpha": 0.7} for floor in (0.80, 0.85, 0.90, 0.95)),
+        *({"limit": limit, "alpha": 0.7} for limit in ("dip", "mad")),
+        {"sharp": "mad_sharpness", "limit": "mad"},
+        {"limit": "mad", "blame": "both", "alpha": 0.7},
+    ),
+    "curve_residuals": ({"model": "parabola"}, {"model": "gaussian"}),
+    "sharpness_or_residual": ({"model": "parabola"}, {"model": "gaussian"}),
     "anchor": tuple({"tau": tau} for tau in (0.90, 0.95, 0.98)),
     "centre_of_mass_anchor": tuple({"tau": tau} for tau in (0.90, 0.95, 0.98)),
     "chained_anchor": tuple({"tau": tau} for tau in (0.90, 0.95, 0.98)),
@@ -118,7 +130,7 @@ def calibrate_references(
     of_rules = replace(of_rules, left_out={**of_rules.left_out, **refused})
     thresholds = ReferenceThresholds(
         thresholds=tuple(Threshold.of(rank) for rank in ranking.metrics),
-        rules=_best_of_each(of_rules, candidates),
+        rules=_best_of_each(of_rules, candidates, rules),
         winner=ranking.winner,
         chosen=ranking.winner,
         why=ranking.why,
@@ -176,11 +188,28 @@ def _share(rule: Rule, evidence: StackEvidence, given: Mapping[str, Any]) -> flo
 
 
 def _best_of_each(
-    ranking: Ranking, candidates: Mapping[str, tuple[str, Mapping[str, Any]]]
+    ranking: Ranking, candidates: Mapping[str, tuple[str, Mapping[str, Any]]], rules: Mapping[str, Rule]
 ) -> tuple[CalibratedRule, ...]:
-    best: dict[str, CalibratedRule] = {}
+    """Return each rule's best parameters, best rule first; the defaults where they do as well as any."""
+    best: dict[str, MetricRank] = {}
     for rank in ranking.metrics:
         rule, given = candidates[rank.name]
-        if rank.auc_interval[0] > 0.5:  # else a rule keeps its own defaults
-            best.setdefault(rule, CalibratedRule(rule, dict(given), rank.auc, rank.auc_interval))
-    return tuple(best.values())
+        if rank.auc_interval[0] <= 0.5:  # a rule keeps its own defaults
+            continue
+        first = best.setdefault(rule, rank)
+        as_well = (rank.auc, rank.kendall_tau, rank.loo_correct) == (
+            first.auc,
+            first.kendall_tau,
+            first.loo_correct,
+        )
+        if as_well and _are_defaults(rules[rule], given):
+            best[rule] = rank
+    return tuple(
+        CalibratedRule(rule, dict(candidates[rank.name][1]), rank.auc, rank.auc_interval)
+        for rule, rank in best.items()
+    )
+
+
+def _are_defaults(rule: Rule, given: Mapping[str, Any]) -> bool:
+    known = inspect.signature(rule).parameters
+    return all(known[name].default == value for name, value in given.items())

@@ -80,7 +80,7 @@ class Ranking:
     Attributes
     ----------
     metrics : tuple of MetricRank
-        By AUC, then |tau|, then leave-one-out, then name.
+        By AUC, then tau, then leave-one-out, then name.
     winner : str
         The one whose AUC interval lies above all others'; empty where intervals overlap.
     tied : tuple of str
@@ -184,7 +184,8 @@ def rank_metrics(
             continue
         better_up = True if higher_is_better is None else higher_is_better.get(name, True)
         ranks.append(_ranked(name, row[known], levels[known], better_up, confidence, n_bootstrap, seed))
-    ranks.sort(key=lambda m: (-m.auc, -abs(m.kendall_tau), m.loo_n - m.loo_correct, m.name))
+    # A tau that points the wrong way is no merit, and one that is not defined is none.
+    ranks.sort(key=lambda m: (-m.auc, -float(np.nan_to_num(m.kendall_tau)), m.loo_n - m.loo_correct, m.name))
     winner, tied, why = _winner(ranks, confidence)
     return Ranking(tuple(ranks), winner, tied, why, left_out, confidence, n_bootstrap, seed)
 

@@ -13,7 +13,7 @@ from parfocal.errors import BadInputError
 from parfocal.imaging import OPERATORS, operator_scores
 from parfocal.slices.references._gallery import Category
 from parfocal.slices.references._labelled import LabelledStack
-from parfocal.slices.selection import DEFAULT_SCORE, StackEvidence, gather_evidence
+from parfocal.slices.selection import DEFAULT_SCORE, StackEvidence, gather_evidence, rule_parameters
 
 BAD_PAIR = 0.90
 """A pair of neighbours that correlates by less is a bad pair."""
@@ -101,7 +101,8 @@ def score_labelled(stack: LabelledStack) -> ScoredStack:
     z_um = np.array(stack.z_um or range(n), np.float64)
     profiles = _profiles(frames, stack.mask)
     # As `slices select` has it, so that what is found here holds there.
-    evidence = gather_evidence(frames, z_um, mask=stack.mask)
+    top_k = rule_parameters("centre_of_mass_anchor")["top_k"] if n > 1 else None
+    evidence = gather_evidence(frames, z_um, mask=stack.mask, anchor_top_k=top_k)
     if evidence.matrix is None:
         raise BadInputError(f"{stack.name}: its frames could not be correlated")
     return ScoredStack(

@@ -7,7 +7,7 @@ from parfocal.slices.selection._evidence import Selection, StackEvidence
 from parfocal.slices.selection._gather import DEFAULT_SCORE, gather_evidence
 from parfocal.slices.selection._matrix_rules import Segment, dbscan_segments, kmeans_segments
 from parfocal.slices.selection._recommend import Hint, Recommendation, recommend
-from parfocal.slices.selection._rules import NEED_MATRIX, RULES, Rule, rule_parameters, select
+from parfocal.slices.selection._rules import NEED_MATRIX, RULES, Rule, check_parameters, rule_parameters, select
 from parfocal.slices.selection._template import (
     GoldenTemplate,
     load_template,
@@ -30,6 +30,7 @@ __all__ = [
     "Selection",
     "StackEvidence",
     "best_image",
+    "check_parameters",
     "compose",
     "compose_batch",
     "compose_morphseq",

@@ -170,7 +170,8 @@ def golden_template(evidence: StackEvidence, *, alpha: float | None = 0.7, tau: 
     values = evidence.facts.get(TEMPLATE_FACT)
     if values is None:
         raise BadInputError(
-            "golden_template: the evidence was gathered without a template; gather_evidence(..., template=...)"
+            "golden_template: the evidence was gathered without a template; --template FILE, or "
+            "gather_evidence(..., template=...)"
         )
     fits = _unlike(np.asarray(values, np.float64), tau, "the template")
     if alpha is None:

@@ -14,7 +14,7 @@ from parfocal.slices.selection._compose import ComposedImage, compose
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 from parfocal.slices.selection._gather import DEFAULT_SCORE, ScoreKind, gather_evidence
 from parfocal.slices.selection._recommend import Recommendation, recommend
-from parfocal.slices.selection._rules import select
+from parfocal.slices.selection._rules import check_parameters, select
 from parfocal.slices.selection._template import GoldenTemplate
 
 
@@ -29,7 +29,7 @@ class BestImage:
     selection : Selection
         Which were kept, and why not the others.
     composed : ComposedImage or None
-        The image; None where no frame survived, which `selection.notes` say.
+        The image; None where no frame survived, which `selection.notes` say, or none was asked for.
     recommendation : Recommendation or None
         Why this rule, where none was asked for.
     """
@@ -50,7 +50,9 @@ def best_image(
     score: str = DEFAULT_SCORE,
     kind: ScoreKind = "debiased",
     template: GoldenTemplate | None = None,
+    mask: ArrayLike | None = None,
     how: Mapping[str, Any] | None = None,
+    composed: bool = True,
 ) -> BestImage:
     """Select the good frames of a stack and make one image of them.
 
@@ -62,10 +64,12 @@ def best_image(
         Name among `RULES`; the one that `recommend` names by default.
     parameters : mapping, optional
         Of the rule.
-    z_um, camera_model, score, kind, template
-        As in `gather_evidence`.
+    z_um, camera_model, score, kind, template, mask
+        As in `gather_evidence`; the image is of the whole frames, whatever the mask.
     how : mapping, optional
         Parameters of `compose`.
+    composed : bool
+        False: only select.
 
     Raises
     ------
@@ -73,6 +77,8 @@ def best_image(
         As the functions it calls.
     """
     told = dict(parameters or {})
+    if rule is not None:
+        check_parameters(rule, told)  # before anything is computed
     top_k = told.get("top_k", 5) if rule == "centre_of_mass_anchor" else None
     evidence = gather_evidence(
         stack,
@@ -80,6 +86,7 @@ def best_image(
         camera_model,
         score,
         kind=kind,
+        mask=mask,
         template=template,
         anchor_top_k=top_k,
     )
@@ -88,9 +95,8 @@ def best_image(
         recommendation = recommend(evidence)
         rule, told = recommendation.rule, {**recommendation.parameters, **told}
     selection = select(evidence, rule, **told)
-    if not selection.keep.any():
+    if not composed or not selection.keep.any():
         return BestImage(evidence, selection, None, recommendation)
     frames = [np.asarray(frame) for frame in stack]
     told_how: dict[str, Any] = {"camera_model": camera_model, **dict(how or {})}
-    composed = compose(frames, selection, **told_how)
-    return BestImage(evidence, selection, composed, recommendation)
+    return BestImage(evidence, selection, compose(frames, selection, **told_how), recommendation)

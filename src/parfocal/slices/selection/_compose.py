@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from parfocal.errors import BadInputError
+from parfocal.imaging import sharpness
 from parfocal.optics import CameraModel
 from parfocal.slices.selection._compose_morphseq import compose_morphseq
 from parfocal.slices.selection._evidence import Selection
@@ -240,7 +241,8 @@ def _energy(
     if camera_model is not None:
         variance = camera_model.noise_variance_adu2(float(np.mean(frame, where=finite)))
     else:
-        variance = _immerkaer_sd(pixels) ** 2
+        # the same estimate as scores have; too small a frame to tell its noise has none
+        variance = sharpness(pixels, noise="immerkaer").noise_sd_adu ** 2 if min(pixels.shape) >= 3 else 0.0
     power, scatter = _noise_response(sigma_px, window_px)
     floor, sd = variance * power, variance * scatter
     return np.maximum(energy - np.float32(floor), 0), sd
@@ -262,15 +264,6 @@ def _noise_response(sigma_px: float, window_px: int) -> tuple[float, float]:
     pairs = window_px - np.abs(lags)
     square = np.square(alike[np.ix_(lags, lags)]) * np.outer(pairs, pairs)
     return float(alike[0, 0]), math.sqrt(2 * float(square.sum())) / window_px**2
-
-
-def _immerkaer_sd(pixels: NDArray[np.float32]) -> float:
-    """Return the standard deviation of white noise, from second differences along both axes (Immerkaer)."""
-    if min(pixels.shape) < 3:
-        return 0.0
-    along = pixels[:, :-2] - 2 * pixels[:, 1:-1] + pixels[:, 2:]
-    both = along[:-2] - 2 * along[1:-1] + along[2:]
-    return math.sqrt(math.pi / 2) / 6 * float(np.mean(np.abs(both), dtype=np.float64))
 
 
 def _confidence(energy: NDArray[np.float32], noise: np.float32) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

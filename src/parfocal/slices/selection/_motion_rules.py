@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.slices.selection._decide import decide, joined, not_applicable, scored_reasons
+from parfocal.slices.selection._decide import (
+    checked_fraction,
+    decide,
+    joined,
+    not_applicable,
+    scored_reasons,
+)
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 from parfocal.slices.selection._motion import (
     LIMITS,
@@ -90,7 +96,7 @@ def moved_frames(
     Raises
     ------
     BadInputError
-        The evidence holds another number of correlations than its frames have pairs.
+        The evidence holds another number of correlations than its frames have pairs, or a limit can hold for none.
     """
     n = evidence.n_frames
     if evidence.adjacent.size != max(0, n - 1) or evidence.skip.size != max(0, n - 2):
@@ -98,6 +104,9 @@ def moved_frames(
             f"motion: {n} frames with {evidence.adjacent.size} correlations of neighbours and "
             f"{evidence.skip.size} across one frame; expected one and two fewer than frames"
         )
+    checked_fraction("motion", "floor", floor, -1.0)
+    if not (k > 0 and min_drop >= 0):
+        raise BadInputError(f"motion: k is {k:g} and min_drop {min_drop:g}, expected above 0 and 0 or more")
     limits = pair_limits(evidence.adjacent, limit, floor, k, min_drop)
     bad = ~(evidence.adjacent >= limits.limit)
     if limit == "dip" and n > 2:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any
 
@@ -68,8 +70,40 @@ def select(evidence: StackEvidence, rule: str = "hybrid", **parameters: Any) -> 
     BadInputError
         There is no such rule, it has no such parameter, or the evidence lacks what it needs.
     """
-    chosen, known = rule_named(rule), rule_parameters(rule)
-    for name in parameters:
-        if name not in known:
-            raise BadInputError(f"rule {rule}: no parameter {name!r}; it has {', '.join(known)}")
-    return chosen(evidence, **parameters)
+    check_parameters(rule, parameters)
+    return rule_named(rule)(evidence, **parameters)
+
+
+def check_parameters(rule: str, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that a rule does not have, or that are not of its kind.
+
+    So is a NaN: every comparison with it is False, and a rule would keep all frames or none without a word.
+
+    Raises
+    ------
+    BadInputError
+        There is no such rule, or one of its parameters is wrong.
+    """
+    known = inspect.signature(rule_named(rule)).parameters
+    names = rule_parameters(rule)
+    for name, value in parameters.items():
+        if name not in names:
+            raise BadInputError(f"rule {rule}: no parameter {name!r}; it has {', '.join(names)}")
+        kinds = str(known[name].annotation).split(" | ")
+        expected = _KINDS.get(kinds[0], "")
+        if not expected or (value is None and "None" in kinds):
+            continue  # words are checked by the rule, which says what there are
+        if not _is_of_kind(value, kinds[0]):
+            or_none = " or None" if "None" in kinds else ""
+            raise BadInputError(f"rule {rule}: {name} is {value!r}, expected {expected}{or_none}")
+
+
+_KINDS = {"float": "a number, and finite", "int": "a whole number", "bool": "True or False"}
+
+
+def _is_of_kind(value: Any, kind: str) -> bool:
+    if kind == "bool" or isinstance(value, bool):
+        return kind == "bool" and isinstance(value, bool)
+    if kind == "int":
+        return isinstance(value, Integral)
+    return isinstance(value, Real) and math.isfinite(value)
