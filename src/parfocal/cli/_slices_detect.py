@@ -14,6 +14,7 @@ from parfocal.files import write_ome_zarr
 from parfocal.slices import SliceLedger, StageResult, read_shifts, write_shifts
 from parfocal.slices.ledger import read_metrics, write_metrics
 from parfocal.slices.sections import (
+    VERIFY_MIN_NCC,
     assess_quality,
     decide_galvo_fix,
     detect_rehoming,
@@ -143,7 +144,7 @@ def detect_rehoming_command(
     ] = None,
     min_ncc: Annotated[
         float, typer.Option("--min-ncc", "--min_ncc", help="Least correlation to believe an image.")
-    ] = 0.3,
+    ] = VERIFY_MIN_NCC,
     max_discrepancy_px: Annotated[
         float, typer.Option("--max-discrepancy-px", "--max_discrepancy_px", help="From the stage; 0 for any.")
     ] = 0.0,

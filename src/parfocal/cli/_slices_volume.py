@@ -35,6 +35,7 @@ from parfocal.slices.sections import (
     register,
     run_sections,
     stack,
+    unreliable_slices,
     with_verified_steps,
     write_registration,
 )
@@ -165,7 +166,7 @@ def register_command(
     known = None if shifts is None else read_shifts(shifts)
     at = {} if known is None else positions_px(known, ids, source.voxel_size_um)[1]
     rows = {} if before is None else before.rows
-    doubted = {i for i, row in rows.items() if row.get("rehoming_reliable") is False}
+    doubted = unreliable_slices(before, known)
     made = {i for i, row in rows.items() if row.get("interpolated") is True}
     _new_folder(out)
     with _progress("register", len(ids) - 1, as_json) as done:
@@ -174,7 +175,7 @@ def register_command(
         )
     steps = measured_shifts(found, source.voxel_size_um)
     if known is not None:
-        steps = with_verified_steps(known, found, doubted, source.voxel_size_um)
+        steps = with_verified_steps(known, found, source.voxel_size_um)
     write_registration(out / "registration.json", found)
     write_shifts(out / "shifts_xy.csv", steps)
     write_metrics(out / "metrics", found.result)

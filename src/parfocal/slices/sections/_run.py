@@ -23,7 +23,8 @@ from parfocal.slices.sections._generate import galvo_in_tiles, generate
 from parfocal.slices.sections._interpolate import InterpolateSettings
 from parfocal.slices.sections._missing import interpolate_missing
 from parfocal.slices.sections._quality import assess_quality
-from parfocal.slices.sections._register import RegisterSettings, register
+from parfocal.slices.sections._register import register, unreliable_slices
+from parfocal.slices.sections._register_pair import RegisterSettings
 from parfocal.slices.sections._registration_file import (
     measured_shifts,
     read_registration,
@@ -162,6 +163,11 @@ def run_sections(
     how = settings or RunSettings()
     if how.detect_galvo and how.tiles_dir is None:
         raise BadInputError("run: detect_galvo looks at raw tiles; name their folder with tiles_dir")
+    # What is given is read before anything is written: a folder that holds nothing helps nobody.
+    if shifts is not None:
+        read_shifts(shifts)
+    if slice_config is not None:
+        SliceLedger.read(slice_config).filter_slices_to_use()
     chain = _Chain(open_sections(sections, how.voxel_size_um), sections, Stages(folder), how, progress)
     ledger = chain.begin(shifts, slice_config)
     if how.auto_assess_quality:
@@ -276,12 +282,11 @@ class _Chain:
             voxel = self.source.voxel_size_um
             known = None if shifts is None else read_shifts(shifts)
             at = {} if known is None else positions_px(known, ids, voxel)[1]
-            doubted = {i for i, row in before.rows.items() if row.get("rehoming_reliable") is False}
             found = register(
                 self.source,
                 ids,
                 positions_px=at,
-                unreliable=doubted,
+                unreliable=unreliable_slices(before, known),
                 settings=how.register,
                 progress=self._told("register"),
             )
@@ -289,7 +294,7 @@ class _Chain:
             if known is None:
                 steps = measured_shifts(found, voxel)
             else:
-                steps = with_verified_steps(known, found, doubted, voxel)
+                steps = with_verified_steps(known, found, voxel)
             write_shifts(out / _SHIFTS, _with_pixels(steps, voxel))
             before.apply(found.result).save(out / _CONFIG)
             return found.result
@@ -424,4 +429,5 @@ def _with_pixels(shifts: ShiftTable, voxel_size_um: tuple[float, float, float]) 
         shifts.dy_mm,
         1e3 * shifts.dx_mm / x_um,
         1e3 * shifts.dy_mm / y_um,
+        shifts.reliable,
     )
