@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +78,7 @@ class RunSettings:
     n_extra: int | None = None
     detect_rehoming: bool = True
     max_shift_mm: float = 0.5
-    tile_fov_mm: float | Literal["auto"] | None = None
+    tile_fov_mm: float | tuple[float, float] | Literal["auto"] | None = None
     auto_assess_quality: bool = False
     min_quality: float = 0.3
     exclude: tuple[str, ...] = ()
@@ -234,7 +234,7 @@ class _Chain:
             else:
                 result = generate(ids, exclude=how.exclude, exclude_first=0)
             SliceLedger().apply(result).save(out / _CONFIG)
-            return result
+            return replace(result, messages=(*result.messages, *_galvo_words(result)))
 
         told = {
             "generate": how.generate_slice_config,
@@ -409,6 +409,17 @@ class _Chain:
         if not self.how.detect_galvo or self.how.tiles_dir is None:
             return None
         return galvo_in_tiles(self.how.tiles_dir, self.source.slice_ids, self.how.n_extra)
+
+
+def _galvo_words(result: StageResult) -> list[str]:
+    """Say that nothing is rolled: sections may have been built with the fix, and must not be rolled twice."""
+    to_fix = ", ".join(one.slice_id for one in result.stamps if one.column == "galvo_fix" and one.value is True)
+    if not to_fix:
+        return []
+    return [
+        f"the galvo's way back is misplaced in the raw tiles of {to_fix}; sections are taken as they are: roll those "
+        "that were built without the fix by `parfocal slices fix-galvo` first"
+    ]
 
 
 def _made(folder: Path | None) -> SectionSource | None:
