@@ -135,7 +135,7 @@ def _asked_farther(
     found = dict(judged)
     for i, sid in enumerate(ids):
         around = [j for j in range(i - 2, i + 3) if j != i and 0 <= j < len(ids)]
-        if not low[around + [i]].all() or judged[sid].blame in ("this section", "no data"):
+        if not low[[*around, i]].all() or judged[sid].blame in ("this section", "no data"):
             continue
         sides = (range(i - 3, i - _FARTHEST - 1, -1), range(i + 3, i + _FARTHEST + 1))
         nearest = (next((j for j in side if 0 <= j < len(ids) and not low[j]), None) for side in sides)

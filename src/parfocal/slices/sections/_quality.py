@@ -205,7 +205,8 @@ def _result(
             stamps += [Stamp(sid, "use", False), Stamp(sid, "notes", note, append=True)]
     said = list(messages)
     left = [sid for sid in ids if sid not in calibration and sid not in low]
-    said.append(f"included ({len(left)}): {', '.join(left) or 'none'}")
+    # Whether they are used is the ledger's to say: others may have left them out.
+    said.append(f"nothing against ({len(left)}): {', '.join(left) or 'none'}")
     if low:
         said.append(f"low quality ({len(low)}), below {min_quality:g}: {', '.join(low)}")
     empty = [sid for sid in ids if sid not in calibration and numbers[sid].get("has_data") is False]

@@ -417,8 +417,8 @@ def _galvo_words(result: StageResult) -> list[str]:
     if not to_fix:
         return []
     return [
-        f"the galvo's way back is misplaced in the raw tiles of {to_fix}; sections are taken as they are: roll those "
-        "that were built without the fix by `parfocal slices fix-galvo` first"
+        f"the galvo's way back is misplaced in the raw tiles of {to_fix}; sections are taken as they are: roll "
+        "those that were built without the fix by `parfocal slices fix-galvo` first"
     ]
 
 
