@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from parfocal.cli._slices_ledger import Compat, JsonOption, LenientOption, ReplaceOption
+from parfocal.cli._slices_options import (
+    Compat,
+    JsonOption,
+    LenientOption,
+    ReplaceOption,
+    leading_slices,
+    tile_fov,
+)
 from parfocal.errors import BadInputError
 from parfocal.files import write_ome_zarr
 from parfocal.slices import SliceLedger, StageResult, read_shifts, write_shifts
 from parfocal.slices.ledger import read_metrics, write_metrics
 from parfocal.slices.sections import (
+    VERIFY_MIN_NCC,
     assess_quality,
     decide_galvo_fix,
     detect_rehoming,
@@ -94,7 +102,7 @@ def assess_command(
         sample_depth=sample_depth,
         roi_size=roi_size,
         max_shift_px=max_shift_px,
-        exclude_first=_count(exclude_first),
+        exclude_first=leading_slices(exclude_first),
         detect_calibration=detect_calibration,
         calibration_thickness_ratio=calibration_thickness_ratio,
         compat="linumpy" if compat else None,
@@ -143,7 +151,7 @@ def detect_rehoming_command(
     ] = None,
     min_ncc: Annotated[
         float, typer.Option("--min-ncc", "--min_ncc", help="Least correlation to believe an image.")
-    ] = 0.3,
+    ] = VERIFY_MIN_NCC,
     max_discrepancy_px: Annotated[
         float, typer.Option("--max-discrepancy-px", "--max_discrepancy_px", help="From the stage; 0 for any.")
     ] = 0.0,
@@ -162,7 +170,7 @@ def detect_rehoming_command(
         read_shifts(shifts),
         max_shift_mm=max_shift_mm,
         return_fraction=return_fraction,
-        tile_fov_mm=_fov(tile_fov_mm),
+        tile_fov_mm=tile_fov(tile_fov_mm),
         tile_fov_tolerance=tile_fov_tolerance,
         max_glitch_slices=max_glitch_slices,
         compat="linumpy" if compat else None,
@@ -257,28 +265,6 @@ def _refuse_what_is_there(paths: list[Path | None], replace: bool) -> None:
     for path in paths:
         if path is not None and path.exists() and not replace:
             raise BadInputError(f"{path}: is there already; a new file is written each time")
-
-
-def _fov(text: str) -> float | tuple[float, float] | Literal["auto"] | None:
-    if not text:
-        return None
-    if text == "auto":
-        return "auto"
-    try:
-        sizes = [float(part) for part in text.split(",")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (1, 2):
-        raise BadInputError(f"--tile-fov-mm {text!r}: a length in mm was expected, two (x,y), or auto")
-    return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])
-
-
-def _count(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    if not (text.isascii() and text.isdecimal()) or len(text) > 6:
-        raise BadInputError(f"--exclude-first {text!r}: a number of slices was expected, or auto")
-    return int(text)
 
 
 def _tell(

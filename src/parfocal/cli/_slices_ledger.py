@@ -8,13 +8,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from parfocal.cli._slices_options import (
+    Compat,
+    JsonOption,
+    LedgerArgument,
+    LenientOption,
+    OutArgument,
+    ReplaceOption,
+    leading_slices,
+)
 from parfocal.errors import BadInputError
 from parfocal.slices import CellValue, LedgerEvent, SliceLedger, exclude_noisy_clusters, read_shifts
 from parfocal.slices.ledger import (
@@ -33,14 +42,6 @@ from parfocal.slices.sections import (
     slice_ids_in,
 )
 
-LedgerArgument = Annotated[Path, typer.Argument(help="A slice_config.csv, ours or linumpy's.", show_default=False)]
-OutArgument = Annotated[Path, typer.Argument(help="The new slice_config.csv.", show_default=False)]
-LenientOption = Annotated[
-    bool, typer.Option("--lenient", help="Read what can be guessed (y, n, blank use, a byte-order mark); say so.")
-]
-ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace an output that is there.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 class Endpoints(StrEnum):
     """Which slices of a noisy run are left out."""
@@ -48,12 +49,6 @@ class Endpoints(StrEnum):
     moving = "moving"
     both = "both"
     inner = "inner"
-
-
-class Compat(StrEnum):
-    """Whose numbers are reproduced."""
-
-    linumpy = "linumpy"
 
 
 class _ManyValues(TyperCommand):
@@ -134,7 +129,7 @@ def generate_command(
     result = generate(
         ids,
         exclude=[as_slice_id(one) for given in exclude or () for one in given.split(",") if one.strip()],
-        exclude_first=_count(exclude_first),
+        exclude_first=leading_slices(exclude_first),
         depth_planes=depths or None,
         galvo=galvo,
         galvo_threshold=galvo_threshold,
@@ -224,14 +219,6 @@ def show_command(
     if slice_id is not None and (row := found.rows.get(as_slice_id(slice_id))) is not None:
         console.print(_row_table(row))
     console.print(_events_table(events, with_slice=slice_id is None))
-
-
-def _count(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    if not (text.isascii() and text.isdecimal()) or len(text) > 6:
-        raise BadInputError(f"--exclude-first {text!r}: a number of slices was expected, or auto")
-    return int(text)
 
 
 def _depths(mosaics: Mapping[str, Path]) -> dict[str, int]:

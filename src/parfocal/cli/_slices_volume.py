@@ -8,12 +8,13 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from parfocal.cli._slices_options import Compat, JsonOption, ReplaceOption, leading_slices, tile_fov
 from parfocal.errors import BadInputError
 from parfocal.report import SlicesStory, write_slices_report
 from parfocal.slices import SliceLedger, StageResult, read_shifts, write_shifts
@@ -35,6 +36,7 @@ from parfocal.slices.sections import (
     register,
     run_sections,
     stack,
+    unreliable_slices,
     with_verified_steps,
     write_registration,
 )
@@ -56,12 +58,6 @@ class Method(StrEnum):
     average = "average"
 
 
-class Compat(StrEnum):
-    """Whose gates are used."""
-
-    linumpy = "linumpy"
-
-
 SectionsArgument = Annotated[
     Path, typer.Argument(help="Folder of *z<digits>*.ome.zarr or TIFF sections, or a z-stack.", show_default=False)
 ]
@@ -76,8 +72,6 @@ VoxelOption = Annotated[
 MadeOption = Annotated[Path | None, typer.Option("--interpolated", help="Folder that `interpolate` wrote.")]
 GapsOption = Annotated[bool, typer.Option("--gaps/--no-gaps", help="Keep the room of missing sections along z.")]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="Folder for the report, HTML and JSON.")]
-ReplaceOption = Annotated[bool, typer.Option("--replace", help="Replace an output that is there.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 WindowOption = Annotated[
     int,
     typer.Option("--overlap-search-window", "--overlap_search_window", min=1, help="Planes sought at each cut."),
@@ -165,7 +159,7 @@ def register_command(
     known = None if shifts is None else read_shifts(shifts)
     at = {} if known is None else positions_px(known, ids, source.voxel_size_um)[1]
     rows = {} if before is None else before.rows
-    doubted = {i for i, row in rows.items() if row.get("rehoming_reliable") is False}
+    doubted = unreliable_slices(before, known)
     made = {i for i, row in rows.items() if row.get("interpolated") is True}
     _new_folder(out)
     with _progress("register", len(ids) - 1, as_json) as done:
@@ -174,7 +168,7 @@ def register_command(
         )
     steps = measured_shifts(found, source.voxel_size_um)
     if known is not None:
-        steps = with_verified_steps(known, found, doubted, source.voxel_size_um)
+        steps = with_verified_steps(known, found, source.voxel_size_um)
     write_registration(out / "registration.json", found)
     write_shifts(out / "shifts_xy.csv", steps)
     write_metrics(out / "metrics", found.result)
@@ -382,7 +376,7 @@ def run_command(
         float, typer.Option("--max-shift-mm", "--max_shift_mm", help="Longest step that is not doubted.")
     ] = 0.5,
     tile_fov_mm: Annotated[
-        str | None, typer.Option("--tile-fov-mm", "--tile_fov_mm", help="Tile step to take out, mm, or auto.")
+        str | None, typer.Option("--tile-fov-mm", "--tile_fov_mm", help="Tile step to take out, mm, x,y or auto.")
     ] = None,
     auto_assess_quality: Annotated[
         bool, typer.Option("--auto-assess-quality", "--auto_assess_quality", help="Score every section.")
@@ -434,11 +428,11 @@ def run_command(
         n_extra=n_extra,
         detect_rehoming=detect_rehoming,
         max_shift_mm=max_shift_mm,
-        tile_fov_mm=_fov(tile_fov_mm),
+        tile_fov_mm=tile_fov(tile_fov_mm or ""),
         auto_assess_quality=auto_assess_quality,
         min_quality=min_quality,
         exclude=tuple(i.strip() for given in exclude or () for i in given.split(",") if i.strip()),
-        exclude_first=_count(exclude_first),
+        exclude_first=leading_slices(exclude_first),
         interpolate_missing_slices=interpolate,
         allow_multiple=allow_multiple,
         n_held_out=held_out,
@@ -574,23 +568,6 @@ def _voxel(text: str | None) -> tuple[float, float, float] | None:
     if not all(0 < v < float("inf") for v in (z, y, x)):
         raise BadInputError(f"--voxel-um {text}: three positive numbers were expected")
     return z, y, x
-
-
-def _fov(text: str | None) -> float | Literal["auto"] | None:
-    if text is None or text == "auto":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise BadInputError(f"--tile-fov-mm {text}: a length in mm was expected, or auto") from None
-
-
-def _count(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    if not (text.isascii() and text.isdecimal()) or len(text) > 6:
-        raise BadInputError(f"--exclude-first {text!r}: a number of slices was expected, or auto")
-    return int(text)
 
 
 def _finite(value: float) -> float | None:

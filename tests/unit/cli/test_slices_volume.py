@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from parfocal.cli import main
 from parfocal.files import open_ome_zarr, write_ome_zarr
-from parfocal.slices import SliceLedger, ledger
+from parfocal.slices import SliceLedger, ledger, sections
 
 AT = [(0, 0), (2, -3), (4, -1), (1, 2), (-2, 3), (-3, 0)]
 MISSING = 3
@@ -127,9 +127,13 @@ def test_a_run_publishes_the_final_ledger_the_volumes_and_the_report_and_resumes
         ("run sections out --detect_galvo", "raw tiles"),
         ("run sections out --exclude-first some", "a number of slices"),
         ("stack sections shifts_xy.csv s.ome.zarr --registration config.csv", "not readable as JSON"),
+        ("run sections out --slice_config wrong.csv", "row 2, column use: 'ture'"),
+        ("run sections out --shifts wrong.csv", "no column fixed_id"),
+        ("run sections out --tile_fov_mm wide", "a length in mm"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(run, tmp_path, line, said):
+    (tmp_path / "wrong.csv").write_text("slice_id,use\n00,ture\n")
     before = sorted(p.name for p in tmp_path.iterdir())
     assert said in run(line, code=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
@@ -139,3 +143,31 @@ def test_a_volume_that_is_there_is_not_replaced_unasked(run):
     run("align sections shifts_xy.csv a.ome.zarr --slice_config config.csv")
     assert "exists already" in run("align sections shifts_xy.csv a.ome.zarr --slice_config config.csv", code=2)
     run("align sections shifts_xy.csv a.ome.zarr --slice_config config.csv --replace")
+
+
+def test_what_a_killed_run_left_of_a_stage_goes_when_the_stage_is_done(run, tmp_path):
+    left = tmp_path / "out" / ".align.0123456789ab"
+    left.mkdir(parents=True)
+    (left / "half.bin").write_bytes(bytes(100))
+    run("run sections out --slice_config config.csv --held-out 0")
+    assert not left.exists()
+
+
+def test_a_step_has_one_sign_wherever_it_is_read_or_measured(run, tmp_path):
+    run("register sections reg --slice_config config.csv")
+    run("align sections shifts_xy.csv a.ome.zarr --slice_config config.csv --json --metrics m")
+    told, measured = sections.read_shifts("shifts_xy.csv"), sections.read_shifts("reg/shifts_xy.csv")
+    at, seen = (sections.cumulative_shifts(s, ["00", "05"], unit="px").xy[1] for s in (told, measured))
+    assert tuple(at) == AT[5][::-1]
+    assert seen == pytest.approx(at, abs=0.5)
+    laid = [ledger.read_metrics("m")[i]["align"] for i in ("00", "05")]
+    apart = [laid[1][f"offset_{axis}_px"] - laid[0][f"offset_{axis}_px"] for axis in "xy"]
+    assert apart == list(at)
+    wrong = tmp_path / "shifts_xy.csv"  # a stage that says 1 mm too much in x, once
+    lines = wrong.read_text().splitlines()
+    fixed, moving, dx, dy, dx_mm, dy_mm = lines[2].split(",")
+    lines[2] = f"{fixed},{moving},{int(dx) + 100},{dy},{float(dx_mm) + 1},{dy_mm}"
+    wrong.write_text("\n".join(lines) + "\n")
+    run("detect-rehoming shifts_xy.csv mended.csv --verify sections --max-shift-mm 0.3")
+    mended = sections.cumulative_shifts(sections.read_shifts("mended.csv"), ["00", "02"], unit="px").xy[1]
+    assert mended == pytest.approx(AT[2][::-1], abs=0.5)

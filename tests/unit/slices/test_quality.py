@@ -92,6 +92,26 @@ def test_a_good_section_between_two_bad_ones_is_judged_by_those_beyond():
     assert result.metrics["04"]["compared_with"] in ("02", "06")
 
 
+@pytest.mark.parametrize("bad", [(5, 6, 7), (1, 2, 3), (6, 7)])
+def test_a_good_section_beside_a_run_of_bad_ones_is_judged_by_the_nearest_good_ones(bad):
+    volumes = sections(9)
+    rng = np.random.default_rng(5)
+    for sid in (f"{k:02d}" for k in bad):
+        volumes[sid] = rng.integers(0, 65535, volumes[sid].shape).astype(np.uint16)
+    result = assessed(volumes, min_quality=0.3)
+    assert left_out(result) == {f"{k:02d}" for k in bad}
+    edge = "00" if 1 in bad else "08"  # beside bad ones alone: 0.01 by those
+    assert result.metrics[edge]["blame"] == "its neighbours"
+    assert f"{result.metrics[edge]['compared_with']}" not in left_out(result)
+
+
+def test_where_nothing_is_left_it_is_said_how_far_from_the_threshold_it_is():
+    with pytest.raises(
+        BadInputError, match=r"none of 8 .*: 8 score 0\.\d+ to 0\.\d+, below min_quality 1; lower it"
+    ):
+        assessed(sections(), min_quality=1.0)
+
+
 def test_the_first_section_is_not_condemned_by_a_bad_second_one():
     volumes = sections()
     volumes["01"] = np.random.default_rng(3).integers(0, 65535, volumes["01"].shape).astype(np.uint16)

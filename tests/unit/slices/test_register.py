@@ -5,7 +5,14 @@ import pytest
 from scipy import ndimage
 
 from parfocal.errors import BadInputError
-from parfocal.slices.sections import RegisterSettings, SectionArrays, register, register_pair
+from parfocal.slices import ShiftTable, SliceLedger, Stamp
+from parfocal.slices.sections import (
+    RegisterSettings,
+    SectionArrays,
+    register,
+    register_pair,
+    unreliable_slices,
+)
 
 
 def test_planted_steps_are_found_to_a_tenth_of_a_pixel(sections, offsets_px):
@@ -83,6 +90,28 @@ def test_an_unreliable_step_is_verified_by_image(sections, offsets_px):
     assert ("04", "rehoming_reliable", True) in {
         (s.slice_id, s.column, s.value) for s in registration.result.stamps
     }
+
+
+def test_a_step_that_no_image_can_tell_is_not_vouched_for(sections):
+    rng = np.random.default_rng(3)
+    noise = {i: sections.volume(i) for i in sections.slice_ids}
+    noise["04"] = rng.integers(2000, 50000, noise["04"].shape).astype(np.uint16)
+    registration = register(SectionArrays(noise, sections.voxel_size_um), unreliable={"04"})
+    assert not registration.by_moving()["04"].is_verified
+    assert {s.column for s in registration.result.stamps if s.slice_id == "04"} == {"notes"}
+
+
+def test_steps_are_doubted_by_the_ledger_or_by_the_file_where_the_ledger_says_nothing():
+    ids = ("00", "01", "02", "03")
+    steps = np.zeros(3)
+    shifts = ShiftTable(ids[:-1], ids[1:], steps, steps, reliable=np.array([False, True, False]))
+    known = SliceLedger().apply([Stamp(i, "use", True) for i in ids], stage="generate")
+    assert unreliable_slices(None, shifts) == {"01", "03"}
+    assert unreliable_slices(None, None) == frozenset()
+    known = known.stamp("02", {"rehoming_reliable": False}, stage="t").stamp(
+        "03", {"rehoming_reliable": True}, stage="t"
+    )
+    assert unreliable_slices(known, shifts) == {"01", "02"}
 
 
 def test_the_numbers_go_to_the_metrics_and_not_to_the_ledger(sections):

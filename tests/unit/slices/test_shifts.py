@@ -104,7 +104,9 @@ def test_a_shifts_file_written_and_read_is_the_same_to_the_last_digit(tmp_path):
         (HEAD + "0,1,1,5,1,1\n1,0,1,5,1,1\n", "row 3: 01 to 00 stands in row 2"),
         (HEAD, "holds no shifts"),
         (HEAD.replace(",y_shift_mm", "") + "0,1,1,5,1\n", "no column y_shift_mm"),
-        (HEAD.replace("\n", ",reliable\n") + "0,1,1,5,1,1,0\n", "unknown column reliable"),
+        (HEAD.replace("\n", ",speed\n") + "0,1,1,5,1,1,0\n", "unknown column speed"),
+        (HEAD.replace("\n", ",reliable\n") + "0,1,1,5,1,1,maybe\n", "row 2, column reliable: 'maybe' is neither"),
+        (HEAD.replace("\n", ",reliable\n") + "0,1,1,5,1,1,\n", "row 2, column reliable: '' is neither"),
         (HEAD.replace(",", ";"), "semicolons"),
     ],
 )
@@ -114,3 +116,16 @@ def test_a_malformed_shifts_file_gives_one_clear_line(tmp_path, text, said):
         read_shifts(tmp_path / "shifts.csv")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_column_that_linumpy_adds_is_read_and_kept(tmp_path):
+    text = HEAD.replace("\n", ",reliable\n") + "0,1,1,5,0.01,0.05,1\n1,2,1,5,0.01,0.05,0\n"
+    (tmp_path / "shifts.csv").write_text(text)
+    found = read_shifts(tmp_path / "shifts.csv")
+    assert found.reliable is not None
+    assert found.reliable.tolist() == [True, False]
+    write_shifts(tmp_path / "again.csv", found)
+    assert (tmp_path / "again.csv").read_text().splitlines()[::2] == [
+        "fixed_id,moving_id,x_shift,y_shift,x_shift_mm,y_shift_mm,reliable",
+        "01,02,1.0,5.0,0.01,0.05,0",
+    ]

@@ -68,9 +68,11 @@ def test_images_that_do_not_match_vouch_for_nothing():
     found = detect_rehoming(table(at))
     verified = verify_by_image(found, SectionArrays(other, source.voxel_size_um))
     assert not verified.reliable[2]
-    assert verified.stage.stamps == ()
+    assert set(stamped(verified, "notes")) == {"03"}
+    assert stamped(verified, "rehoming_reliable") == stamped(verified, "rehomed") == {}
     np.testing.assert_array_equal(verified.shifts.dx_mm, found.shifts.dx_mm)
     assert "not verified" in verified.stage.messages[0]
+    assert "not verified" in stamped(verified, "notes")["03"]
 
 
 def test_no_image_is_read_where_every_step_is_reliable():
@@ -104,6 +106,6 @@ def test_a_move_planted_in_real_sections_is_measured_to_the_pixel():
     assert moved.reliable.all()
     by_px = [
         (moved.stage.metrics["03"][name] - as_it_is.stage.metrics["03"][name])
-        for name in ("image_x_shift_px", "image_y_shift_px")
+        for name in ("step_x_px", "step_y_px")
     ]
     np.testing.assert_allclose(by_px, [-35, -8], atol=0.5)

@@ -30,11 +30,16 @@ from parfocal.slices.sections._missing import (
 from parfocal.slices.sections._pair_scores import PairCorrelation, read_pair_scores
 from parfocal.slices.sections._quality import assess_quality
 from parfocal.slices.sections._register import (
-    PairRegistration,
-    RegisterSettings,
     Registration,
     register,
+    unreliable_slices,
+)
+from parfocal.slices.sections._register_pair import (
+    VERIFY_MIN_NCC,
+    PairRegistration,
+    RegisterSettings,
     register_pair,
+    verified_pair,
 )
 from parfocal.slices.sections._registration_file import (
     measured_shifts,
@@ -64,6 +69,7 @@ __all__ = [
     "REASONS",
     "SHIFT_COLUMNS",
     "TILES",
+    "VERIFY_MIN_NCC",
     "Aligned",
     "BuiltVolume",
     "CalibrationSlices",
@@ -121,6 +127,8 @@ __all__ = [
     "run_sections",
     "slice_ids_in",
     "stack",
+    "unreliable_slices",
+    "verified_pair",
     "verify_by_image",
     "with_verified_steps",
     "write_registration",

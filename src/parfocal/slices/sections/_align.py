@@ -17,13 +17,8 @@ from parfocal.errors import BadInputError
 from parfocal.slices.ledger import SliceLedger, StageResult
 from parfocal.slices.sections._build import BuiltVolume, build_volume, slots_by_id
 from parfocal.slices.sections._planes import moved_at_centre, translation, turn_deg
-from parfocal.slices.sections._register import (
-    PairRegistration,
-    Positions,
-    RegisterSettings,
-    Registration,
-    register_pair,
-)
+from parfocal.slices.sections._register import Positions, Registration
+from parfocal.slices.sections._register_pair import PairRegistration, RegisterSettings, register_pair
 from parfocal.slices.sections._shifts import ShiftTable, cumulative_shifts
 from parfocal.slices.sections._source import SectionSource
 

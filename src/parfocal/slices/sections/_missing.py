@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from parfocal.errors import BadInputError
-from parfocal.files import write_atomically, write_ome_zarr
+from parfocal.files import write_ome_zarr
 from parfocal.imaging import ssim
 from parfocal.slices.ledger import Metric, SliceLedger, StageResult, Stamp, write_fragment
 from parfocal.slices.sections._align import chosen_slices, positions_px
@@ -123,7 +122,7 @@ def interpolate_missing(
 
     A section is asked for by `use = false` (or by having no row), with both neighbours there. Several in a row are
     only made with `allow_multiple`, and say so in their notes. Each leaves a fragment
-    `slice_z<id>_manifest.csv` and its numbers in `slice_z<id>_diagnostics.json`; those made, a volume
+    `slice_z<id>_manifest.csv`, its numbers are in the result for `write_metrics`; those made leave a volume
     `slice_z<id>_interpolated.ome.zarr`.
 
     Parameters
@@ -168,8 +167,14 @@ def interpolate_missing(
                 messages.append(f"{one.slice_id} to {last}: {one.n} missing in a row, left as a gap")
             continue
         outcome = _one(source, one, how, at)
-        numbers = {**outcome.metrics, "expected_ssim": expected, "missing_in_a_row": one.n}
-        _keep(folder, one.slice_id, outcome, numbers, source.voxel_size_um)
+        numbers: dict[str, Metric] = {
+            **outcome.metrics,
+            "method": outcome.method,
+            "fallback_reason": outcome.reason or None,
+            "expected_ssim": expected,
+            "missing_in_a_row": one.n,
+        }
+        _keep(folder, one.slice_id, outcome, source.voxel_size_um)
         stamps += _stamps(one, outcome, one.slice_id in ledger.rows)
         metrics[one.slice_id] = numbers
         (refused if outcome.failed else made).append(one.slice_id)
@@ -255,7 +260,6 @@ def _keep(
     folder: Path,
     slice_id: str,
     outcome: Interpolation,
-    numbers: Mapping[str, Metric],
     voxel_size_um: tuple[float, float, float],
 ) -> None:
     name = f"slice_z{slice_id}_interpolated.ome.zarr"
@@ -271,14 +275,6 @@ def _keep(
             overwrite=True,
             attributes={"parfocal": {"interpolated": True, "method": outcome.method}},
         )
-    told = {
-        "slice_id": slice_id,
-        "method": outcome.method,
-        "fallback_reason": outcome.reason or None,
-        **{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in numbers.items()},
-    }
-    with write_atomically(folder / f"slice_z{slice_id}_diagnostics.json") as temporary:
-        temporary.write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_fragment(
         folder,
         slice_id,

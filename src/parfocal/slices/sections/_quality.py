@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from parfocal.errors import BadInputError
 from parfocal.slices.ledger import Metric, StageResult, Stamp
-from parfocal.slices.sections._pair_quality import (
-    PairQuality,
-    SampledSection,
-    compare_sections,
-    middle_of,
-    sample_section,
-    sampled_planes,
-)
+from parfocal.slices.sections._neighbours import LOW, Judged, Sampling, judge_by_neighbours, pair_of
+from parfocal.slices.sections._pair_quality import PairQuality
 from parfocal.slices.sections._quality_linumpy import linumpy_quality
 from parfocal.slices.sections._source import SectionSource
 from parfocal.slices.sections._thickness import CALIBRATION_NOTE, CalibrationSlices, detect_calibration_slices
 
 STAGE = "assess"
 _LEADING = 3
-_UNLIKE = 0.5  # of the median score
 _SURE_Z = 5.0
-_CLEARLY = 0.1
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """Score of one section, and whose comparison it is."""
-
-    score: float
-    by: str = ""
-    agreement: float | None = None
-    blame: str = ""
 
 
 def assess_quality(
@@ -60,12 +41,14 @@ def assess_quality(
 
     The better neighbour counts, so that one bad section does not condemn the good one beside it. Unless the two
     neighbours agree with each other, by 0.1 more in structure and edges than with this section, the sections
-    beyond them are asked as well. Calibration slices are no neighbours, and get 0.
+    beyond them are asked as well; and where all of those have scores below half of the median too, as in a run of
+    bad ones, the nearest on either side that have not, up to 8 sections away. Calibration slices are no
+    neighbours, and get 0.
 
     Parameters
     ----------
     source : SectionSource
-        The sections, in order. Each is read once.
+        The sections, in order. Each is read once; those with low scores, and who is asked of them, again.
     min_quality : float
         Sections with a lower score are not to be used; 0 leaves all in.
     sample_depth : int
@@ -104,13 +87,13 @@ def assess_quality(
         messages = list(left_out.messages)
     else:
         kept = [sid for sid in ids if sid not in left_out.slice_ids]
-        pairs, has_data = _compare(source, kept, depths, sample_depth, roi_size, max_shift_px)
-        judged = {sid: _judge(i, kept, pairs, has_data) for i, sid in enumerate(kept)}
+        sampling = Sampling(source, depths, sample_depth, roi_size, max_shift_px)
+        judged, pairs, has_data = judge_by_neighbours(sampling, kept)
         messages = list(left_out.messages)
         if exclude_first == "auto":
             left_out = _unlike(kept, judged, left_out)
             messages = list(left_out.messages)
-        judged |= {sid: _Judged(0.0) for sid in left_out.slice_ids}
+        judged |= {sid: Judged(0.0) for sid in left_out.slice_ids}
         numbers = {sid: _numbers(sid, kept, judged[sid], pairs, depths, has_data) for sid in ids}
     return _result(ids, judged, numbers, left_out.slice_ids, min_quality, messages, compat)
 
@@ -134,68 +117,14 @@ def _calibration(
     return CalibrationSlices(found, tuple(dict.fromkeys((*told.messages, *thick.messages))))
 
 
-def _compare(
-    source: SectionSource,
-    ids: Sequence[str],
-    depths: Mapping[str, int],
-    sample_depth: int,
-    roi_size: int,
-    max_shift_px: int,
-) -> tuple[dict[tuple[str, str], PairQuality], dict[str, bool]]:
-    """Compare each section with the next and the one after that; three at most are in memory at a time."""
-    pairs: dict[tuple[str, str], PairQuality] = {}
-    has_data: dict[str, bool] = {}
-    sampled: dict[str, SampledSection] = {}
-    planes = {
-        (a, b): sampled_planes(min(depths[a], depths[b]), sample_depth)
-        for step in (1, 2)
-        for a, b in zip(ids, ids[step:])
-    }
-    for i, sid in enumerate(ids):
-        asked = [planes[pair] for pair in planes if sid in pair] or [sampled_planes(depths[sid], sample_depth)]
-        sampled[sid] = sample_section(
-            source.volume(sid), {z for some in asked for z in some}, {middle_of(some) for some in asked}, roi_size
-        )
-        has_data[sid] = sampled[sid].has_data
-        for earlier in ids[max(0, i - 2) : i]:
-            pair = (earlier, sid)
-            pairs[pair] = compare_sections(sampled[earlier], sampled[sid], planes[pair], max_shift_px)
-        if i >= 2:
-            del sampled[ids[i - 2]]
-    return pairs, has_data
-
-
-def _judge(
-    i: int, ids: Sequence[str], pairs: Mapping[tuple[str, str], PairQuality], has_data: Mapping[str, bool]
-) -> _Judged:
-    if not has_data[ids[i]]:
-        return _Judged(0.0, blame="no data")
-    direct = {ids[j]: pairs[_pair(ids, i, j)].overall for j in (i - 1, i + 1) if 0 <= j < len(ids)}
-    if not direct:
-        return _Judged(float("nan"), blame="no neighbour")
-    by = max(direct, key=lambda sid: direct[sid])
-    agreement = pairs[ids[i - 1], ids[i + 1]].likeness if len(direct) == 2 else None
-    if agreement is not None and agreement > pairs[_pair(ids, i, ids.index(by))].likeness + _CLEARLY:
-        return _Judged(direct[by], by, agreement, "this section")
-    beyond = {ids[j]: pairs[_pair(ids, i, j)].overall for j in (i - 2, i + 2) if 0 <= j < len(ids)}
-    best = max(beyond, key=lambda sid: beyond[sid], default=by)
-    if beyond.get(best, 0.0) > direct[by]:
-        return _Judged(beyond[best], best, agreement, "its neighbours")
-    return _Judged(direct[by], by, agreement)
-
-
-def _pair(ids: Sequence[str], i: int, j: int) -> tuple[str, str]:
-    return (ids[i], ids[j]) if i < j else (ids[j], ids[i])
-
-
-def _unlike(ids: Sequence[str], judged: Mapping[str, _Judged], left_out: CalibrationSlices) -> CalibrationSlices:
+def _unlike(ids: Sequence[str], judged: Mapping[str, Judged], left_out: CalibrationSlices) -> CalibrationSlices:
     """Add leading sections that are like none of the others."""
     scores = np.array([judged[sid].score for sid in ids])
     if len(ids) < 2 * _LEADING or not np.isfinite(scores).all():
         return left_out
     rest = scores[_LEADING:]
     median = float(np.median(rest))
-    limit = min(_UNLIKE * median, median - _SURE_Z * 1.4826 * float(np.median(np.abs(rest - median))))
+    limit = min(LOW * median, median - _SURE_Z * 1.4826 * float(np.median(np.abs(rest - median))))
     found: list[str] = []
     for sid, score in zip(ids[:_LEADING], scores):
         if score >= limit:
@@ -215,7 +144,7 @@ def _unlike(ids: Sequence[str], judged: Mapping[str, _Judged], left_out: Calibra
 def _numbers(
     sid: str,
     kept: Sequence[str],
-    judged: _Judged,
+    judged: Judged,
     pairs: Mapping[tuple[str, str], PairQuality],
     depths: Mapping[str, int],
     has_data: Mapping[str, bool],
@@ -228,7 +157,7 @@ def _numbers(
     numbers["neighbours_agree"] = judged.agreement
     for name, j in (("before", i - 1), ("after", i + 1)):
         if 0 <= j < len(kept):
-            pair = pairs[_pair(kept, i, j)]
+            pair = pairs[pair_of(kept, i, j)]
             numbers |= {
                 f"ssim_{name}": pair.ssim,
                 f"edge_{name}": pair.edge,
@@ -237,26 +166,26 @@ def _numbers(
                 f"shift_{name}_dx_px": pair.dx_px,
             }
     if judged.by:
-        best = pairs[_pair(kept, i, kept.index(judged.by))]
+        best = pairs[pair_of(kept, i, kept.index(judged.by))]
         numbers |= {"ssim": best.ssim, "edge_score": best.edge, "variance_score": best.variance}
     return numbers
 
 
 def _as_linumpy(
     source: SectionSource, sample_depth: int, roi_size: int
-) -> tuple[dict[str, dict[str, Metric]], dict[str, _Judged]]:
+) -> tuple[dict[str, dict[str, Metric]], dict[str, Judged]]:
     ids = source.slice_ids
     numbers: dict[str, dict[str, Metric]] = {}
     for i, sid in enumerate(ids):
         before = source.volume(ids[i - 1]) if i > 0 else None
         after = source.volume(ids[i + 1]) if i + 1 < len(ids) else None
         numbers[sid] = dict(linumpy_quality(source.volume(sid), before, after, sample_depth, roi_size))
-    return numbers, {sid: _Judged(float(one["overall"] or 0.0)) for sid, one in numbers.items()}
+    return numbers, {sid: Judged(float(one["overall"] or 0.0)) for sid, one in numbers.items()}
 
 
 def _result(
     ids: Sequence[str],
-    judged: Mapping[str, _Judged],
+    judged: Mapping[str, Judged],
     numbers: Mapping[str, Mapping[str, Metric]],
     calibration: Sequence[str],
     min_quality: float,
@@ -276,7 +205,8 @@ def _result(
             stamps += [Stamp(sid, "use", False), Stamp(sid, "notes", note, append=True)]
     said = list(messages)
     left = [sid for sid in ids if sid not in calibration and sid not in low]
-    said.append(f"included ({len(left)}): {', '.join(left) or 'none'}")
+    # Whether they are used is the ledger's to say: others may have left them out.
+    said.append(f"nothing against ({len(left)}): {', '.join(left) or 'none'}")
     if low:
         said.append(f"low quality ({len(low)}), below {min_quality:g}: {', '.join(low)}")
     empty = [sid for sid in ids if sid not in calibration and numbers[sid].get("has_data") is False]
@@ -286,8 +216,18 @@ def _result(
     if alone:
         said.append(f"{', '.join(alone)}: there is no section to compare with, so no score")
     if not left:
-        raise BadInputError(f"assess: none of {len(ids)} sections is left to use; {said[0]}")
+        raise BadInputError(_nothing_left(ids, judged, low, min_quality))
     return StageResult(STAGE, tuple(stamps), numbers, tuple(said))
+
+
+def _nothing_left(ids: Sequence[str], judged: Mapping[str, Judged], low: Sequence[str], min_quality: float) -> str:
+    if not low:
+        return f"assess: all {len(ids)} sections are left out as calibration slices; lower exclude_first"
+    worst, best = (f(judged[sid].score for sid in low) for f in (min, max))
+    return (
+        f"assess: none of {len(ids)} sections is left to use: {len(low)} score {worst:.3f} to {best:.3f}, below "
+        f"min_quality {min_quality:g}; lower it, or set 0 to only score"
+    )
 
 
 def _or_none(score: float) -> float | None:

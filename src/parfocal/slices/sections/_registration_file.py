@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,8 @@ import numpy as np
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 from parfocal.slices.ledger import as_slice_id
-from parfocal.slices.sections._register import PairRegistration, Registration
+from parfocal.slices.sections._register import Registration
+from parfocal.slices.sections._register_pair import PairRegistration
 from parfocal.slices.sections._shifts import ShiftTable
 
 _FORMAT = "parfocal slice registration"
@@ -74,23 +74,25 @@ def measured_shifts(registration: Registration, voxel_size_um: tuple[float, floa
 def with_verified_steps(
     shifts: ShiftTable,
     registration: Registration,
-    unreliable: Mapping[str, Any] | set[str] | tuple[str, ...],
     voxel_size_um: tuple[float, float, float],
 ) -> ShiftTable:
-    """Return the shifts, steps to unreliable sections replaced by what the images told where they could."""
+    """Return the shifts, the steps of pairs that were verified replaced by what the images told."""
     known = registration.by_moving()
     _, y_um, x_um = voxel_size_um
     dx_mm, dy_mm = shifts.dx_mm.copy(), shifts.dy_mm.copy()
     dx_px = None if shifts.dx_px is None else shifts.dx_px.copy()
     dy_px = None if shifts.dy_px is None else shifts.dy_px.copy()
+    reliable = None if shifts.reliable is None else shifts.reliable.copy()
     for row, (fixed, moving) in enumerate(zip(shifts.fixed_id, shifts.moving_id, strict=True)):
         pair = known.get(moving)
-        if moving not in unreliable or pair is None or pair.fixed_id != fixed or pair.action != "full":
+        if pair is None or pair.fixed_id != fixed or not pair.is_verified:
             continue
         dx_mm[row], dy_mm[row] = pair.step_x_px * x_um / 1e3, pair.step_y_px * y_um / 1e3
         if dx_px is not None and dy_px is not None:
             dx_px[row], dy_px[row] = pair.step_x_px, pair.step_y_px
-    return replace(shifts, dx_mm=dx_mm, dy_mm=dy_mm, dx_px=dx_px, dy_px=dy_px)
+        if reliable is not None:
+            reliable[row] = True
+    return replace(shifts, dx_mm=dx_mm, dy_mm=dy_mm, dx_px=dx_px, dy_px=dy_px, reliable=reliable)
 
 
 def _pair(told: Any) -> PairRegistration:
@@ -107,6 +109,7 @@ def _pair(told: Any) -> PairRegistration:
         moving_z=int(told["moving_z"]),
         action=told["action"],
         reason=str(told["reason"]),
+        is_verified=bool(told.get("is_verified", False)),
         matrix=matrix,
         residual=residual,
         **numbers,

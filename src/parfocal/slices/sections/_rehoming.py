@@ -139,7 +139,7 @@ def detect_rehoming(
     )
     stage = _stage(shifts, steps, mended, labels, likelihoods, arrives_off | is_tile, long, n_tiles, messages)
     size = (float(tile[0]), float(tile[1])) if tile is not None else (0.0, 0.0)
-    return Rehoming(with_steps(shifts, mended), labels, likelihoods, ~long, size, stage)
+    return Rehoming(with_steps(shifts, mended, ~long), labels, likelihoods, ~long, size, stage)
 
 
 def steps_of(shifts: ShiftTable) -> FloatArray:
@@ -154,8 +154,11 @@ def steps_of(shifts: ShiftTable) -> FloatArray:
     return steps
 
 
-def with_steps(shifts: ShiftTable, step_mm: FloatArray) -> ShiftTable:
-    """Return the table with other steps; columns in pixels follow by the table's own pixel size."""
+def with_steps(shifts: ShiftTable, step_mm: FloatArray, reliable: NDArray[np.bool_]) -> ShiftTable:
+    """Return the table with other steps; columns in pixels follow by the table's own pixel size.
+
+    Which of them are reliable is told where the table has that column.
+    """
     dx_mm, dy_mm = step_mm[:, 0].copy(), step_mm[:, 1].copy()
     return replace(
         shifts,
@@ -163,6 +166,7 @@ def with_steps(shifts: ShiftTable, step_mm: FloatArray) -> ShiftTable:
         dy_mm=dy_mm,
         dx_px=_pixels(shifts.dx_px, shifts.dx_mm, dx_mm),
         dy_px=_pixels(shifts.dy_px, shifts.dy_mm, dy_mm),
+        reliable=None if shifts.reliable is None else reliable.copy(),
     )
 
 
@@ -269,7 +273,7 @@ def _as_linumpy(
     )
     size = (float(fov[0]), float(fov[1])) if fov is not None else (0.0, 0.0)
     stage = StageResult(stage.stage, stamps, stage.metrics, stage.messages)
-    return Rehoming(with_steps(shifts, mended), labels, likelihoods, ~long, size, stage)
+    return Rehoming(with_steps(shifts, mended, ~long), labels, likelihoods, ~long, size, stage)
 
 
 def _given_fov(given: float | tuple[float, float] | Literal["auto"] | None) -> FloatArray | None:

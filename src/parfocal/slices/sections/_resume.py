@@ -19,6 +19,7 @@ from parfocal.slices.ledger import StageResult, read_metrics, write_metrics
 _DONE = "done.json"
 _HASHES = "input_hashes.json"
 _BLOCK = 1 << 22
+_TOKEN = 12  # hexadecimal digits
 
 
 @dataclass(eq=False)
@@ -26,7 +27,8 @@ class Stages:
     """Runs stages in a folder; one whose inputs, parameters and outputs are as they were is skipped.
 
     A stage works in a temporary folder that takes its name when all is written, so a run that was ended leaves
-    whole stages and nothing else. Pixel files are hashed once: their hashes are kept with size and time.
+    whole stages, and a hidden folder that the next one removes. Pixel files are hashed once: their hashes are kept
+    with size and time.
 
     Attributes
     ----------
@@ -78,7 +80,9 @@ class Stages:
         if known.get("key") == key and known.get("outputs") == _outputs(folder):
             self.skipped.append(name)
             return folder, _result(name, known, folder)
-        temporary = self.root / f".{name}.{secrets.token_hex(6)}"
+        for left in self.root.glob(f".{name}.{'[0-9a-f]' * _TOKEN}"):  # by a run that was killed in this stage
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = self.root / f".{name}.{secrets.token_hex(_TOKEN // 2)}"
         temporary.mkdir()
         try:
             result = work(temporary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,8 @@ from parfocal.slices.sections._generate import galvo_in_tiles, generate
 from parfocal.slices.sections._interpolate import InterpolateSettings
 from parfocal.slices.sections._missing import interpolate_missing
 from parfocal.slices.sections._quality import assess_quality
-from parfocal.slices.sections._register import RegisterSettings, register
+from parfocal.slices.sections._register import register, unreliable_slices
+from parfocal.slices.sections._register_pair import RegisterSettings
 from parfocal.slices.sections._registration_file import (
     measured_shifts,
     read_registration,
@@ -77,7 +78,7 @@ class RunSettings:
     n_extra: int | None = None
     detect_rehoming: bool = True
     max_shift_mm: float = 0.5
-    tile_fov_mm: float | Literal["auto"] | None = None
+    tile_fov_mm: float | tuple[float, float] | Literal["auto"] | None = None
     auto_assess_quality: bool = False
     min_quality: float = 0.3
     exclude: tuple[str, ...] = ()
@@ -162,6 +163,11 @@ def run_sections(
     how = settings or RunSettings()
     if how.detect_galvo and how.tiles_dir is None:
         raise BadInputError("run: detect_galvo looks at raw tiles; name their folder with tiles_dir")
+    # What is given is read before anything is written: a folder that holds nothing helps nobody.
+    if shifts is not None:
+        read_shifts(shifts)
+    if slice_config is not None:
+        SliceLedger.read(slice_config).filter_slices_to_use()
     chain = _Chain(open_sections(sections, how.voxel_size_um), sections, Stages(folder), how, progress)
     ledger = chain.begin(shifts, slice_config)
     if how.auto_assess_quality:
@@ -228,7 +234,7 @@ class _Chain:
             else:
                 result = generate(ids, exclude=how.exclude, exclude_first=0)
             SliceLedger().apply(result).save(out / _CONFIG)
-            return result
+            return replace(result, messages=(*result.messages, *_galvo_words(result)))
 
         told = {
             "generate": how.generate_slice_config,
@@ -276,12 +282,11 @@ class _Chain:
             voxel = self.source.voxel_size_um
             known = None if shifts is None else read_shifts(shifts)
             at = {} if known is None else positions_px(known, ids, voxel)[1]
-            doubted = {i for i, row in before.rows.items() if row.get("rehoming_reliable") is False}
             found = register(
                 self.source,
                 ids,
                 positions_px=at,
-                unreliable=doubted,
+                unreliable=unreliable_slices(before, known),
                 settings=how.register,
                 progress=self._told("register"),
             )
@@ -289,7 +294,7 @@ class _Chain:
             if known is None:
                 steps = measured_shifts(found, voxel)
             else:
-                steps = with_verified_steps(known, found, doubted, voxel)
+                steps = with_verified_steps(known, found, voxel)
             write_shifts(out / _SHIFTS, _with_pixels(steps, voxel))
             before.apply(found.result).save(out / _CONFIG)
             return found.result
@@ -406,6 +411,17 @@ class _Chain:
         return galvo_in_tiles(self.how.tiles_dir, self.source.slice_ids, self.how.n_extra)
 
 
+def _galvo_words(result: StageResult) -> list[str]:
+    """Say that nothing is rolled: sections may have been built with the fix, and must not be rolled twice."""
+    to_fix = ", ".join(one.slice_id for one in result.stamps if one.column == "galvo_fix" and one.value is True)
+    if not to_fix:
+        return []
+    return [
+        f"the galvo's way back is misplaced in the raw tiles of {to_fix}; sections are taken as they are: roll "
+        "those that were built without the fix by `parfocal slices fix-galvo` first"
+    ]
+
+
 def _made(folder: Path | None) -> SectionSource | None:
     """Return the sections that were interpolated; None where there is none."""
     if folder is None or not any(folder.glob("*.ome.zarr")):
@@ -424,4 +440,5 @@ def _with_pixels(shifts: ShiftTable, voxel_size_um: tuple[float, float, float]) 
         shifts.dy_mm,
         1e3 * shifts.dx_mm / x_um,
         1e3 * shifts.dy_mm / y_um,
+        shifts.reliable,
     )

@@ -18,6 +18,8 @@ from parfocal.slices.ledger import as_slice_id
 
 SHIFT_COLUMNS = ("fixed_id", "moving_id", "x_shift", "y_shift", "x_shift_mm", "y_shift_mm")
 """Columns of `shifts_xy.csv`: `x_shift`, `y_shift` are px."""
+RELIABLE = "reliable"
+"""One more, which linumpy's rehoming detection adds: 1 where the stage is to be believed, 0 where not."""
 
 _AGREE = {"mm": 1e-6, "px": 1e-3}
 Unit = Literal["mm", "px"]
@@ -25,7 +27,19 @@ Unit = Literal["mm", "px"]
 
 @dataclass(frozen=True, eq=False)
 class ShiftTable:
-    """Steps from one section to the next; `dx_mm` is added to the moving one to lay it on the fixed one."""
+    """Steps from one section to the next.
+
+    Attributes
+    ----------
+    fixed_id, moving_id : tuple of str
+        The section before and the one after, by row.
+    dx_mm, dy_mm : ndarray of float64, shape (n,)
+        Where the moving section lies less where the fixed one does, mm: what it is moved by to lie on it.
+    dx_px, dy_px : ndarray of float64, shape (n,), optional
+        The same, px.
+    reliable : ndarray of bool, shape (n,), optional
+        Whether the stage is to be believed; None where the file does not say.
+    """
 
     fixed_id: tuple[str, ...]
     moving_id: tuple[str, ...]
@@ -33,6 +47,7 @@ class ShiftTable:
     dy_mm: NDArray[np.float64]
     dx_px: NDArray[np.float64] | None = None
     dy_px: NDArray[np.float64] | None = None
+    reliable: NDArray[np.bool_] | None = None
 
     @property
     def slice_ids(self) -> tuple[str, ...]:
@@ -63,19 +78,19 @@ class SectionPositions:
 
 
 def read_shifts(path: str | os.PathLike[str]) -> ShiftTable:
-    """Read a `shifts_xy.csv`.
+    """Read a `shifts_xy.csv`, ours or linumpy's: the column `reliable` may stand there too.
 
     Raises
     ------
     BadInputError
-        A column is missing or there is one more, a number is not finite, an id is none, a pair stands there twice;
-        the message names row and column.
+        A column is missing or unknown, a number is not finite, an id is none, a pair stands there twice; the
+        message names row and column.
     """
     source = Path(path)
     table = read_csv(source)
-    if set(table.header) != set(SHIFT_COLUMNS):
-        missing = [name for name in SHIFT_COLUMNS if name not in table.header]
-        extra = [name for name in table.header if name not in SHIFT_COLUMNS]
+    missing = [name for name in SHIFT_COLUMNS if name not in table.header]
+    extra = [name for name in table.header if name not in (*SHIFT_COLUMNS, RELIABLE)]
+    if missing or extra:
         said = [f"no column {', '.join(missing)}"] * bool(missing) + [f"unknown column {', '.join(extra)}"] * bool(
             extra
         )
@@ -101,11 +116,14 @@ def read_shifts(path: str | os.PathLike[str]) -> ShiftTable:
             raise BadInputError(f"{source}, row {number}: {fixed} to {moving} stands in row {before} already")
     numbers = [_numbers(source, name, columns[name], table.row_numbers) for name in SHIFT_COLUMNS[2:]]
     dx_px, dy_px, dx_mm, dy_mm = numbers
-    return ShiftTable(ids["fixed_id"], ids["moving_id"], dx_mm, dy_mm, dx_px, dy_px)
+    reliable = _flags(source, columns[RELIABLE], table.row_numbers) if RELIABLE in columns else None
+    return ShiftTable(ids["fixed_id"], ids["moving_id"], dx_mm, dy_mm, dx_px, dy_px, reliable)
 
 
 def write_shifts(path: str | os.PathLike[str], shifts: ShiftTable, *, replace: bool = False) -> None:
     """Write a `shifts_xy.csv`; numbers keep all their digits, so that reading gives the same.
+
+    The column `reliable` (1 or 0) is written where the table has it.
 
     Raises
     ------
@@ -119,7 +137,11 @@ def write_shifts(path: str | os.PathLike[str], shifts: ShiftTable, *, replace: b
         raise BadInputError(f"{target}: the shifts in px are not known")
     arrays = (shifts.dx_px, shifts.dy_px, shifts.dx_mm, shifts.dy_mm)
     cells = [[repr(float(value)) for value in array] for array in arrays]
-    text = csv_text(SHIFT_COLUMNS, [shifts.fixed_id, shifts.moving_id, *cells])
+    header = SHIFT_COLUMNS
+    if shifts.reliable is not None:
+        header = (*SHIFT_COLUMNS, RELIABLE)
+        cells.append([str(int(value)) for value in shifts.reliable])
+    text = csv_text(header, [shifts.fixed_id, shifts.moving_id, *cells])
     with write_atomically(target) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -190,6 +212,18 @@ def _numbers(source: Path, name: str, cells: Sequence[str], row_numbers: Sequenc
         said = f"{cell[:40]!r} is no finite number" if cell else "blank; a number was expected"
         raise BadInputError(f"{source}, row {row_numbers[int(bad[0])]}, column {name}: {said}")
     return values
+
+
+def _flags(source: Path, cells: Sequence[str], row_numbers: Sequence[int]) -> NDArray[np.bool_]:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    flags = [known.get(cell.strip().lower()) for cell in cells]
+    if None in flags:
+        row = flags.index(None)
+        raise BadInputError(
+            f"{source}, row {row_numbers[row]}, column {RELIABLE}: {cells[row][:40]!r} is neither 1 (true, yes) "
+            "nor 0 (false, no)"
+        )
+    return np.array(flags, np.bool_)
 
 
 def _or_nan(cell: str) -> float:

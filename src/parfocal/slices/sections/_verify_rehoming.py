@@ -5,33 +5,35 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.imaging import Shift, phase_shift
 from parfocal.slices.ledger import Metric, StageResult, Stamp
+from parfocal.slices.sections._register_pair import (
+    VERIFY_MIN_NCC,
+    RegisterSettings,
+    verification,
+    verified_pair,
+)
 from parfocal.slices.sections._rehoming import Rehoming, steps_of, with_steps
 from parfocal.slices.sections._source import SectionSource
 
 STAGE = "verify-rehoming"
-_SMALLEST_PX = 16
 
 
 def verify_by_image(
     found: Rehoming,
     source: SectionSource,
     *,
-    min_ncc: float = 0.3,
+    min_ncc: float = VERIFY_MIN_NCC,
     max_discrepancy_px: float = 0.0,
     max_shift_mm: float = 0.5,
-    upsample: int = 10,
 ) -> Rehoming:
-    """Measure the steps that are not reliable by phase correlation of the sections, and use what is sure.
+    """Measure the steps that are not reliable on the images of the sections, and use what is sure.
 
-    The maximum projections of the central 20 % of both sections are compared twice, as they lie in their arrays
-    and as the step would lay them, and the better correlation over the overlap counts. Where it reaches `min_ncc`
-    (and the step it gives is not too far from the stage's) it replaces the step, and `rehoming_reliable` becomes
-    true; `rehomed` as well where the two differ by more than `max_shift_mm`.
+    It is what `register` does for the same sections (`verified_pair`): the planes at the cut are registered, from
+    where the stage says and from where the arrays lie. Where the better correlation reaches `min_ncc` (and the
+    step it gives is not too far from the stage's) it replaces the step, and `rehoming_reliable` becomes true;
+    `rehomed` as well where the two differ by more than `max_shift_mm`.
 
     Parameters
     ----------
@@ -45,8 +47,6 @@ def verify_by_image(
         Farthest that the image may differ from the stage on either axis, px; 0 for any.
     max_shift_mm : float
         See above.
-    upsample : int
-        Parts of a pixel that the shift is found to.
 
     Returns
     -------
@@ -64,6 +64,7 @@ def verify_by_image(
             f"verify: the sections' voxel size is {source.voxel_size_um} um; expected y and x above 0"
         )
     mm_per_px = np.array([x_um, y_um]) / 1000
+    how = RegisterSettings(verify_min_ncc=min_ncc)
     steps = steps_of(found.shifts)
     reliable = found.reliable.copy()
     stamps: list[Stamp] = []
@@ -71,59 +72,26 @@ def verify_by_image(
     said: list[str] = []
     for row in np.flatnonzero(~found.reliable):
         fixed_id, moving_id = found.shifts.fixed_id[row], found.shifts.moving_id[row]
-        by_stage = steps[row] / mm_per_px
-        seen = _measured(_projection(source, fixed_id), _projection(source, moving_id), by_stage, upsample)
-        by_image = np.array([seen.dx_px, seen.dy_px])
-        far = float(np.abs(by_image - by_stage).max())
-        sure = bool(np.isfinite(seen.ncc) and seen.ncc >= min_ncc)
-        sure = sure and (max_discrepancy_px <= 0 or far <= max_discrepancy_px)
-        numbers[moving_id] = {
-            "fixed_id": fixed_id,
-            "image_x_shift_px": seen.dx_px,
-            "image_y_shift_px": seen.dy_px,
-            "image_ncc": seen.ncc if np.isfinite(seen.ncc) else None,
-            "discrepancy_px": far,
-            "accepted": sure,
-        }
-        image, motor = (f"{x:+.1f}, {y:+.1f}" for x, y in (by_image, by_stage))
-        words = f"{image} px (x, y) where the stage says {motor}, ncc {seen.ncc:.2f}"
-        said.append(f"{fixed_id} to {moving_id}: {'' if sure else 'not verified, '}{words}")
-        if not sure:
+        x, y = steps[row] / mm_per_px
+        pair = verified_pair(
+            source.volume(fixed_id),
+            source.volume(moving_id),
+            ids=(fixed_id, moving_id),
+            step_px=(float(y), float(x)),
+            max_discrepancy_px=max_discrepancy_px,
+            settings=how,
+        )
+        words, told = verification(pair)
+        said.append(words)
+        stamps += told
+        numbers[moving_id] = pair.metrics()
+        if not pair.is_verified:
             continue
-        stamps.append(Stamp(moving_id, "rehoming_reliable", True))
-        if float(np.hypot(*((by_image - by_stage) * mm_per_px))) > max_shift_mm:
+        if float(np.hypot(*(np.array([pair.dx_px, pair.dy_px]) * mm_per_px))) > max_shift_mm:
             stamps.append(Stamp(moving_id, "rehomed", True))
-        stamps.append(Stamp(moving_id, "notes", "rehoming verified by image", append=True))
-        steps[row] = by_image * mm_per_px
+        steps[row] = np.array([pair.step_x_px, pair.step_y_px]) * mm_per_px
         reliable[row] = True
     if not said:
         said.append("every step is reliable: no image was asked")
     stage = StageResult(STAGE, tuple(stamps), numbers, tuple(said))
-    return replace(found, shifts=with_steps(found.shifts, steps), reliable=reliable, stage=stage)
-
-
-def _projection(source: SectionSource, slice_id: str) -> NDArray[np.float32]:
-    volume = source.volume(slice_id)
-    depth = volume.shape[0]
-    half = max(1, round(0.2 * depth)) / 2
-    first = max(0, int(depth / 2 - half))
-    return volume[first : max(first + 1, int(np.ceil(depth / 2 + half)))].max(axis=0).astype(np.float32)
-
-
-def _measured(
-    fixed: NDArray[np.float32], moving: NDArray[np.float32], by_stage_px: NDArray[np.float64], upsample: int
-) -> Shift:
-    """Return the better of two searches: from where the arrays lie, and from where the stage says."""
-    height, width = (min(a, b) for a, b in zip(fixed.shape, moving.shape))
-    best = phase_shift(fixed, moving, upsample=upsample)
-    dx, dy = (int(v) for v in np.rint(by_stage_px))
-    if min(height - abs(dy), width - abs(dx)) < _SMALLEST_PX:
-        return best
-    other = phase_shift(
-        fixed[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)],
-        moving[max(0, -dy) : height + min(0, -dy), max(0, -dx) : width + min(0, -dx)],
-        upsample=upsample,
-    )
-    if np.isfinite(other.ncc) and not best.ncc >= other.ncc:
-        return Shift(other.dy_px + dy, other.dx_px + dx, other.ncc)
-    return best
+    return replace(found, shifts=with_steps(found.shifts, steps, reliable), reliable=reliable, stage=stage)
