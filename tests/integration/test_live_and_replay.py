@@ -6,6 +6,7 @@ import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky.utils import Msg, RunEngineInterrupted
+from typer.testing import CliRunner
 
 from parfocal.callbacks import (
     ANALYSES,
@@ -16,16 +17,21 @@ from parfocal.callbacks import (
     evidence_of,
     grids_of,
     judge_slices,
+    ledger_of,
+    metrics_of,
     replay,
     stored_looks,
 )
 from parfocal.catalog import DataFolder, remote_frames, stop_server
+from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameRing, Frames
 from parfocal.imaging import adjacent_ncc, band_limited, tile_grids
 from parfocal.plans import acquire_sections, calibrate_focus, time_lapse, z_burst, z_stack, z_stack_audited
 from parfocal.session import start_session
+from parfocal.slices import SliceLedger
+from parfocal.slices.ledger import read_metrics
 from parfocal.slices.selection import RULES
 
 
@@ -158,6 +164,28 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
     assert sum(v.accepted for *_, v in judge_slices(looks, strict)) < len(again)
     with pytest.raises(BadInputError, match="no derived run of slice_audit"):
         stored_looks(session.catalog.raw[-1])
+
+
+def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microscope, tmp_path):
+    uid = session.RE(SECTIONS["sections"](microscope))[0]
+    session.drain(60)
+    (stages,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "section_stages"]
+    data, program = ["--data", str(session.catalog.folder.root)], commands()
+    folder = tmp_path / "metrics"
+    ways = ([], ["--analysis", "slice_audit"], ["--analysis", "section_stages", "--metrics", str(folder)])
+    for number, options in enumerate(ways):
+        out = tmp_path / f"{number}.csv"
+        said = CliRunner().invoke(program, ["slices", "ledger", uid, str(out), *options, *data])
+        assert said.exit_code == 0, said.output
+        ledger = SliceLedger.read(out)
+        assert list(ledger.rows) == ["00", "01", "02"]
+        used = [sid for sid, row in ledger.rows.items() if row["use"] and not row["auto_excluded"]]
+        assert f"{len(used)} of 3 slices to use" in said.output
+    assert ledger.rows == ledger_of(stages).rows
+    assert {event.stage for event in ledger.events} >= {"generate", "acquire_sections", "assess"}
+    numbers = read_metrics(folder)
+    assert numbers == metrics_of(stages)
+    assert numbers["01"]["register"]["registered_to"] == "00"
 
 
 def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):

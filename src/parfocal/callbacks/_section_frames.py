@@ -81,7 +81,7 @@ def named_sections(taken: Iterable[SectionFrame]) -> tuple[dict[str, list[Sectio
         try:
             ids[number] = as_slice_id(frames[0].name or number)
         except BadInputError as error:
-            problem = str(error)
+            problem = problem or str(error)
     if not problem and len(set(ids.values())) < len(ids):
         problem = "two sections have one name"
     if problem:
