@@ -1,5 +1,7 @@
 """Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
 
+from contextlib import contextmanager
+
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
@@ -12,6 +14,7 @@ from parfocal.callbacks import (
     ANALYSES,
     Analysis,
     FocusScores,
+    SectionStages,
     SliceParameters,
     analysis_named,
     evidence_of,
@@ -37,9 +40,12 @@ from parfocal.slices.selection import RULES
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """One session with its catalog: RunEngine, writer, and every analysis we have, live."""
+    """One session with its catalog: RunEngine, writer, and the analyses that look at single frames, live."""
     folder = DataFolder(tmp_path_factory.mktemp("contract"))
-    session = start_session(folder.root, analyses=[cls for cls, _ in ANALYSES.values()])
+    # The stages write five streams a run, seconds under load: they are live where they are what is tested.
+    session = start_session(
+        folder.root, analyses=[cls for cls, _ in ANALYSES.values() if cls is not SectionStages]
+    )
     yield session
     session.close()
     stop_server(folder)
@@ -51,6 +57,17 @@ def microscope(session):
     session.use(microscope)
     yield microscope
     microscope.destroy()
+
+
+@contextmanager
+def stages_live(session, *, needed=True):
+    """Have SectionStages look on."""
+    stages = SectionStages(emit=session.writer)
+    token = session.RE.subscribe(stages) if needed else None
+    yield
+    if token is not None:
+        session.RE.unsubscribe(token)
+    assert stages.close()
 
 
 def tables(run):
@@ -106,10 +123,11 @@ RUNS_OF = {
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
-    try:
-        session.RE(RUNS_OF[name][kind](microscope))
-    except RunEngineInterrupted:
-        session.RE.resume()
+    with stages_live(session, needed=name == "section_stages"):
+        try:
+            session.RE(RUNS_OF[name][kind](microscope))
+        except RunEngineInterrupted:
+            session.RE.resume()
     assert session.drain(60)
     uid = session.catalog.raw[-1].metadata["start"]["uid"]
     (live,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == name]
@@ -167,7 +185,8 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
 
 
 def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microscope, tmp_path):
-    uid = session.RE(SECTIONS["sections"](microscope))[0]
+    with stages_live(session):
+        uid = session.RE(SECTIONS["sections"](microscope))[0]
     session.drain(60)
     (stages,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "section_stages"]
     data, program = ["--data", str(session.catalog.folder.root)], commands()
