@@ -21,6 +21,7 @@ BENCHES: dict[str, str] = {
     "orchestration": "parfocal.bench._orchestration:orchestration",
     "psf": "parfocal.bench._psf:psf",
     "scores": "parfocal.bench._scores:scores",
+    "slices": "parfocal.bench._slices:slices",
 }
 """Name to `module:function`; imported when asked for. The function returns a list of `Row`."""
 

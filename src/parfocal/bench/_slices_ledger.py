@@ -17,7 +17,7 @@ from parfocal.slices.sections import generate
 _MANY, _FEW = 100_000, 10_000
 
 
-def ledger(rounds: int = 3) -> list[Row]:
+def ledger_rows(rounds: int = 3) -> list[Row]:
     """Measure a stage of the ledger at 100,000 slices: read it with its events, stamp every slice, save both.
 
     Peer is pandas with the same CSV: `read_csv`, one column set, `to_csv`. It checks no cell and keeps no events,

@@ -65,7 +65,7 @@ class Retakes:
         )
 
 
-def retakes(n_slices: int = 400, seed: int = 0) -> list[Row]:
+def retake_rows(n_slices: int = 400, seed: int = 0) -> list[Row]:
     """Measure how many faulty sections are mended, how many good ones taken again, and the time that it costs."""
     found = run_sections(n_slices, seed)
     mended = 100 * found.n_mended / max(found.n_faulty, 1)

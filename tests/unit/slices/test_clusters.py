@@ -7,11 +7,11 @@ import pytest
 
 from parfocal.errors import BadInputError
 from parfocal.slices import SliceLedger, exclude_noisy_clusters, ledger
-from parfocal.slices.sections import PairCorrelation, read_pair_scores
+from parfocal.slices.sections import PairCorrelation, generate, read_pair_scores
 
 
 def book(n=10):
-    return SliceLedger().apply(ledger.generate(range(n)))
+    return SliceLedger().apply(generate(range(n)))
 
 
 def pairs(values, first=0):
