@@ -9,7 +9,7 @@ import click
 import pytest
 import typer
 
-from parfocal.callbacks import FocusCalibration, FocusScores, SliceAudit
+from parfocal.callbacks import ANALYSES
 from parfocal.catalog import Catalog, stop_server
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
@@ -117,7 +117,7 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
     derived = Documents()
     microscope.focus_camera.frames_root = tmp_path
     microscope.lock.calibrations = tmp_path
-    analyses = [FocusScores(emit=derived), FocusCalibration(emit=derived), SliceAudit(emit=derived)]
+    analyses = [cls(emit=derived) for cls, _ in ANALYSES.values()]
     for analysis in analyses:
         RE.subscribe(analysis)
     stack = z_stack(microscope, 2.0, 1.0)

@@ -1,39 +1,51 @@
 """Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
 
+from contextlib import contextmanager
+
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
 import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky.utils import Msg, RunEngineInterrupted
+from typer.testing import CliRunner
 
 from parfocal.callbacks import (
     ANALYSES,
     Analysis,
     FocusScores,
+    SectionStages,
     SliceParameters,
     analysis_named,
     evidence_of,
     grids_of,
     judge_slices,
+    ledger_of,
+    metrics_of,
     replay,
     stored_looks,
 )
 from parfocal.catalog import DataFolder, remote_frames, stop_server
+from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameRing, Frames
 from parfocal.imaging import adjacent_ncc, band_limited, tile_grids
 from parfocal.plans import acquire_sections, calibrate_focus, time_lapse, z_burst, z_stack, z_stack_audited
 from parfocal.session import start_session
+from parfocal.slices import SliceLedger
+from parfocal.slices.ledger import read_metrics
 from parfocal.slices.selection import RULES
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """One session with its catalog: RunEngine, writer, and every analysis we have, live."""
+    """One session with its catalog: RunEngine, writer, and the analyses that look at single frames, live."""
     folder = DataFolder(tmp_path_factory.mktemp("contract"))
-    session = start_session(folder.root, analyses=[cls for cls, _ in ANALYSES.values()])
+    # The stages write five streams a run, seconds under load: they are live where they are what is tested.
+    session = start_session(
+        folder.root, analyses=[cls for cls, _ in ANALYSES.values() if cls is not SectionStages]
+    )
     yield session
     session.close()
     stop_server(folder)
@@ -45,6 +57,17 @@ def microscope(session):
     session.use(microscope)
     yield microscope
     microscope.destroy()
+
+
+@contextmanager
+def stages_live(session, *, needed=True):
+    """Have SectionStages look on."""
+    stages = SectionStages(emit=session.writer)
+    token = session.RE.subscribe(stages) if needed else None
+    yield
+    if token is not None:
+        session.RE.unsubscribe(token)
+    assert stages.close()
 
 
 def tables(run):
@@ -93,16 +116,18 @@ SECTIONS = {
 RUNS_OF = {
     "focus_scores": RUNS,
     "focus_calibration": SWEEPS,
+    "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
     "slice_audit": {k: RUNS[k] for k in ("time-lapse", "burst", "repeated event")} | SECTIONS,
 }
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
-    try:
-        session.RE(RUNS_OF[name][kind](microscope))
-    except RunEngineInterrupted:
-        session.RE.resume()
+    with stages_live(session, needed=name == "section_stages"):
+        try:
+            session.RE(RUNS_OF[name][kind](microscope))
+        except RunEngineInterrupted:
+            session.RE.resume()
     assert session.drain(60)
     uid = session.catalog.raw[-1].metadata["start"]["uid"]
     (live,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == name]
@@ -157,6 +182,29 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
     assert sum(v.accepted for *_, v in judge_slices(looks, strict)) < len(again)
     with pytest.raises(BadInputError, match="no derived run of slice_audit"):
         stored_looks(session.catalog.raw[-1])
+
+
+def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microscope, tmp_path):
+    with stages_live(session):
+        uid = session.RE(SECTIONS["sections"](microscope))[0]
+    session.drain(60)
+    (stages,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "section_stages"]
+    data, program = ["--data", str(session.catalog.folder.root)], commands()
+    folder = tmp_path / "metrics"
+    ways = ([], ["--analysis", "slice_audit"], ["--analysis", "section_stages", "--metrics", str(folder)])
+    for number, options in enumerate(ways):
+        out = tmp_path / f"{number}.csv"
+        said = CliRunner().invoke(program, ["slices", "ledger", uid, str(out), *options, *data])
+        assert said.exit_code == 0, said.output
+        ledger = SliceLedger.read(out)
+        assert list(ledger.rows) == ["00", "01", "02"]
+        used = [sid for sid, row in ledger.rows.items() if row["use"] and not row["auto_excluded"]]
+        assert f"{len(used)} of 3 slices to use" in said.output
+    assert ledger.rows == ledger_of(stages).rows
+    assert {event.stage for event in ledger.events} >= {"generate", "acquire_sections", "assess"}
+    numbers = read_metrics(folder)
+    assert numbers == metrics_of(stages)
+    assert numbers["01"]["register"]["registered_to"] == "00"
 
 
 def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):
@@ -240,7 +288,7 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("fokus", {}, "there are: focus_calibration, focus_scores, slice_audit"),
+        ("fokus", {}, "there are: focus_calibration, focus_scores, section_stages, slice_audit"),
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),

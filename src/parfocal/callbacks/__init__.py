@@ -3,10 +3,11 @@
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
 from parfocal.callbacks._run_view import RunView
-from parfocal.callbacks._slice_ledger import SliceLedgerFiles
+from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
+from parfocal.callbacks.sections import SectionParameters, SectionStages, metrics_of
 from parfocal.callbacks.slices import (
     AuditedFrame,
     Place,
@@ -32,6 +33,8 @@ __all__ = [
     "Replayed",
     "RunAnalysis",
     "RunView",
+    "SectionParameters",
+    "SectionStages",
     "SliceAudit",
     "SliceLedgerFiles",
     "SliceParameters",
@@ -41,6 +44,8 @@ __all__ = [
     "focus_probe",
     "grids_of",
     "judge_slices",
+    "ledger_of",
+    "metrics_of",
     "read_thresholds",
     "replay",
     "stack_of",

@@ -269,6 +269,7 @@ class _Run:
         view = self._view
         if name == "event":
             view.count(doc)
+            view.note_verdict(doc)
         if name == "descriptor":
             view.add_descriptor(doc)
         elif name == "stream_resource":

@@ -14,6 +14,7 @@ from parfocal.callbacks._analysis import Analysis
 from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores
+from parfocal.callbacks.sections import SectionParameters, SectionStages
 from parfocal.callbacks.slices import SliceAudit, SliceParameters
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog, remote_frames
 from parfocal.errors import BadInputError, CatalogError
@@ -23,6 +24,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_scores": (FocusScores, FocusParameters),
     "focus_calibration": (FocusCalibration, CalibrationParameters),
     "slice_audit": (SliceAudit, SliceParameters),
+    "section_stages": (SectionStages, SectionParameters),
 }
 """Analyses by name, each with the dataclass of its parameters."""
 

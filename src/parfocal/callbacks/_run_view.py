@@ -29,6 +29,7 @@ class RunView:
     _uris: dict[str, str] = field(default_factory=dict[str, str])
     _resources: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     _n_events: dict[str, int] = field(default_factory=dict[str, int])
+    _verdicts: dict[int, tuple[bool, str]] = field(default_factory=dict[int, tuple[bool, str]])
 
     @property
     def uid(self) -> str:
@@ -96,6 +97,20 @@ class RunView:
         """Note an event, of whichever stream; one that is repeated after a pause counts once."""
         stream = self._descriptors.get(doc["descriptor"], "")
         self._n_events[stream] = max(self.n_events(stream), int(doc["seq_num"]))
+
+    def note_verdict(self, doc: dict[str, Any]) -> None:
+        """Keep what an auditor said of a frame, from its event in stream `audit`; others are passed over."""
+        auditor = self.start.get("parfocal", {}).get("audit", {}).get("auditor")
+        if auditor is None or self._descriptors.get(doc["descriptor"]) != "audit":
+            return
+        told = doc["data"]
+        accepted, reason = bool(told[f"{auditor}_accepted"]), str(told[f"{auditor}_reason"])
+        self._verdicts[int(told[f"{auditor}_frame"])] = (accepted, reason)
+
+    @property
+    def verdicts(self) -> dict[int, tuple[bool, str]]:
+        """What the plan's auditor said last of each frame (accepted, reason), by index; empty without one."""
+        return dict(self._verdicts)
 
     def n_events(self, stream: str) -> int:
         """Return how many events of a stream have come."""
