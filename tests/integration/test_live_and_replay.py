@@ -117,7 +117,7 @@ RUNS_OF = {
     "focus_scores": RUNS,
     "focus_calibration": SWEEPS,
     "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
-    "slice_audit": {k: RUNS[k] for k in ("time-lapse", "burst", "repeated event")} | SECTIONS,
+    "slice_audit": {k: RUNS[k] for k in ("burst", "repeated event")} | SECTIONS,
 }
 
 

@@ -17,6 +17,7 @@ def test_a_notebook_carries_no_outputs(path):
     assert [cell for cell in book["cells"] if cell.get("outputs") or cell.get("execution_count")] == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not DATA.is_dir(), reason="the shared test data are not here")
 def test_the_calibration_on_references_tells_what_its_text_says(monkeypatch, capsys):
     monkeypatch.setenv("PARFOCAL_EXAMPLES", str(DATA))

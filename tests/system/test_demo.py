@@ -55,6 +55,7 @@ def test_the_demo_shows_runs_best_planes_times_and_what_to_do_next(demo, folder)
     assert str(folder.root / "demo.png") in out
 
 
+@pytest.mark.long
 def test_the_commands_it_offers_work_as_they_are_printed(demo, folder, command):
     commands = [line.partition("#")[0].strip() for line in demo[0].split("\nNext\n", 1)[1].strip().splitlines()]
     assert [shlex.split(c)[:2] for c in commands] == [["parfocal", v] for v in ("runs", "replay", "view")]

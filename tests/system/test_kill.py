@@ -72,7 +72,7 @@ def recover(parfocal, folder, uid):
     return {run["uid"]: run for run in json.loads(said.out)}.get(uid)
 
 
-@pytest.mark.parametrize("server", ["alive", "gone too"])
+@pytest.mark.parametrize("server", [pytest.param("alive", marks=pytest.mark.long), "gone too"])
 def test_every_event_and_frame_before_a_kill_is_in_the_catalog(request, program, parfocal, server):
     folder = request.getfixturevalue("data" if server == "alive" else "own_folder")
     uid, said = kill_after(program(folder, code=ACQUIRE), 90)

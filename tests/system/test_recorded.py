@@ -15,6 +15,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the shared recordings are not here")
 
 # path, --axes, number of planes, dtype
+MANY_PLANES = 200  # longer recordings are imaged by `make test-long`
 STACKS = [
     ("A_beads/astig_beads_field.tif", "", 80, "uint8"),
     ("A_beads/bead_field_no_astigmatism.tif", "", 34, "uint8"),
@@ -77,7 +78,10 @@ def planes_by_other_readers(path: Path) -> np.ndarray:
     return pixels.reshape(-1, *pixels.shape[-2:])
 
 
-@pytest.mark.parametrize(("path", "axes", "n_planes", "dtype"), STACKS, ids=[stack[0] for stack in STACKS])
+@pytest.mark.parametrize(
+    ("path", "axes", "n_planes", "dtype"),
+    [pytest.param(*s, id=s[0], marks=pytest.mark.long if s[2] > MANY_PLANES else ()) for s in STACKS],
+)
 def test_every_plane_of_a_recording_is_in_the_catalog(parfocal, data, catalog, path, axes, n_planes, dtype):
     given = ["--axes", axes] if axes else []
     said = parfocal("demo", "--data", data, "--stack", DATA / path, *given, "--no-picture", "--json")
