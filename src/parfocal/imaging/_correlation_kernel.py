@@ -89,6 +89,21 @@ def binned_row(frame: Any, bin_px: int, reference: Any, out: Any) -> None:
         return
     per_bin = np.float32(1.0 / (bin_px * bin_px))
     line = np.empty(width * bin_px, np.float32)
+    if bin_px == 4:
+        # The usual one: four rows at once, so that the line is written once and not four times.
+        for y in range(height):
+            row_0, row_1, row_2, row_3 = frame[4 * y], frame[4 * y + 1], frame[4 * y + 2], frame[4 * y + 3]
+            for x in range(line.size):
+                line[x] = (
+                    np.float32(row_0[x] - reference)
+                    + np.float32(row_1[x] - reference)
+                    + np.float32(row_2[x] - reference)
+                    + np.float32(row_3[x] - reference)
+                )
+            target = out[y * width : (y + 1) * width]
+            for x in range(width):
+                target[x] = (line[4 * x] + line[4 * x + 1] + line[4 * x + 2] + line[4 * x + 3]) * per_bin
+        return
     for y in range(height):
         line[:] = np.float32(0)
         for j in range(bin_px):
