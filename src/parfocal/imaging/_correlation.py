@@ -193,9 +193,18 @@ def _chosen_bins(
     pixels: NDArray[Any], references: NDArray[np.float32], bin_px: int, keep: NDArray[np.bool_] | None
 ) -> NDArray[np.float32]:
     """Return the bins that count in all frames, one row a frame of mean 0; a row that is flat is exactly 0."""
-    from parfocal.imaging._correlation_kernel import binned_row
+    from parfocal.imaging._correlation_kernel import binned_row, centre
 
     rows = np.empty((len(pixels), (pixels.shape[1] // bin_px) * (pixels.shape[2] // bin_px)), np.float32)
+    is_centred = np.zeros(len(rows), np.bool_)
+
+    def bin_frame(i: int) -> None:
+        binned_row(pixels[i], bin_px, references[i], rows[i])
+        is_centred[i] = keep is None and centre(rows[i])
+
+    for_each_band(bin_frame, len(rows))
+    if is_centred.all():
+        return rows
     for_each_band(lambda i: binned_row(pixels[i], bin_px, references[i], rows[i]), len(rows))
     if keep is not None:
         rows = rows[:, keep]
@@ -216,6 +225,7 @@ def _near_mean(frame: NDArray[Any]) -> float:
     sample = frame[:: max(1, frame.shape[0] // 16), :: max(1, frame.shape[1] // 16)]
     if (sample == sample[0, 0]).all():
         return float(sample[0, 0])
+    if frame.dtype.kind in "ui":
+        return float(round(float(sample.mean())))
     finite = np.isfinite(sample)
-    value = float(np.mean(sample, dtype=np.float64, where=finite)) if finite.any() else 0.0
-    return float(round(value)) if frame.dtype.kind in "ui" else value
+    return float(np.mean(sample, dtype=np.float64, where=finite)) if finite.any() else 0.0

@@ -119,6 +119,23 @@ def binned_row(frame: Any, bin_px: int, reference: Any, out: Any) -> None:
 
 
 @njit(nogil=True, fastmath=_FASTMATH, error_model="numpy", cache=True)
+def centre(row: Any) -> bool:
+    """Take its mean from a row of float32, a flat one becoming exactly 0; False, and unchanged, if not finite."""
+    total = 0.0
+    smallest = largest = row[0]
+    for x in range(row.size):
+        total += np.float64(row[x])
+        smallest = min(smallest, row[x])
+        largest = max(largest, row[x])
+    if not abs(total) < np.inf:
+        return False
+    mean = row[0] if smallest == largest else np.float32(total / row.size)
+    for x in range(row.size):
+        row[x] -= mean
+    return True
+
+
+@njit(nogil=True, fastmath=_FASTMATH, error_model="numpy", cache=True)
 def without_hot_pixels(source: Any, low: Any, high: Any, target: Any) -> None:
     """Copy a float32 frame; a pixel far outside its neighbours and outside [low, high] becomes their mean."""
     height, width = source.shape
