@@ -117,7 +117,7 @@ RUNS_OF = {
     "focus_scores": RUNS,
     "focus_calibration": SWEEPS,
     "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
-    "slice_audit": {k: RUNS[k] for k in ("burst", "repeated event")} | SECTIONS,
+    "slice_audit": {k: RUNS[k] for k in ("burst",)} | SECTIONS,
 }
 
 
@@ -299,7 +299,8 @@ def test_an_unknown_analysis_or_parameter_is_refused(name, parameters, words):
         analysis_named(name, parameters)
 
 
-@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [False, True])
 def test_many_runs_on_a_dask_cluster_give_what_one_process_gives(session, microscope, processes):
     distributed = pytest.importorskip("distributed")
     uids = [session.RE(z_stack(microscope, 1, 0.5))[0] for _ in range(2)]

@@ -61,6 +61,7 @@ def test_a_stack_typed_into_ipython_is_in_the_catalog_with_its_focus(data):
     assert list((data / "frames").rglob("*.ome.zarr"))
 
 
+@pytest.mark.long
 def test_the_same_startup_drives_micro_manager(data):
     pymmcore_plus = pytest.importorskip("pymmcore_plus", reason="extra `micromanager` is not installed")
     if not pymmcore_plus.find_micromanager(return_first=False):

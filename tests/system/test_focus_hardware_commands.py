@@ -79,7 +79,8 @@ def check_safe(left):
     assert left["z_um"] == pytest.approx(_HOME_UM, abs=0.02), "z is back"
 
 
-@pytest.mark.parametrize("vendor", ["orca", pytest.param("andor", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("vendor", ["orca", "andor"])
 def test_without_a_bead_a_vendors_bench_is_refused_in_words_and_let_go(on_hardware, vendor, tmp_path):
     said, left = on_hardware(
         vendor,

@@ -15,7 +15,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the shared recordings are not here")
 
 # path, --axes, number of planes, dtype
-MANY_PLANES = 200  # longer recordings are imaged by `make test-long`
+MANY_PLANES = 70  # longer recordings are imaged by `make test-long`
 STACKS = [
     ("A_beads/astig_beads_field.tif", "", 80, "uint8"),
     ("A_beads/bead_field_no_astigmatism.tif", "", 34, "uint8"),
