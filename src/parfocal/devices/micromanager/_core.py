@@ -36,7 +36,7 @@ def load_core(config_file: Path | str | None) -> CMMCorePlus:
             "Micro-Manager: pymmcore-plus is missing; pip install parfocal[micromanager]"
         ) from error
     finally:
-        # It asks all of the process to log everything, and bluesky would spend a tenth of its time on that.
+        # It asks all of the process to log everything, and bluesky would format every message of every plan.
         logging.root.setLevel(level)
     if config_file is not None and not Path(config_file).expanduser().is_file():
         raise BadInputError(f"Micro-Manager: no configuration file {config_file}")
