@@ -30,6 +30,7 @@ class _Sequence:
     n_frames: int | None
     clock: DeviceClock
     readout_s: float
+    ring: int | None
     fetched: int = 0
     index: int = 0
     before: Any = None
@@ -222,7 +223,8 @@ class VendorCamera:
                 with suppress(Exception):
                     camera.stop_acquisition()
                 raise
-        self._sequence = _Sequence(n_frames, DeviceClock(), readout_s)
+        # A snap's camera stops when its ring is full: nothing in it is ever written over.
+        self._sequence = _Sequence(n_frames, DeviceClock(), readout_s, None if mode == "snap" else ring)
 
     def _wait(self, camera: Any, sequence: _Sequence, timeout_s: float) -> tuple[NDArray[np.generic], Any, float]:
         deadline_s, pause = clock_s() + timeout_s, threading.Event()
@@ -235,6 +237,8 @@ class VendorCamera:
             arrival_s = clock_s()
             # A camera that has stopped after its last frame may still be handing it over.
             got = camera.read_oldest_image(return_info=True)
+            if got is not None and sequence.ring is not None:
+                got = self._whole(camera, sequence.ring, *got)
             if got is not None:
                 return got[0], got[1], arrival_s
             if arrival_s > deadline_s:
@@ -244,6 +248,22 @@ class VendorCamera:
                 )
             if not running:
                 pause.wait(_POLL_S)
+
+    def _whole(self, camera: Any, ring: int, pixels: Any, info: Any) -> tuple[Any, Any] | None:
+        """Return a frame that the camera did not write over while it was copied; None if there is none just now.
+
+        pylablib looks at the ring before it copies, so the oldest frame of a full ring may hold a newer one's rows.
+        A reader that is this late is set half a ring ahead: frame by frame it would stay at the edge.
+        """
+        n_acquired = int(camera.get_frames_status().acquired)
+        if n_acquired < int(info.frame_index) + ring:
+            return pixels, info
+        first = n_acquired - ring // 2
+        got, infos = camera.read_multiple_images(rng=(first, first + 1), return_info=True)
+        if not got:
+            return None
+        n_acquired = int(camera.get_frames_status().acquired)
+        return (got[0], infos[0]) if n_acquired < int(infos[0].frame_index) + ring else None
 
     # -- settings -----------------------------------------------------------------------------------
 
