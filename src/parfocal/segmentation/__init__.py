@@ -1,1 +1,15 @@
-"""Nuclei in 3D."""
+"""Nuclei in 3D: find, link, restore, doubt, correct, learn, follow."""
+
+from parfocal.segmentation._segmentation import (
+    Backend,
+    NetOutput,
+    PlaneLink,
+    Segmentation,
+)
+
+__all__ = [
+    "Backend",
+    "NetOutput",
+    "PlaneLink",
+    "Segmentation",
+]
