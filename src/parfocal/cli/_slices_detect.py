@@ -186,8 +186,13 @@ def detect_rehoming_command(
         )
         stages.append(found.stage)
     after = before
-    for stage in stages:
-        after = after.apply(stage) if after is not None else None
+    unknown: list[str] = []
+    if after is not None:
+        # A slice that only the shifts know was never imaged: its step is mended, there is no row to stamp.
+        unknown = [sid for sid in found.shifts.slice_ids if sid not in after.rows]
+        for stage in stages:
+            stamps = tuple(one for one in stage.stamps if one.slice_id in after.rows)
+            after = after.apply(stamps, stage=stage.stage)
     write_shifts(out, found.shifts, replace=replace)
     written = {"shifts": out}
     if after is not None and slice_config_out is not None:
@@ -198,6 +203,8 @@ def detect_rehoming_command(
             write_metrics(metrics, stage)
     steps = {moving: label for moving, label in zip(found.shifts.moving_id, found.labels) if label != "drift"}
     messages = (*(before.remarks if before is not None else ()), *(m for stage in stages for m in stage.messages))
+    if unknown:
+        messages = (*messages, f"in the shifts alone, not in the ledger: {', '.join(unknown)}")
     _tell(found.stage, messages, written, as_json, {"steps": steps, "tile_step_mm": found.tile_step_mm})
 
 
