@@ -1,5 +1,6 @@
 """Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
 
+import contextlib
 from contextlib import contextmanager
 
 import bluesky.plan_stubs as bps
@@ -312,11 +313,20 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),
+        ("section_stages", {"min_quality": "good"}, "is no float"),
+        ("section_stages", {"keep_gaps": "perhaps"}, "is neither true nor false"),
     ],
 )
 def test_an_unknown_analysis_or_parameter_is_refused(name, parameters, words):
     with pytest.raises(BadInputError, match=words):
         analysis_named(name, parameters)
+
+
+def test_a_parameter_comes_as_text_from_the_command_line():
+    given = {"min_quality": "auto", "keep_gaps": "no", "n_extra": "40", "stages": "all"}
+    with contextlib.closing(analysis_named("section_stages", given)) as stages:
+        how = stages.parameters
+    assert (how.min_quality, how.keep_gaps, how.n_extra) == ("auto", False, 40)
 
 
 @pytest.mark.long
