@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from parfocal.files import write_atomically
-from parfocal.report._numbers import plain
 from parfocal.report._page import page, table
+from parfocal.sealed_json import plain
 from parfocal.slices.references import (
     CATEGORIES,
     MetricRank,

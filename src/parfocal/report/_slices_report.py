@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.files import ZarrVolume, open_ome_zarr, write_atomically
-from parfocal.report._numbers import plain
 from parfocal.report._page import page, table
+from parfocal.sealed_json import plain
 from parfocal.slices import CANONICAL_COLUMNS, CellValue, LedgerEvent, Metric, SliceLedger
 
 _THUMBNAIL_PX = 96

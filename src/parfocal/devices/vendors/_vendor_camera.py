@@ -252,7 +252,7 @@ class VendorCamera:
     def _whole(self, camera: Any, ring: int, pixels: Any, info: Any) -> tuple[Any, Any] | None:
         """Return a frame that the camera did not write over while it was copied; None if there is none just now.
 
-        pylablib looks at the ring before it copies, so the oldest frame of a full ring may hold a newer one's rows.
+        pylablib looks at the ring before it copies: the oldest frame of a full ring may hold a newer one's rows.
         A reader that is this late is set half a ring ahead: frame by frame it would stay at the edge.
         """
         n_acquired = int(camera.get_frames_status().acquired)
