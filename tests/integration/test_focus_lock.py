@@ -33,9 +33,9 @@ from parfocal.slices import Verdict
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
+def bench(served_folder):
     """A session with a calibrated microscope; tests leave the lock released and z near focus."""
-    session = start_session(tmp_path_factory.mktemp("data"), analyses=[FocusCalibration])
+    session = start_session(served_folder.root, analyses=[FocusCalibration])
     microscope = session.use(simulated_microscope("microscope"))
     microscope.focus_camera.exposure_s.put(0.008)
     core = microscope.backend.camera.world
@@ -44,7 +44,6 @@ def bench(tmp_path_factory):
     yield SimpleNamespace(session=session, RE=session.RE, m=microscope, core=core, uid=uid)
     microscope.destroy()
     session.close(30)
-    stop_server(session.catalog.folder)
 
 
 @pytest.fixture

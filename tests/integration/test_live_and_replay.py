@@ -14,7 +14,6 @@ from parfocal.callbacks import (
     ANALYSES,
     Analysis,
     FocusScores,
-    SectionStages,
     SliceParameters,
     analysis_named,
     evidence_of,
@@ -25,7 +24,7 @@ from parfocal.callbacks import (
     replay,
     stored_looks,
 )
-from parfocal.catalog import DataFolder, remote_frames, stop_server
+from parfocal.catalog import remote_frames
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
@@ -39,16 +38,11 @@ from parfocal.slices.selection import RULES
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """One session with its catalog: RunEngine, writer, and the analyses that look at single frames, live."""
-    folder = DataFolder(tmp_path_factory.mktemp("contract"))
-    # The stages write five streams a run, seconds under load: they are live where they are what is tested.
-    session = start_session(
-        folder.root, analyses=[cls for cls, _ in ANALYSES.values() if cls is not SectionStages]
-    )
+def session(served_folder):
+    """One session, RunEngine and writer; each test has the analyses look on that it asks about."""
+    session = start_session(served_folder.root)
     yield session
     session.close()
-    stop_server(folder)
 
 
 @pytest.fixture
@@ -60,14 +54,13 @@ def microscope(session):
 
 
 @contextmanager
-def stages_live(session, *, needed=True):
-    """Have SectionStages look on."""
-    stages = SectionStages(emit=session.writer)
-    token = session.RE.subscribe(stages) if needed else None
+def looking_on(session, *names):
+    """Have these analyses look on: each writes its own run, which costs the catalog about a second."""
+    watching = {session.RE.subscribe(one): one for one in (ANALYSES[n][0](emit=session.writer) for n in names)}
     yield
-    if token is not None:
+    for token, analysis in watching.items():
         session.RE.unsubscribe(token)
-    assert stages.close()
+        assert analysis.close()
 
 
 def tables(run):
@@ -123,7 +116,7 @@ RUNS_OF = {
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
-    with stages_live(session, needed=name == "section_stages"):
+    with looking_on(session, name):
         try:
             session.RE(RUNS_OF[name][kind](microscope))
         except RunEngineInterrupted:
@@ -144,9 +137,10 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
 
 
 def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
-    with pytest.raises(RunEngineInterrupted):
-        session.RE(RUNS["repeated event"](microscope))
-    session.RE.resume()
+    with looking_on(session, "focus_scores"):
+        with pytest.raises(RunEngineInterrupted):
+            session.RE(RUNS["repeated event"](microscope))
+        session.RE.resume()
     session.drain(60)
     run = session.catalog.raw[-1]
     frames = np.asarray(run["primary"].read()["camera_frame"]).tolist()
@@ -156,7 +150,8 @@ def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
 
 
 def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscope):
-    session.RE(z_stack(microscope, 2, 0.5))
+    with looking_on(session, "slice_audit"):
+        session.RE(z_stack(microscope, 2, 0.5))
     session.drain(60)
     audits = session.catalog.analyses_of(session.catalog.raw[-1])
     audit = next(a for a in audits if start_of(a)["analysis"] == "slice_audit")
@@ -185,7 +180,7 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
 
 
 def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microscope, tmp_path):
-    with stages_live(session):
+    with looking_on(session, "slice_audit", "section_stages"):
         uid = session.RE(SECTIONS["sections"](microscope))[0]
     session.drain(60)
     (stages,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "section_stages"]
@@ -208,7 +203,8 @@ def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microsc
 
 
 def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):
-    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    with looking_on(session, "focus_scores"):
+        uid = session.RE(z_stack(microscope, 1, 0.5))[0]
     session.drain(60)
     (again,) = replay([uid], "focus_scores", catalog=session.catalog)
     assert again.status == "skipped"
