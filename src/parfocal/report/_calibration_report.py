@@ -213,7 +213,7 @@ def _page(report: dict[str, Any], picture: bytes) -> str:
         ),
         (
             "Light path",
-            table([(name, str(value)) for name, value in report["facts"].items() if value is not None]),
+            table([(name, str(value)) for name, value in report["facts"].items() if value not in (None, "")]),
         ),
     ]
     return page(f"Focus calibration {report['sha256'][:12]}", report["run"]["time"], notes, sections)

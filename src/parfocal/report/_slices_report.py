@@ -31,7 +31,7 @@ _SHOWN = (
 )
 _STYLE = (
     "<style>.gap td{opacity:.6}.thumb{width:96px;image-rendering:auto;border-radius:3px}"
-    ".state-gap{color:#d55e00}.state-interpolated{color:#0072b2}section{overflow-x:auto}body{max-width:84rem}</style>"
+    ".state-gap{color:#d55e00}.state-interpolated{color:#0072b2}body{max-width:84rem}</style>"
 )
 
 
