@@ -226,7 +226,9 @@ def test_a_plan_waits_while_the_bead_is_out_of_sight(at_focus):
     thread.join()
     assert lost == ["LOST"]
     rows = table(at_focus, "primary")
-    assert len(rows["lock_in_lock"]) == 20
+    # A suspender that comes between an event and its checkpoint has the event repeated, under its number.
+    seq_num = np.asarray(at_focus.session.catalog.raw[-1]["primary"]["seq_num"].read())
+    assert set(seq_num.tolist()) == set(range(1, 21))
     assert np.max(np.diff(rows["camera_t_s"].values)) > 1.0, "it waited"
     assert rows["lock_in_lock"].values[-1] == 1, "and went on in focus"
 
