@@ -80,7 +80,7 @@ class PlaneLinker:
     >>> linker.add(np.array([[0, 7, 7, 7]]))
     array([[0, 1, 1, 1]], dtype=int32)
     >>> linker.add(np.array([[2, 2, 0, 5]]))
-    array([[3, 3, 0, 2]], dtype=int32)
+    array([[2, 2, 0, 1]], dtype=int32)
     """
 
     def __init__(self, settings: LinkSettings | None = None) -> None:
