@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.segmentation._segmentation import Labels
 
 
 def as_volume(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -51,3 +52,15 @@ def linker() -> Any:
     from parfocal.segmentation.planes import LinkSettings, PlaneLinker
 
     return PlaneLinker(LinkSettings())
+
+
+def renumbered(labels: NDArray[Any]) -> Labels:
+    """Return labels as int32, ids 1 to n in the order of the ids given."""
+    ids, at = np.unique(labels, return_inverse=True)
+    new = np.arange(ids.size) + (1 if ids.size and ids[0] != 0 else 0)
+    return new[at].reshape(labels.shape).astype(np.int32)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text on one line, its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -16,7 +16,7 @@ from parfocal.segmentation._segmentation import Floats, Labels, Segmentation
 from parfocal.segmentation.backends._input import as_volume, checked_voxel_size, linker
 
 _WORKING_DIAMETER_PX = 24
-"""Nuclei more than twice as wide as this are labelled on binned planes: the time grows with voxels, not their sense."""
+"""Nuclei twice as wide as this, or more, are labelled on binned planes: finer voxels only cost time."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class WatershedSettings:
     level : float
         Where a nucleus ends, between its surroundings (0) and its inside (1): 0.5 is where a blurred edge lies.
     split : float
-        Two maxima of the distance are one nucleus where the neck between them is at least this share of the smaller.
+        Two maxima of the distance are one nucleus where the neck between them has at least this share of the
+        smaller one.
     least_contrast : float
         Nuclei that stand out by less than so many standard deviations of the background are left out, and those
         that do by less than a tenth of the usual.
@@ -54,11 +55,11 @@ class WatershedSettings:
 class Watershed:
     """Backend `watershed`: an edge for each nucleus at half its height, split where distances show a neck.
 
-    Background: the local minimum over some diameters of the smoothed image, so that offset and haze go.
-    Candidates: Otsu on the square root of what stands above it. Each basin of the smoothed image gets a threshold of
-    its own, `level` of the way from its surroundings to its inside, so that a dim nucleus keeps its size beside a
-    bright one. Distances to the edge are in um along all axes; a saddle lower than `split` times the smaller maximum
-    parts two nuclei. Linear in voxels.
+    Background: the local minimum over two diameters of the smoothed image, so that offset and haze go.
+    Candidates: Otsu on the square root of what stands above it. Each basin of the smoothed image gets a threshold
+    of its own, `level` of the way from its surroundings to its inside, so that a dim nucleus keeps its size beside
+    a bright one. Distances to the edge are in um along all axes; a saddle lower than `split` times the smaller
+    maximum parts two nuclei.
     """
 
     name = "watershed"
@@ -94,7 +95,9 @@ class Watershed:
             labels = label_nuclei(pixels[0], voxel_size_um[1:], self.settings)[None]
             return Segmentation(labels, voxel_size_um, self.name)
         diameter_um = self.settings.diameter_um or measured_diameter_um(pixels, voxel_size_um)
-        remark = f"diameter {diameter_um:.3g} um" + ("" if self.settings.diameter_um else ", measured in the image")
+        remark = f"diameter {diameter_um:.3g} um" + (
+            "" if self.settings.diameter_um else ", measured in the image"
+        )
         settings = replace(self.settings, diameter_um=diameter_um)
         if settings.dims == 2 or (settings.dims == "auto" and diameter_um < 4.0 * voxel_size_um[0]):
             link = linker()
@@ -102,7 +105,11 @@ class Watershed:
                 link.add(label_nuclei(plane, voxel_size_um[1:], settings))
             linked = link.finish()
             return Segmentation(
-                linked.labels, voxel_size_um, self.name, links=tuple(linked.links), remarks=(f"{remark}; planes linked",)
+                linked.labels,
+                voxel_size_um,
+                self.name,
+                links=tuple(linked.links),
+                remarks=(f"{remark}; planes linked",),
             )
         return Segmentation(
             label_nuclei(pixels, voxel_size_um, settings), voxel_size_um, self.name, remarks=(remark,)
@@ -141,17 +148,17 @@ def label_nuclei(
 def measured_diameter_um(image: NDArray[np.generic], spacing_um: tuple[float, ...]) -> float:
     """Return the diameter of a typical nucleus, um, from the mean depth of the foreground.
 
-    In a ball of radius R the mean distance to the edge is R/4, in a disc R/3: where nuclei touch it comes out somewhat
-    large, which the watershed forgives.
+    In a ball of radius R the mean distance to the edge is R/4, in a disc R/3: where nuclei touch it comes out
+    somewhat large, which the watershed forgives.
     """
     pixels = np.asarray(image, np.float32)
     bins = max(1, min(pixels.shape[-2:]) // 256)
     small = _binned(pixels, bins)
     scale = (*spacing_um[:-2], spacing_um[-2] * bins, spacing_um[-1] * bins)
     sigma = [min(1.0, scale[-1] / s) for s in scale]
-    smooth = ndimage.gaussian_filter(small, sigma)
+    smooth = _smoothed(small, sigma)
     inside = smooth > _otsu(smooth)
-    inside = ndimage.binary_opening(inside)
+    inside = np.asarray(ndimage.binary_opening(inside), bool)
     if not inside.any() or inside.all():
         return 10.0  # nothing to measure: a mammalian nucleus
     depth_um = _distances(inside, scale)
@@ -164,7 +171,7 @@ def _label(image: Floats, scale: tuple[float, ...], diameter_um: float, told: Wa
     if float(image.max()) <= float(image.min()):
         return none
     wide = [diameter_um / s for s in scale]
-    smooth = ndimage.gaussian_filter(image, [0.07 * w for w in wide])
+    smooth = _smoothed(image, [0.07 * w for w in wide])
     above = smooth - _surroundings(smooth, wide)
     middle, spread = _dark(above)
     above -= middle
@@ -174,7 +181,7 @@ def _label(image: Floats, scale: tuple[float, ...], diameter_um: float, told: Wa
     candidates = above > gate
     if not candidates.any():
         return none
-    coarse = ndimage.gaussian_filter(above, [0.12 * w for w in wide])
+    coarse = _smoothed(above, [0.12 * w for w in wide])
     basins = _flooded(-coarse, _maxima(coarse, candidates, 0.15), candidates)
     inside = candidates & (above > _own_threshold(above, basins, told.level))
     return _split(inside, above, basins, scale, diameter_um, told, gate)
@@ -190,7 +197,7 @@ def _split(
     gate: float,
 ) -> Labels:
     inside = _filled(inside)
-    depth_um = ndimage.gaussian_filter(_distances(inside, scale), [0.05 * diameter_um / s for s in scale])
+    depth_um = _smoothed(_distances(inside, scale), [0.05 * diameter_um / s for s in scale])
     depth_um = np.where(inside, depth_um, 0.0).astype(np.float32)
     labels = _flooded(-depth_um, _maxima(depth_um, inside, 1.0 - told.split), inside)
     sizes = np.bincount(labels.ravel())
@@ -209,8 +216,8 @@ def _split(
 def _surroundings(smooth: Floats, wide: list[float]) -> Floats:
     """Return the local background: a low of the smoothed image over two diameters, itself smoothed."""
     size = [max(1, round(2.0 * w)) | 1 for w in wide]
-    low = ndimage.minimum_filter(smooth, size)
-    return ndimage.gaussian_filter(low, [0.8 * w for w in wide])
+    low = np.asarray(ndimage.minimum_filter(smooth, size), np.float32)
+    return _smoothed(low, [0.8 * w for w in wide])
 
 
 def _dark(above: Floats) -> tuple[float, float]:
@@ -226,7 +233,7 @@ def _dark(above: Floats) -> tuple[float, float]:
 def _noise_left(image: Floats, sigma: list[float]) -> float:
     """Return the standard deviation that white noise of this image has after smoothing.
 
-    The noise itself from the diagonal Haar detail of each plane (Donoho), which no structure wider than two pixels is in.
+    The noise itself comes from the diagonal Haar detail of each plane (Donoho), in which wide structures are not.
     """
     if min(image.shape[-2:]) < 4:
         return 0.0
@@ -262,8 +269,8 @@ def _maxima(height: Floats, inside: NDArray[np.bool_], depth: float) -> Labels:
     rebuilt = reconstruction(lowered, logs, method="dilation")
     # A dome of the height that was taken off lies on each maximum that is high enough.
     domes = (logs - rebuilt) >= -0.999 * math.log1p(-depth)
-    marked, _ = ndimage.label(domes & inside, np.ones((3,) * height.ndim))
-    return np.asarray(marked, np.int32)
+    marked: Any = ndimage.label(domes & inside, np.ones((3,) * height.ndim))
+    return np.asarray(marked[0], np.int32)
 
 
 def _flooded(height: Floats, markers: Labels, inside: NDArray[np.bool_]) -> Labels:
@@ -281,7 +288,11 @@ def _filled(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill holes plane by plane (nucleoli), since one that opens along z is a hole to the eye as well."""
     if inside.ndim == 2:
         return np.asarray(ndimage.binary_fill_holes(inside), bool)
-    return np.stack([ndimage.binary_fill_holes(plane) for plane in inside]).astype(bool)
+    return np.stack([np.asarray(ndimage.binary_fill_holes(plane), bool) for plane in inside])
+
+
+def _smoothed(image: Floats, sigma: float | list[float]) -> Floats:
+    return np.asarray(ndimage.gaussian_filter(image, sigma), np.float32)
 
 
 def _otsu(values: Floats) -> float:
@@ -317,6 +328,6 @@ def _rounded(plane: Labels, bins: int) -> Labels:
         if where is None:
             continue
         grown = tuple(slice(max(0, s.start - bins), s.stop + bins) for s in where)
-        own = ndimage.gaussian_filter((plane[grown] == i).astype(np.float32), 0.5 * bins) > 0.5
+        own = _smoothed((plane[grown] == i).astype(np.float32), 0.5 * bins) > 0.5
         out[grown][own] = i
     return out
