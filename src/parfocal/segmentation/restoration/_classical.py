@@ -96,7 +96,7 @@ def _b3(plane: Floats, step: int) -> Floats:
     kernel = np.zeros(4 * step + 1)
     kernel[::step] = _B3
     once = ndimage.correlate1d(plane, kernel, axis=0, mode="mirror")
-    return ndimage.correlate1d(once, kernel, axis=1, mode="mirror")
+    return np.asarray(ndimage.correlate1d(once, kernel, axis=1, mode="mirror"), np.float32)
 
 
 def _starlet_variance(scale: int) -> float:
@@ -159,12 +159,14 @@ def deblur_classical(
     .. [3] W. H. Richardson, J. Opt. Soc. Am. 62, 55 (1972); L. B. Lucy, Astron. J. 79, 745 (1974).
     """
     spot = None if np.ndim(psf) == 0 else np.asarray(psf, np.float64)
-    if spot is not None and (spot.ndim != 2 or spot.shape[0] % 2 == 0 or spot.shape[1] % 2 == 0 or spot.sum() <= 0):
+    if spot is not None and (
+        spot.ndim != 2 or spot.shape[0] % 2 == 0 or spot.shape[1] % 2 == 0 or spot.sum() <= 0
+    ):
         raise BadInputError(f"deblur: psf has shape {spot.shape}, expected [y, x] of odd sides and a sum above 0")
 
     def blur(plane: Floats, flip: bool = False) -> Floats:
         if spot is None:
-            return ndimage.gaussian_filter(plane, float(np.asarray(psf)), mode="nearest")
+            return np.asarray(ndimage.gaussian_filter(plane, float(np.asarray(psf)), mode="nearest"), np.float32)
         kernel = (spot[::-1, ::-1] if flip else spot) / spot.sum()
         reach = (spot.shape[0] // 2, spot.shape[1] // 2)
         padded = np.pad(plane, ((reach[0],) * 2, (reach[1],) * 2), mode="edge")

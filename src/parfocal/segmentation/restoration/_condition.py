@@ -73,7 +73,7 @@ def assess_image(
     Blur: an edge has a power spectrum falling with frequency cubed, so that under a blur of standard deviation b
     the variances V of the Laplacian of Gaussian at scales s and 2 s are as::
 
-        V(s) / V(2 s) = ((4 s² + b²) / (s² + b²))^(3/2),   thus   b² = s² (4 - r) / (r - 1),   r = (V(s)/V(2 s))^(2/3)
+        V(s) / V(2 s) = ((4 s² + b²) / (s² + b²))^(3/2),  so  b² = s² (4 - r) / (r - 1),  r = (V(s) / V(2 s))^(2/3)
 
     the noise's own share taken off both variances (it is the mean variance of a pixel times the kernel's squared
     norm). Objects should be larger than about 8 s; what is soft by nature counts as blurred.
@@ -126,7 +126,9 @@ def checked_image(image: NDArray[np.generic], who: str) -> NDArray[Any]:
     if array.dtype.kind not in "buif":
         raise BadInputError(f"{who}: image has dtype {array.dtype}, expected integers or real numbers")
     if array.ndim not in (2, 3) or min(array.shape[-2:]) < 16 or array.size == 0:
-        raise BadInputError(f"{who}: image has shape {array.shape}, expected [y, x] or [z, y, x] of 16x16 and more")
+        raise BadInputError(
+            f"{who}: image has shape {array.shape}, expected [y, x] or [z, y, x] of 16x16 and more"
+        )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadInputError(f"{who}: image has pixels that are not finite; replace them first")
     return array if array.ndim == 3 else array[None]

@@ -64,7 +64,9 @@ def open_denoiser(name: str | os.PathLike[str] = "wavelet", *, diameter_px: floa
             f"denoiser: {text!r} is neither wavelet, nlm, denoise2d, a .safetensors file nor cellpose:PATH"
         )
     if not path.is_file():
-        raise BadInputError(f"denoiser: {path} is not there; `parfocal train denoise2d` makes one, wavelet needs none")
+        raise BadInputError(
+            f"denoiser: {path} is not there; `parfocal train denoise2d` makes one, wavelet needs none"
+        )
     from parfocal.segmentation.restoration._network_denoiser import open_network_denoiser
 
     return open_network_denoiser(path)

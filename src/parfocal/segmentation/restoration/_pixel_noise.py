@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ _LEAST_BLOCKS = 100
 
 @dataclass(frozen=True)
 class PixelNoise:
-    """Variance of a pixel's noise as a straight line of its grey level: shot noise is the slope, read noise the rest.
+    """Variance of a pixel's noise as a line of its grey level: shot noise is the slope, read noise the rest.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def image_noise(planes: NDArray[np.float32]) -> PixelNoise:
     order = np.argsort(which, kind="stable")
     edges = np.searchsorted(which[order], np.arange(_LEVELS + 1))
     points: list[tuple[float, float, int]] = []
-    for first, last in zip(edges[:-1], edges[1:]):
+    for first, last in itertools.pairwise(edges):
         if last - first >= _LEAST_BLOCKS:
             inside = order[first:last]
             points.append((float(level[inside].mean()), _robust_sd(detail[inside], step) ** 2, int(last - first)))
