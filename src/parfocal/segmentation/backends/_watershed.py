@@ -35,7 +35,7 @@ class WatershedSettings:
         Of a typical nucleus; measured in the image where not told.
     dims : {"auto", 2, 3}
         2 labels plane by plane and links them; 3 labels the volume. `auto` takes 2 where a nucleus spans fewer
-        than four planes, and for planes that arrive one by one.
+        than three planes, and for planes that arrive one by one.
     level : float
         Where a nucleus ends, between its surroundings (0) and its inside (1): 0.5 is where a blurred edge lies.
     split : float
@@ -104,7 +104,7 @@ class Watershed:
             "" if self.settings.diameter_um else ", measured in the image"
         )
         settings = replace(self.settings, diameter_um=diameter_um)
-        if settings.dims == 2 or (settings.dims == "auto" and diameter_um < 4.0 * voxel_size_um[0]):
+        if settings.dims == 2 or (settings.dims == "auto" and diameter_um < 3.0 * voxel_size_um[0]):
             link = linker()
             for plane in pixels:
                 link.add(label_nuclei(plane, voxel_size_um[1:], settings))
