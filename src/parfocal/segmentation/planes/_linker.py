@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from parfocal.errors import BadInputError
 from parfocal.linking import assign, compact
 from parfocal.segmentation.planes._finish import LinkedPlanes, MergeCandidate, RawLinks, finish_planes
-from parfocal.segmentation.planes._kernel import measure_masks, overlap_masks, rename, weigh
+from parfocal.segmentation.planes._kernel import (
+    measure_masks,
+    overlap_in_boxes,
+    overlap_masks,
+    rename,
+    rename_in_boxes,
+    weigh,
+)
 from parfocal.segmentation.planes._settings import LinkSettings
 
 Labels = NDArray[np.int32]
@@ -19,7 +26,7 @@ Labels = NDArray[np.int32]
 _HUGE = np.iinfo(np.int64).max
 _EMPTY_MASK = np.array([0, 0, 0, _HUGE, -1, _HUGE, -1], np.int64)
 _WEAK_MARGIN, _RIVAL = 0.1, 0.8
-_ALIKE = 0.5
+_ALIKE, _GRADUAL = 0.5, 0.9
 
 
 @dataclass
@@ -29,13 +36,20 @@ class _Objects:
     last_z: NDArray[np.int64]
     area: NDArray[np.int64]
     root_slope: NDArray[np.float64]
+    root_peak: NDArray[np.float64]
+    tapers: NDArray[np.bool_]
     centre: NDArray[np.float64]
     n: int = 0
 
     @classmethod
     def none(cls, capacity: int = 1024) -> _Objects:
         return cls(
-            np.full(capacity, -1_000_000), np.zeros(capacity, np.int64), np.zeros(capacity), np.zeros((capacity, 2))
+            np.full(capacity, -1_000_000),
+            np.zeros(capacity, np.int64),
+            np.zeros(capacity),
+            np.zeros(capacity),
+            np.zeros(capacity, np.bool_),
+            np.zeros((capacity, 2)),
         )
 
     def new(self, how_many: int) -> NDArray[np.int32]:
@@ -43,10 +57,8 @@ class _Objects:
         first, self.n = self.n + 1, self.n + how_many
         while self.n >= self.area.size:
             more = _Objects.none(self.area.size)
-            self.last_z = np.concatenate([self.last_z, more.last_z])
-            self.area = np.concatenate([self.area, more.area])
-            self.root_slope = np.concatenate([self.root_slope, more.root_slope])
-            self.centre = np.concatenate([self.centre, more.centre])
+            for name in ("last_z", "area", "root_slope", "root_peak", "tapers", "centre"):
+                setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
         return np.arange(first, self.n + 1, dtype=np.int32)
 
 
@@ -55,8 +67,8 @@ class PlaneLinker:
 
     A mask goes on as the mask of a later plane where they overlap enough (`LinkSettings`); of all choices that are
     possible the one with the largest sum of affinities, `(IoU + IoMin) / 2`, is taken. The plane before is asked
-    first, then, for what is left on both sides, the one before that, up to `max_distance_z`. Ids grow and are never
-    used again; no later plane changes a link.
+    first, then, for what is left on both sides, the one before that, up to `max_distance_z`. Ids grow and are
+    never used again; no later plane changes a link.
 
     Parameters
     ----------
@@ -91,13 +103,15 @@ class PlaneLinker:
         """How many ids have been given."""
         return self._objects.n
 
-    def add(self, labels: ArrayLike) -> Labels:
+    def add(self, labels: ArrayLike, out: Labels | None = None) -> Labels:
         """Link a plane to those before it.
 
         Parameters
         ----------
         labels : array_like of int, shape (height, width)
             One id a mask, in any order; 0 is background.
+        out : int32[y, x], optional
+            Zeros to write the answer into, such as a plane of a volume.
 
         Returns
         -------
@@ -114,29 +128,45 @@ class PlaneLinker:
         if given.ndim != 2 or given.shape != shape:
             expected = f"expected {shape}" if self._planes else "expected [y, x]"
             raise BadInputError(f"link planes: plane {self.n_planes} has shape {given.shape}, {expected}")
-        plane, _ = compact(given)
-        masks = np.tile(_EMPTY_MASK, (int(plane.max(initial=0)) + 1, 1))
+        if out is None:
+            out = np.zeros(given.shape, np.int32)
+        plane = compact(given)[0].view()
+        plane.flags.writeable = False  # of one kind, whoever hands it over: kernels are compiled once
+        masks = np.empty((int(plane.max(initial=0)) + 1, 7), np.int64)
+        masks[:] = _EMPTY_MASK
         measure_masks(plane, masks)
         there = np.flatnonzero(masks[:, 0])
+        boxes = (masks[there, 4] - masks[there, 3] + 1) * (masks[there, 6] - masks[there, 5] + 1)
+        sparse = bool(
+            boxes.sum() < plane.size
+        )  # else masks are scattered, and their boxes cost more than the plane
         names = np.zeros(len(masks), np.int32)
         drift = (0, 0)
         for gap in range(1, min(self.settings.max_distance_z, self.n_planes) + 1):
-            drift = self._link(plane, masks, names, gap, drift)
+            drift = self._link(plane, masks, names, gap, drift, sparse)
         fresh = there[names[there] == 0]
         names[fresh] = self._objects.new(fresh.size)
         self._remember_refused(names, fresh)
         self._drifts.append(drift)
         self._remember(masks[there], names[there])
-        out = np.empty(plane.shape, np.int32)
-        rename(plane, names, out)
-        out.flags.writeable = False
-        self._planes.append(out)
-        return out
+        if sparse:
+            rename_in_boxes(plane, names, masks, out)
+        else:
+            rename(plane, names, out)
+        own = out.view()
+        own.flags.writeable = False
+        self._planes.append(own)
+        return own
 
-    def finish(self) -> LinkedPlanes:
+    def finish(self, volume: Labels | None = None) -> LinkedPlanes:
         """Cut necks, fill what was bridged, and number objects from 1 without gaps, in order of their first plane.
 
         The linker gives its planes away and is empty then.
+
+        Parameters
+        ----------
+        volume : int32[z, y, x], optional
+            What every `add` wrote into, a plane each: it becomes the answer. A new one where not given.
 
         Raises
         ------
@@ -146,36 +176,40 @@ class PlaneLinker:
         if not self._planes:
             raise BadInputError("link planes: no plane has come")
         linked = finish_planes(
-            self._planes, self._links, self._masks, self._candidates, self._objects.n, self.settings
+            self._planes, volume, self._links, self._masks, self._candidates, self._objects.n, self.settings
         )
         self.__init__(self.settings)
         return linked
 
     def _link(
-        self, plane: Labels, masks: NDArray[np.int64], names: NDArray[np.int32], gap: int, drift: tuple[int, int]
+        self,
+        plane: Labels,
+        masks: NDArray[np.int64],
+        names: NDArray[np.int32],
+        gap: int,
+        drift: tuple[int, int],
+        sparse: bool,
     ) -> tuple[int, int]:
-        """Name the masks that go on from the plane `gap` before; return how far planes have moved since the last."""
+        """Name the masks that go on from the plane `gap` before; return how far planes have moved."""
         objects, settings, k = self._objects, self.settings, self.n_planes
         wanted = (masks[:, 0] > 0) & (names == 0)
-        is_open = objects.last_z == k - gap
+        is_open = objects.last_z[: objects.n + 1] == k - gap
         if not (wanted.any() and is_open.any()):
             return drift
-        looking = masks[wanted]
-        box = np.array(
-            [looking[:, 3].min(), looking[:, 4].max() + 1, looking[:, 5].min(), looking[:, 6].max() + 1]
-        )
+        before = self._planes[k - gap]
         moved = self._moved(gap, drift)
-        pairs = overlap_masks(self._planes[k - gap], plane, is_open, wanted, box, *moved)
+        overlap = overlap_in_boxes if sparse else overlap_masks
+        pairs = overlap(before, plane, is_open, wanted, masks, *moved)
         if not len(pairs):
             return drift
         if gap == 1 and settings.follow_drift and moved == drift:
             drift = self._drift_of(pairs, masks)
             if drift != (0, 0):
-                pairs = overlap_masks(self._planes[k - gap], plane, is_open, wanted, box, *drift)
-        before, now = objects.area[pairs[:, 0]], masks[pairs[:, 1], 0]
+                pairs = overlap(before, plane, is_open, wanted, masks, *drift)
+        area, now = objects.area[pairs[:, 0]], masks[pairs[:, 1], 0]
         weights = weigh(
             pairs,
-            before,
+            area,
             now,
             settings.min_overlap_ratio,
             settings.min_containment,
@@ -186,14 +220,16 @@ class PlaneLinker:
         slope = objects.root_slope[pairs[:, 0]]
         if not settings.bridge_tapered:
             if gap > 1:
-                affinity[np.sqrt(before) + gap * slope <= 0] = 0
-            affinity[(weights[:, 0] < settings.min_overlap_ratio) & (slope < 0) & (now > before)] = 0
+                affinity[np.sqrt(area) + gap * slope <= 0] = 0
+            by_containment = weights[:, 0] < settings.min_overlap_ratio
+            affinity[by_containment & objects.tapers[pairs[:, 0]] & (now > area)] = 0
         allowed = np.flatnonzero(affinity > 0)
         rows, cols = pairs[allowed, 0], pairs[allowed, 1]
         chosen = assign(rows, cols, -affinity[allowed], objects.n + 1, len(masks), 0.0)
         if gap == 1:
             alike = np.flatnonzero((weights[:, 1] >= _ALIKE) & (weights[:, 2] == 0))
-            alike = alike[~np.isin(pairs[alike, 0], chosen[:, 0])]
+            if alike.size:
+                alike = alike[~np.isin(pairs[alike, 0], chosen[:, 0])]
             self._refused = [(int(pairs[i, 0]), int(pairs[i, 1]), *weights[i, :2].tolist()) for i in alike]
         if not len(chosen):
             return drift
@@ -219,8 +255,12 @@ class PlaneLinker:
         objects, k = self._objects, self.n_planes
         root = np.sqrt(masks[:, 0])
         planes_since = k - objects.last_z[names]
-        slope = (root - np.sqrt(objects.area[names])) / planes_since
+        root_before = np.sqrt(objects.area[names])
+        slope = (root - root_before) / planes_since
         objects.root_slope[names] = np.where(objects.area[names] > 0, slope, 0.0)
+        # one small mask is a bad one; two that shrink are a cap
+        objects.tapers[names] = (root < root_before) & (root_before < _GRADUAL * objects.root_peak[names])
+        objects.root_peak[names] = np.maximum(objects.root_peak[names], root)
         objects.last_z[names] = k
         objects.area[names] = masks[:, 0]
         objects.centre[names] = masks[:, 1:3] / masks[:, :1]
@@ -272,6 +312,9 @@ def link_planes(planes: Iterable[ArrayLike], settings: LinkSettings | None = Non
         As `PlaneLinker.add`.
     """
     linker = PlaneLinker(settings)
-    for plane in planes:
-        linker.add(plane)
-    return linker.finish()
+    volume: Labels | None = None
+    if isinstance(planes, np.ndarray) and planes.ndim == 3:
+        volume = np.zeros(planes.shape, np.int32)  # written where it will stay
+    for z, plane in enumerate(planes):
+        linker.add(plane, None if volume is None else volume[z])
+    return linker.finish(volume)
