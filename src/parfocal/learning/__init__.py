@@ -1,5 +1,13 @@
 """Training loop, weights and cards, adapters."""
 
+from parfocal.learning._adapters import (
+    adapter_state,
+    add_adapters,
+    load_adapter,
+    merge_adapters,
+    open_adapter,
+    save_adapter,
+)
 from parfocal.learning._build import build_unet
 from parfocal.learning._card import ModelCard
 from parfocal.learning._need_torch import need_torch
@@ -16,10 +24,16 @@ __all__ = [
     "TrainProgress",
     "TrainSettings",
     "UNetShape",
+    "adapter_state",
+    "add_adapters",
     "build_unet",
+    "load_adapter",
     "load_into",
     "load_weights",
+    "merge_adapters",
     "need_torch",
+    "open_adapter",
+    "save_adapter",
     "save_weights",
     "train",
 ]
