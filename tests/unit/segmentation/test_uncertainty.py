@@ -122,7 +122,8 @@ def test_a_shape_is_the_same_in_any_direction_and_a_voxel_is_solid():
 
 
 def test_weak_links_and_the_border_are_reasons(labels):
-    links = tuple(PlaneLink(i, 9, 10, 0.9, 0.95) for i in range(1, 10)) + (PlaneLink(4, 10, 12, 0.35, 0.5, True),)
+    good = (PlaneLink(i, 9, 10, 0.9, 0.95) for i in range(1, 10))
+    links = (*good, PlaneLink(4, 10, 12, 0.35, 0.5, True))
     doubts = object_doubts(Segmentation(labels, VOXEL_UM, "test", links=links))
     assert doubts.ids[np.argmax(doubts.score)] == 4
     assert "linked weakly" in " ".join(doubted(doubts, 4))
@@ -145,12 +146,13 @@ def test_what_flipped_images_show_differently_is_doubted(labels, depth):
 
     def relabel(image):
         asked.append(image.copy())
-        found = np.asarray(image, np.int32).copy()
+        found = np.asarray(image // 100_000, np.int32)
         found[..., :24, :24] = 0
         return found
 
-    # the ids are the image's own pixels, so that the segmenter is right but for the corner
-    doubts = object_doubts(Segmentation(volume, VOXEL_UM, "test"), volume, relabel=relabel)
+    # the ids are in the image's own pixels, so that the segmenter is right but for the corner
+    image = volume * 100_000 + np.arange(volume.size).reshape(volume.shape) % 99_991
+    doubts = object_doubts(Segmentation(volume, VOXEL_UM, "test"), image, relabel=relabel)
     assert len(asked) == 7
     assert len({image.tobytes() for image in asked}) == 7
     doubt = doubts.signals["flips"].reshape(3, 3)
@@ -193,8 +195,7 @@ def test_weights_decide_what_counts(labels):
         DoubtWeights(shape=-1.0)
 
 
-def test_the_first_to_look_at_are_doubtful_and_not_all_alike(labels):
-    rng = np.random.default_rng(0)
+def test_the_first_to_look_at_are_doubtful_and_not_all_alike():
     shape = (1, 400, 400)
     volume = np.zeros(shape, np.int32)
     for i in range(400):
@@ -216,7 +217,6 @@ def test_the_first_to_look_at_are_doubtful_and_not_all_alike(labels):
     assert apart(spread) > apart(by_score)
     assert doubts.score[np.searchsorted(doubts.ids, spread)].min() >= np.quantile(doubts.score, 0.85)
     assert most_uncertain(doubts, 1000).size == 400
-    assert rng is not None
     with pytest.raises(BadInputError, match="diversity"):
         most_uncertain(doubts, 3, diversity=2)
 

@@ -15,7 +15,7 @@ from parfocal.segmentation.uncertainty._measure import Measured, Relabel, measur
 
 Doubles = NDArray[np.float64]
 
-_SAY_ABOVE_RANK = 0.8
+_SAY_ABOVE = 0.8
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def object_doubts(
     measured = measure(segmentation, image, relabel)
     shares = (weights or DoubtWeights()).as_dict()
     n = measured.ids.size
-    ranks = {name: _ranks(values) for name, values in measured.signals.items()}
+    ranks = {name: _ranks(np.round(values / _RESOLUTION[name])) for name, values in measured.signals.items()}
     total, weight = np.zeros(n), np.zeros(n)
     for name, rank in ranks.items():
         known = np.isfinite(rank)
@@ -165,15 +165,18 @@ def _features(measured: Measured, ranks: dict[str, Doubles], segmentation: Segme
 def _reasons(
     measured: Measured, ranks: dict[str, Doubles], shares: dict[str, float]
 ) -> tuple[tuple[str, ...], ...]:
-    said: list[list[tuple[float, str]]] = [[] for _ in range(measured.ids.size)]
+    said: dict[int, list[tuple[float, str]]] = {}
     typical_volume = float(np.median(measured.volume_voxels)) if measured.ids.size else 0.0
     for name, values in measured.signals.items():
-        median = float(np.nanmedian(values)) if np.isfinite(values).any() else math.nan
-        for row in np.flatnonzero((ranks[name] >= _SAY_ABOVE_RANK) & (values >= _WORTH_SAYING[name])).tolist():
-            if shares[name]:
-                text = _in_words(name, float(values[row]), median, measured, row, typical_volume)
-                said[row].append((shares[name] * float(ranks[name][row]), text))
-    return tuple(tuple(text for _, text in sorted(one, key=lambda pair: -pair[0])) for one in said)
+        if not shares[name] or not np.isfinite(values).any():
+            continue
+        median = float(np.nanmedian(values))
+        least = max(_WORTH_SAYING[name], float(np.nanquantile(values, _SAY_ABOVE)))
+        for row in np.flatnonzero(values >= least).tolist():
+            text = _in_words(name, float(values[row]), median, measured, row, typical_volume)
+            said.setdefault(row, []).append((shares[name] * float(ranks[name][row]), text))
+    ordered = {row: sorted(one, key=lambda pair: -pair[0]) for row, one in said.items()}
+    return tuple(tuple(text for _, text in ordered.get(row, ())) for row in range(measured.ids.size))
 
 
 _WORTH_SAYING = {
@@ -185,6 +188,18 @@ _WORTH_SAYING = {
     "size": 2.0,
     "links": 0.4,
     "border": 0.5,
+}
+
+# What differs by less is the same: else noise in the last digit would make ranks.
+_RESOLUTION = {
+    "flow": 0.005,
+    "boundary": 0.01,
+    "logits": 0.005,
+    "flips": 0.01,
+    "shape": 0.005,
+    "size": 0.1,
+    "links": 0.01,
+    "border": 1.0,
 }
 
 
