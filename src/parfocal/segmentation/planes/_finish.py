@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,16 @@ from parfocal.segmentation.planes._settings import LinkSettings
 Labels = NDArray[np.int32]
 Table = NDArray[np.int64]
 
+LINK_FIELDS = np.dtype(
+    [
+        ("object_id", np.int32),
+        ("z_from", np.int32),
+        ("z_to", np.int32),
+        ("iou", np.float64),
+        ("containment", np.float64),
+        ("weak", np.bool_),
+    ]
+)
 _GRADUAL = 0.9
 _BRIDGED = 0.8  # where a plane is missing a shallower neck will do: a convex body has none
 
@@ -49,8 +60,8 @@ class LinkedPlanes:
     ----------
     labels : int32[z, y, x]
         Ids from 1 to `n_objects`, in the order of their first plane.
-    links : tuple of PlaneLink
-        How they were linked, by object and plane.
+    link_table : ndarray
+        How they were linked, by object and plane: fields of `PlaneLink`.
     final_id_of : int32[n_ids + 1]
         By the id that `PlaneLinker.add` gave: the final one, 0 for what was dropped. Of an object that was cut at a
         neck, the id of its first part.
@@ -61,10 +72,15 @@ class LinkedPlanes:
     """
 
     labels: Labels
-    links: tuple[PlaneLink, ...]
+    link_table: NDArray[np.void]
     final_id_of: NDArray[np.int32]
     merge_candidates: tuple[MergeCandidate, ...] = ()
     cuts: tuple[tuple[int, int, int], ...] = ()
+
+    @cached_property
+    def links(self) -> tuple[PlaneLink, ...]:
+        """The links one by one."""
+        return tuple(PlaneLink(*row) for row in self.link_table.tolist())
 
     @property
     def n_objects(self) -> int:
@@ -86,6 +102,7 @@ class RawLinks:
 
 def finish_planes(
     planes: list[Labels],
+    volume: Labels | None,
     raw_links: list[RawLinks],
     masks: list[Table],
     candidates: list[MergeCandidate],
@@ -94,6 +111,7 @@ def finish_planes(
 ) -> LinkedPlanes:
     """Put planes together, and empty the list; see `PlaneLinker.finish`.
 
+    `volume` is given where the planes are parts of it already.
     A row of `masks` is a mask: id, plane, area, first and last y, first and last x.
     """
     table = np.concatenate([np.empty((0, 7), np.int64), *masks])
@@ -101,17 +119,24 @@ def finish_planes(
     table, cut_from = _cut(table, n_ids, settings.neck_ratio)
     names = _names(planes, table, n_ids + len(cut_from), settings)
 
-    volume = np.empty((len(planes), *planes[0].shape), np.int32)
-    same = np.array_equal(names, np.arange(names.size))
+    before = names[: n_ids + 1]
+    same = bool(np.all(before == np.arange(before.size)))
+    is_new = volume is None
+    if volume is None:
+        volume = np.empty((len(planes), *planes[0].shape), np.int32)
+    last_renamed = -1 if same else len(planes) - 1
+    first_renamed = 0 if not same else min((z for _, z in cut_from.values()), default=len(planes))
+    if cut_from:
+        last_renamed = len(planes) - 1
     for z in range(len(planes)):
-        own = names[: n_ids + 1].copy()
-        for new, (old, first_z) in cut_from.items():
-            if z >= first_z:
-                own[old] = names[new]
-        if same or (own == np.arange(own.size)).all():
-            volume[z] = planes[z]
-        else:
+        if first_renamed <= z <= last_renamed:
+            own = before.copy()
+            for new, (old, first_z) in cut_from.items():
+                if z >= first_z:
+                    own[old] = names[new]
             rename(planes[z], own, volume[z])
+        elif is_new:
+            volume[z] = planes[z]
         planes[z] = volume[z]  # the plane itself is let go: no volume is held twice
 
     def name_at(old: int, z: int) -> int:
@@ -119,13 +144,19 @@ def finish_planes(
 
     links = _links(raw_links, names, cut_from)
     if settings.fill_gaps:
-        boxes = {(int(names[row[0]]), int(row[1])): row[3:] for row in table if names[row[0]]}
-        for link in links:
-            if link.z_to - link.z_from > 1:
-                a, b = (boxes[link.object_id, z] for z in (link.z_from, link.z_to))
-                box = (min(a[0], b[0]), max(a[1], b[1]) + 1, min(a[2], b[2]), max(a[3], b[3]) + 1)
-                fill_between(volume, link.object_id, link.z_from, link.z_to, tuple(int(v) for v in box))
-    ends = {int(row[0]): int(row[1]) for row in table}  # the last row of each id wins
+        final = names[table[:, 0]]
+        for link in links[links["z_to"] - links["z_from"] > 1]:
+            is_either = (final == link["object_id"]) & ((table[:, 1] == link["z_from"]) | (table[:, 1] == link["z_to"]))
+            box = table[is_either, 3:]
+            fill_between(
+                volume,
+                int(link["object_id"]),
+                int(link["z_from"]),
+                int(link["z_to"]),
+                (int(box[:, 0].min()), int(box[:, 1].max()) + 1, int(box[:, 2].min()), int(box[:, 3].max()) + 1),
+            )
+    ends = np.zeros(names.size, np.int64)
+    np.maximum.at(ends, table[:, 0], table[:, 1])
     final_candidates = [
         replace(c, object_id=name_at(c.object_id, c.z - 1), other_id=name_at(c.other_id, c.z))
         for c in candidates
@@ -134,7 +165,7 @@ def finish_planes(
     cuts = [(name_at(old, z - 1), int(names[new]), z) for new, (old, z) in cut_from.items()]
     return LinkedPlanes(
         volume,
-        tuple(links),
+        links,
         names[: n_ids + 1].astype(np.int32),
         tuple(c for c in final_candidates if c.object_id and c.other_id and c.object_id != c.other_id),
         tuple(cut for cut in cuts if cut[0] and cut[1]),
@@ -218,21 +249,19 @@ def _join_thin(
 
 def _links(
     raw: list[RawLinks], names: NDArray[np.int64], cut_from: dict[int, tuple[int, int]]
-) -> list[PlaneLink]:
-    links: list[PlaneLink] = []
-    cut_old = {old for old, _ in cut_from.values()}
-    cut_at = set(cut_from.values())
+) -> NDArray[np.void]:
+    table = np.empty(sum(one.ids.size for one in raw), LINK_FIELDS)
+    at = 0
     for one in raw:
-        z_from = one.z - one.gap
-        rows = zip(one.ids.tolist(), one.iou.tolist(), one.containment.tolist(), one.weak.tolist(), strict=True)
-        for old, iou, containment, weak in rows:
-            if old in cut_old:
-                if (old, one.z) in cut_at:
-                    continue
-                name = int(names[_id_at(old, one.z, cut_from)])
-            else:
-                name = int(names[old])
-            if name:
-                links.append(PlaneLink(name, z_from, one.z, iou, containment, bool(weak)))
-    links.sort(key=lambda link: (link.object_id, link.z_from))
-    return links
+        rows = table[at : at + one.ids.size]
+        at += one.ids.size
+        ids = one.ids.astype(np.int64)
+        for new, (old, first_z) in cut_from.items():
+            if one.z == first_z:
+                ids[one.ids == old] = 0
+            elif one.z > first_z:
+                ids[one.ids == old] = new
+        rows["object_id"], rows["z_from"], rows["z_to"] = names[ids], one.z - one.gap, one.z
+        rows["iou"], rows["containment"], rows["weak"] = one.iou, one.containment, one.weak
+    table = table[table["object_id"] > 0]
+    return table[np.lexsort((table["z_from"], table["object_id"]))]

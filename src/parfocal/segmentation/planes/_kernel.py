@@ -60,7 +60,7 @@ def _count(keys: Any, counts: Any, shift: int, key: int, count: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def overlap_masks(before: Any, labels: Any, open_ids: Any, wanted: Any, box: Any, dy: int, dx: int) -> Any:
+def overlap_masks(before: Any, labels: Any, open_ids: Any, wanted: Any, masks: Any, dy: int, dx: int) -> Any:
     """Return which objects of an earlier plane overlap which masks, and by how many pixels: rows (id, label, n).
 
     Parameters
@@ -72,8 +72,8 @@ def overlap_masks(before: Any, labels: Any, open_ids: Any, wanted: Any, box: Any
         By id: objects that may go on.
     wanted : ndarray of bool
         By label: masks that look for a beginning.
-    box : tuple of 4 int
-        First and end of y, first and end of x, in `labels`.
+    masks : ndarray of int64
+        Not looked at; see `overlap_in_boxes`.
     dy, dx : int
         What the earlier plane is moved by.
     """
@@ -83,20 +83,17 @@ def overlap_masks(before: Any, labels: Any, open_ids: Any, wanted: Any, box: Any
     keys = np.full(1 << bits, -1, np.int64)
     counts = np.zeros(1 << bits, np.int64)
     used = 0
-    first_x, end_x = max(box[2], dx), min(box[3], width + dx)
-    for y in range(max(box[0], dy), min(box[1], height + dy)):
-        now, then = labels[y], before[y - dy]
+    first_x, end_x = max(0, dx), min(width, width + dx)
+    for y in range(max(0, dy), min(height, height + dy)):
         x = first_x
         while x < end_x:
-            label = now[x]
-            if label == 0:
-                x += 1
-                continue
-            object_id = then[x - dx]
+            label, object_id = labels[y, x], before[y - dy, x - dx]
             begin = x
             x += 1
-            while x < end_x and now[x] == label and then[x - dx] == object_id:
+            while x < end_x and labels[y, x] == label and before[y - dy, x - dx] == object_id:
                 x += 1
+            if label == 0:
+                continue
             if object_id == 0 or not open_ids[object_id] or not wanted[label]:
                 continue
             used += _count(keys, counts, 64 - bits, object_id * stride + label, x - begin)
@@ -120,11 +117,62 @@ def overlap_masks(before: Any, labels: Any, open_ids: Any, wanted: Any, box: Any
 
 
 @njit(nogil=True, cache=True)
+def overlap_in_boxes(before: Any, labels: Any, open_ids: Any, wanted: Any, masks: Any, dy: int, dx: int) -> Any:
+    """Do as `overlap_masks`, looking at each mask's box alone: most of a plane is background.
+
+    Parameters
+    ----------
+    masks : ndarray of int64, shape (largest label + 1, 7)
+        As `measure_masks` fills it.
+    """
+    height, width = labels.shape
+    counts = np.zeros(open_ids.size, np.int64)
+    touched = np.empty(open_ids.size, np.int64)
+    found = np.empty((4 * wanted.size + 16, 3), np.int64)
+    n = 0
+    for label in range(1, wanted.size):
+        if not wanted[label]:
+            continue
+        n_touched = 0
+        for y in range(max(masks[label, 3], dy), min(masks[label, 4] + 1, height + dy)):
+            for x in range(max(masks[label, 5], dx), min(masks[label, 6] + 1, width + dx)):
+                if labels[y, x] != label:
+                    continue
+                object_id = before[y - dy, x - dx]
+                if object_id == 0 or not open_ids[object_id]:
+                    continue
+                if counts[object_id] == 0:
+                    touched[n_touched] = object_id
+                    n_touched += 1
+                counts[object_id] += 1
+        if n + n_touched > found.shape[0]:
+            more = np.empty((2 * found.shape[0] + n_touched, 3), np.int64)
+            more[:n] = found[:n]
+            found = more
+        for k in range(n_touched):
+            found[n, 0], found[n, 1], found[n, 2] = touched[k], label, counts[touched[k]]
+            counts[touched[k]] = 0
+            n += 1
+    return found[np.argsort(found[:n, 0] * wanted.size + found[:n, 1])]
+
+
+@njit(nogil=True, cache=True)
 def rename(labels: Any, names: Any, out: Any) -> None:
     """Write `names[labels]`."""
-    flat, target = labels.ravel(), out.ravel()
-    for k in range(flat.size):
-        target[k] = names[flat[k]]
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            out[y, x] = names[labels[y, x]]
+
+
+@njit(nogil=True, cache=True)
+def rename_in_boxes(labels: Any, names: Any, masks: Any, out: Any) -> None:
+    """Write `names[labels]` into an array of zeros, looking at each mask's box alone."""
+    for label in range(1, masks.shape[0]):
+        name = names[label]
+        for y in range(masks[label, 3], masks[label, 4] + 1):
+            for x in range(masks[label, 5], masks[label, 6] + 1):
+                if labels[y, x] == label:
+                    out[y, x] = name
 
 
 @njit(nogil=True, cache=True)

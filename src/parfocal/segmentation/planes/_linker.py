@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from parfocal.errors import BadInputError
 from parfocal.linking import assign, compact
 from parfocal.segmentation.planes._finish import LinkedPlanes, MergeCandidate, RawLinks, finish_planes
-from parfocal.segmentation.planes._kernel import measure_masks, overlap_masks, rename, weigh
+from parfocal.segmentation.planes._kernel import (
+    measure_masks,
+    overlap_in_boxes,
+    overlap_masks,
+    rename,
+    rename_in_boxes,
+    weigh,
+)
 from parfocal.segmentation.planes._settings import LinkSettings
 
 Labels = NDArray[np.int32]
@@ -110,28 +117,7 @@ class PlaneLinker:
             Not a plane of whole numbers from 0, or of another shape than those before it.
         """
         given = np.asarray(labels)
-        shape = self._planes[0].shape if self._planes else given.shape
-        if given.ndim != 2 or given.shape != shape:
-            expected = f"expected {shape}" if self._planes else "expected [y, x]"
-            raise BadInputError(f"link planes: plane {self.n_planes} has shape {given.shape}, {expected}")
-        plane, _ = compact(given)
-        masks = np.tile(_EMPTY_MASK, (int(plane.max(initial=0)) + 1, 1))
-        measure_masks(plane, masks)
-        there = np.flatnonzero(masks[:, 0])
-        names = np.zeros(len(masks), np.int32)
-        drift = (0, 0)
-        for gap in range(1, min(self.settings.max_distance_z, self.n_planes) + 1):
-            drift = self._link(plane, masks, names, gap, drift)
-        fresh = there[names[there] == 0]
-        names[fresh] = self._objects.new(fresh.size)
-        self._remember_refused(names, fresh)
-        self._drifts.append(drift)
-        self._remember(masks[there], names[there])
-        out = np.empty(plane.shape, np.int32)
-        rename(plane, names, out)
-        out.flags.writeable = False
-        self._planes.append(out)
-        return out
+        return self._add(given, np.zeros(given.shape, np.int32))
 
     def finish(self) -> LinkedPlanes:
         """Cut necks, fill what was bridged, and number objects from 1 without gaps, in order of their first plane.
@@ -145,37 +131,76 @@ class PlaneLinker:
         """
         if not self._planes:
             raise BadInputError("link planes: no plane has come")
+        return self._finish(None)
+
+    def _finish(self, volume: Labels | None) -> LinkedPlanes:
         linked = finish_planes(
-            self._planes, self._links, self._masks, self._candidates, self._objects.n, self.settings
+            self._planes, volume, self._links, self._masks, self._candidates, self._objects.n, self.settings
         )
         self.__init__(self.settings)
         return linked
 
+    def _add(self, given: NDArray[np.generic], out: Labels) -> Labels:
+        """Link a plane, and write it into an array of zeros."""
+        shape = self._planes[0].shape if self._planes else given.shape
+        if given.ndim != 2 or given.shape != shape:
+            expected = f"expected {shape}" if self._planes else "expected [y, x]"
+            raise BadInputError(f"link planes: plane {self.n_planes} has shape {given.shape}, {expected}")
+        plane = compact(given)[0].view()
+        plane.flags.writeable = False  # of one kind, whoever hands it over: kernels are compiled once
+        masks = np.empty((int(plane.max(initial=0)) + 1, 7), np.int64)
+        masks[:] = _EMPTY_MASK
+        measure_masks(plane, masks)
+        there = np.flatnonzero(masks[:, 0])
+        boxes = (masks[there, 4] - masks[there, 3] + 1) * (masks[there, 6] - masks[there, 5] + 1)
+        sparse = bool(boxes.sum() < plane.size)  # else masks are scattered, and their boxes cost more than the plane
+        names = np.zeros(len(masks), np.int32)
+        drift = (0, 0)
+        for gap in range(1, min(self.settings.max_distance_z, self.n_planes) + 1):
+            drift = self._link(plane, masks, names, gap, drift, sparse)
+        fresh = there[names[there] == 0]
+        names[fresh] = self._objects.new(fresh.size)
+        self._remember_refused(names, fresh)
+        self._drifts.append(drift)
+        self._remember(masks[there], names[there])
+        if sparse:
+            rename_in_boxes(plane, names, masks, out)
+        else:
+            rename(plane, names, out)
+        own = out.view()
+        own.flags.writeable = False
+        self._planes.append(own)
+        return own
+
     def _link(
-        self, plane: Labels, masks: NDArray[np.int64], names: NDArray[np.int32], gap: int, drift: tuple[int, int]
+        self,
+        plane: Labels,
+        masks: NDArray[np.int64],
+        names: NDArray[np.int32],
+        gap: int,
+        drift: tuple[int, int],
+        sparse: bool,
     ) -> tuple[int, int]:
         """Name the masks that go on from the plane `gap` before; return how far planes have moved since the last."""
         objects, settings, k = self._objects, self.settings, self.n_planes
         wanted = (masks[:, 0] > 0) & (names == 0)
-        is_open = objects.last_z == k - gap
+        is_open = objects.last_z[: objects.n + 1] == k - gap
         if not (wanted.any() and is_open.any()):
             return drift
-        looking = masks[wanted]
-        box = np.array(
-            [looking[:, 3].min(), looking[:, 4].max() + 1, looking[:, 5].min(), looking[:, 6].max() + 1]
-        )
+        before = self._planes[k - gap]
         moved = self._moved(gap, drift)
-        pairs = overlap_masks(self._planes[k - gap], plane, is_open, wanted, box, *moved)
+        overlap = overlap_in_boxes if sparse else overlap_masks
+        pairs = overlap(before, plane, is_open, wanted, masks, *moved)
         if not len(pairs):
             return drift
         if gap == 1 and settings.follow_drift and moved == drift:
             drift = self._drift_of(pairs, masks)
             if drift != (0, 0):
-                pairs = overlap_masks(self._planes[k - gap], plane, is_open, wanted, box, *drift)
-        before, now = objects.area[pairs[:, 0]], masks[pairs[:, 1], 0]
+                pairs = overlap(before, plane, is_open, wanted, masks, *drift)
+        area, now = objects.area[pairs[:, 0]], masks[pairs[:, 1], 0]
         weights = weigh(
             pairs,
-            before,
+            area,
             now,
             settings.min_overlap_ratio,
             settings.min_containment,
@@ -186,8 +211,8 @@ class PlaneLinker:
         slope = objects.root_slope[pairs[:, 0]]
         if not settings.bridge_tapered:
             if gap > 1:
-                affinity[np.sqrt(before) + gap * slope <= 0] = 0
-            affinity[(weights[:, 0] < settings.min_overlap_ratio) & (slope < 0) & (now > before)] = 0
+                affinity[np.sqrt(area) + gap * slope <= 0] = 0
+            affinity[(weights[:, 0] < settings.min_overlap_ratio) & (slope < 0) & (now > area)] = 0
         allowed = np.flatnonzero(affinity > 0)
         rows, cols = pairs[allowed, 0], pairs[allowed, 1]
         chosen = assign(rows, cols, -affinity[allowed], objects.n + 1, len(masks), 0.0)
@@ -272,6 +297,12 @@ def link_planes(planes: Iterable[ArrayLike], settings: LinkSettings | None = Non
         As `PlaneLinker.add`.
     """
     linker = PlaneLinker(settings)
-    for plane in planes:
-        linker.add(plane)
-    return linker.finish()
+    volume = None
+    if isinstance(planes, np.ndarray) and planes.ndim == 3 and planes.size:
+        volume = np.zeros(planes.shape, np.int32)  # written where it will stay
+    for z, plane in enumerate(planes):
+        if volume is None:
+            linker.add(plane)
+        else:
+            linker._add(np.asarray(plane), volume[z])  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return linker.finish() if volume is None else linker._finish(volume)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
