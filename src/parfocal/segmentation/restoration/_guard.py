@@ -14,6 +14,7 @@ from parfocal.segmentation._object_flow_errors import object_flow_errors
 from parfocal.segmentation._segmentation import Labels, Segmentation
 from parfocal.segmentation.restoration._condition import ImageCondition, checked_image
 from parfocal.segmentation.restoration._record import (
+    RESTORATION_MODES,
     Denoiser,
     RestorationLimits,
     RestorationMode,
@@ -23,7 +24,7 @@ from parfocal.segmentation.restoration._record import (
 from parfocal.segmentation.restoration._restore import restore
 
 _RING_PX = 4
-_LEAST_GAIN = 0.02
+_ADDED_NOISE = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class GuardedSegmentation:
 @dataclass(frozen=True)
 class _Quality:
     flow_error: float | None
-    contrast: float
+    contrast: float | None
     count: int
     effective_count: float
 
@@ -60,8 +61,13 @@ def restore_if_it_helps(
     - restoring changed the number of objects by no more than `limits.count_ratio`. Objects are weighed by size,
       (sum A)² / sum A², so that losing a hundred specks of noise is no loss;
     - and its objects' mean flow error is lower, where both segmentations have a network's output. Where they have
-      none: its objects stand out more. Contrast is judged on the raw pixels for both, so that a restoration cannot
-      flatter itself: mean inside less mean of a ring of 4 px, over the pixel's noise, weighed by size.
+      none: its objects stand out more.
+
+    How objects stand out is judged on pixels that neither segmentation saw, or the one that fits noise best
+    would win. With e drawn from the pixel's own noise, I + e/2 is segmented, as it is and restored, and I - 2 e
+    is judged on: for normal noise the two are independent [1]_. The contrast is the mean over objects, large and
+    small, of what an object has above a ring of 4 px about it, over the noise. A speck has nothing there, and a
+    fragment of a nucleus less than its ring.
 
     In `auto`, an image that is merely doubtful (`limits.noisy_snr` to `limits.doubtful_snr`) is restored only if
     the raw objects' mean flow error is above `limits.flow_error`, or where there is none.
@@ -79,31 +85,58 @@ def restore_if_it_helps(
     -------
     GuardedSegmentation
         Its segmentation's `restoration` says what its pixels went through.
+
+    References
+    ----------
+    .. [1] A. Neufeld et al., "Data thinning for convolution-closed distributions", J. Mach. Learn. Res. 25
+       (2024).
     """
     limits = limits or RestorationLimits()
-    raw_segmentation = segment(image)
-    first = _quality(raw_segmentation, image, None)
-    went_well = first.flow_error is not None and first.flow_error <= limits.flow_error
-    restored = restore(
-        image,
-        mode,
-        camera_model=camera_model,
-        denoiser=denoiser,
-        psf=psf,
-        limits=limits,
-        scale_px=scale_px,
-        guarded=not went_well,
-    )
-    before = restored.record.before
-    raw_quality = replace(first, contrast=_contrast(raw_segmentation.labels, image, before))
+
+    def restored_of(pixels: NDArray[np.generic], how: RestorationMode, guarded: bool) -> Restored:
+        return restore(
+            pixels,
+            how,
+            camera_model=camera_model,
+            denoiser=denoiser,
+            psf=psf,
+            limits=limits,
+            scale_px=scale_px,
+            guarded=guarded,
+        )
+
+    raw = segment(image)
+    raw_quality = _quality(raw)
+    went_well = raw_quality.flow_error is not None and raw_quality.flow_error <= limits.flow_error
+    restored = restored_of(image, mode, not went_well)
     if restored.mode == "none":
-        return GuardedSegmentation(replace(raw_segmentation, restoration="none"), restored.record)
+        return GuardedSegmentation(replace(raw, restoration="none"), restored.record)
     found = segment(restored.image)
-    quality = _quality(found, image, before)
+    quality = _quality(found)
+    if raw_quality.flow_error is None or quality.flow_error is None:
+        before = restored.record.before
+        seen, unseen = _thinned(image, before)
+        again = restored_of(seen, _mode_of(restored), True)
+        raw_quality = replace(raw_quality, contrast=_contrast(segment(seen).labels, unseen, before))
+        quality = replace(quality, contrast=_contrast(segment(again.image).labels, unseen, before))
     kept, why = _better(raw_quality, quality, limits)
     record = _judged(restored, raw_quality, quality, kept, why)
-    chosen = replace(found, restoration=restored.mode) if kept else replace(raw_segmentation, restoration="none")
+    chosen = replace(found, restoration=restored.mode) if kept else replace(raw, restoration="none")
     return GuardedSegmentation(chosen, record)
+
+
+def _mode_of(restored: Restored) -> RestorationMode:
+    return next(mode for mode in RESTORATION_MODES if mode == restored.mode)
+
+
+def _thinned(
+    image: NDArray[np.generic], before: ImageCondition
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return two images whose noise is independent: the first a little noisier than the image, the second more."""
+    pixels = np.asarray(image, np.float32)
+    sd = np.sqrt(before.noise.variance_adu2(pixels)).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal(pixels.shape, np.float32) * sd
+    return pixels + _ADDED_NOISE * noise, pixels - noise / _ADDED_NOISE
 
 
 def _judged(restored: Restored, raw: _Quality, found: _Quality, kept: bool, why: str) -> RestorationRecord:
@@ -132,17 +165,17 @@ def _better(raw: _Quality, found: _Quality, limits: RestorationLimits) -> tuple[
     if raw.flow_error is not None and found.flow_error is not None:
         numbers = f"flow error {raw.flow_error:.3f} raw, {found.flow_error:.3f} restored"
         return found.flow_error < raw.flow_error, numbers
-    numbers = f"objects stand out by {raw.contrast:.2f} raw, {found.contrast:.2f} restored"
-    return found.contrast > raw.contrast * (1 + _LEAST_GAIN), numbers
+    raw_contrast, contrast = raw.contrast or 0.0, found.contrast or 0.0
+    numbers = f"objects stand out by {raw_contrast:.2f} raw, {contrast:.2f} restored"
+    return contrast > raw_contrast, numbers
 
 
-def _quality(segmentation: Segmentation, image: NDArray[np.generic], before: ImageCondition | None) -> _Quality:
+def _quality(segmentation: Segmentation) -> _Quality:
     labels = segmentation.labels
     areas = np.bincount(labels.ravel())[1:]
     areas = areas[areas > 0].astype(np.float64)
     effective = float(areas.sum() ** 2 / np.square(areas).sum()) if areas.size else 0.0
-    contrast = 0.0 if before is None else _contrast(labels, image, before)
-    return _Quality(_mean_flow_error(segmentation), contrast, areas.size, effective)
+    return _Quality(_mean_flow_error(segmentation), None, areas.size, effective)
 
 
 def _mean_flow_error(segmentation: Segmentation) -> float | None:
@@ -179,4 +212,4 @@ def _contrast(labels: Labels, image: NDArray[np.generic], before: ImageCondition
         return 0.0
     step = inside[known] / n_inside[known] - ring[known] / n_ring[known]
     sd = before.noise.sd_adu(before.peak_adu)
-    return float(np.average(step, weights=n_inside[known])) / (sd if sd > 0 else 1.0)
+    return float(step.mean()) / (sd if sd > 0 else 1.0)

@@ -93,8 +93,8 @@ class RestorationRecord:
     why : str
         In plain words.
     flow_error_raw, flow_error_restored, contrast_raw, contrast_restored : float, optional
-        What the guard saw: mean flow error of the objects, and how they stand out of the raw pixels about them, in
-        standard deviations of their noise.
+        What the guard went by: mean flow error of the objects, or how they stand out of raw pixels that were held
+        back, see `restore_if_it_helps`.
     count_raw, count_restored : int, optional
         Objects found.
     """
