@@ -28,6 +28,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
 }
 """Analyses by name, each with the dataclass of its parameters."""
 
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 IfDone = Literal["skip", "supersede"]
 
 
@@ -72,6 +73,10 @@ def _parameters(name: str, parameter_class: type[Any], given: Mapping[str, Any])
                 raise BadInputError(f"{name}: {key}={value!r} is none of {', '.join(map(str, get_args(kind)))}")
             values[key] = value
             continue
+        if kind is bool and isinstance(value, str):
+            if value.lower() not in _BOOLEANS:
+                raise BadInputError(f"{name}: {key}={value!r} is neither true nor false")
+            value = _BOOLEANS[value.lower()]
         try:
             values[key] = kind(value)
         except (TypeError, ValueError) as error:
@@ -189,6 +194,7 @@ def _replay_one(
     # Found on this machine's disk, or else asked of the server.
     frames = Frames(FrameRing(1), remote_frames(catalog, documents))
     analysis = make(emit=emit, frames=frames, mode="replay", overflow="wait")
+    analysis.frames_root = catalog.folder.frames
     try:
         target = _target(documents, analysis)
         if target is None:

@@ -17,15 +17,14 @@ from parfocal.cli._slices_options import (
     tile_fov,
 )
 from parfocal.errors import BadInputError
-from parfocal.files import write_ome_zarr
 from parfocal.slices import SliceLedger, StageResult, read_shifts, write_shifts
 from parfocal.slices.ledger import read_metrics, write_metrics
 from parfocal.slices.sections import (
     VERIFY_MIN_NCC,
+    RolledSections,
     assess_quality,
     decide_galvo_fix,
     detect_rehoming,
-    fix_galvo,
     generate,
     open_sections,
     verify_by_image,
@@ -235,18 +234,7 @@ def fix_galvo_command(
     if missing:
         raise BadInputError(f"{source}: no section {', '.join(missing)}, which is to be rolled")
     after = before.apply(fix.stage)
-    out.mkdir(parents=True)
-    for sid in sections.slice_ids:
-        volume = sections.volume(sid)
-        shift = fix.shifts_lines.get(sid, 0)
-        if shift:
-            volume = fix_galvo(volume, shift, tile_lines=tile_lines)
-        write_ome_zarr(
-            out / f"slice_z{sid}.ome.zarr",
-            volume,
-            sections.voxel_size_um,
-            attributes={"parfocal": {"galvo_shift_lines": shift}},
-        )
+    RolledSections(sections, fix.shifts_lines, tile_lines).write(out, sections.slice_ids)
     after.save(slice_config_out)
     write_metrics(metrics, fix.stage)
     written = {"sections": out, "slice_config": slice_config_out}

@@ -3,7 +3,7 @@
 from parfocal.slices.sections._align import Aligned, align, chosen_slices, positions_px, stack
 from parfocal.slices.sections._build import BuiltVolume, Slot
 from parfocal.slices.sections._clusters import PairScore, exclude_noisy_clusters
-from parfocal.slices.sections._fix_galvo import GalvoFix, decide_galvo_fix, fix_galvo
+from parfocal.slices.sections._fix_galvo import GalvoFix, RolledSections, decide_galvo_fix, fix_galvo
 from parfocal.slices.sections._folder import ChosenSections, SectionFolder, SectionPlanes, open_sections
 from parfocal.slices.sections._galvo import (
     GalvoReturn,
@@ -88,6 +88,7 @@ __all__ = [
     "RegisterSettings",
     "Registration",
     "Rehoming",
+    "RolledSections",
     "RunSettings",
     "SectionArrays",
     "SectionFolder",
