@@ -95,8 +95,7 @@ class DerivedRun:
         key = {
             "dtype": "array",
             "dtype_numpy": found.dtype.str,
-            "shape": [1, *plane],
-            "dims": ["z", "y", "x"],
+            "shape": plane,  # of what one index is: the catalog counts planes before it
             "external": "STREAM:",
         }
         descriptor = self._descriptor(stream, with_frame=False, columns={"volume": key})
