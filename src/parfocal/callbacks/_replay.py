@@ -193,7 +193,8 @@ def _replay_one(
 
     # Found on this machine's disk, or else asked of the server.
     frames = Frames(FrameRing(1), remote_frames(catalog, documents))
-    analysis = make(emit=emit, frames=frames, mode="replay", overflow="wait")
+    emit_rows = writer.append_rows if writer is not None else None
+    analysis = make(emit=emit, emit_rows=emit_rows, frames=frames, mode="replay", overflow="wait")
     analysis.frames_root = catalog.folder.frames
     try:
         target = _target(documents, analysis)
