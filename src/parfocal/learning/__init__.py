@@ -1,9 +1,39 @@
 """Training loop, weights and cards, adapters."""
 
-from parfocal.learning._card import (
-    ModelCard,
+from parfocal.learning._adapters import (
+    adapter_state,
+    add_adapters,
+    load_adapter,
+    merge_adapters,
+    open_adapter,
+    save_adapter,
 )
+from parfocal.learning._build import build_unet
+from parfocal.learning._card import ModelCard
+from parfocal.learning._need_torch import need_torch
+from parfocal.learning._shape import UNetShape
+from parfocal.learning._train import train
+from parfocal.learning._train_settings import Batches, Loss, TrainLog, TrainProgress, TrainSettings
+from parfocal.learning._weights import load_into, load_weights, save_weights
 
 __all__ = [
+    "Batches",
+    "Loss",
     "ModelCard",
+    "TrainLog",
+    "TrainProgress",
+    "TrainSettings",
+    "UNetShape",
+    "adapter_state",
+    "add_adapters",
+    "build_unet",
+    "load_adapter",
+    "load_into",
+    "load_weights",
+    "merge_adapters",
+    "need_torch",
+    "open_adapter",
+    "save_adapter",
+    "save_weights",
+    "train",
 ]
