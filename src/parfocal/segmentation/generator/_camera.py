@@ -16,9 +16,10 @@ from parfocal.segmentation.generator._scene import Volume, smooth_noise
 
 @dataclass(frozen=True)
 class Exposure:
-    """Counts uint16[plane, y, x] and where the planes lie, voxels of the isotropic grid."""
+    """Counts uint16[plane, y, x], what they would be without noise, and where the planes lie on the isotropic grid."""
 
     counts: NDArray[np.uint16]
+    clean: Volume
     z_px: NDArray[np.float64]
 
 
@@ -33,7 +34,8 @@ def expose(rng: np.random.Generator, light: Volume, imaging: Imaging) -> Exposur
     planes = np.empty((z_px.size, *light.shape[1:]), dtype=np.float32)
     kernel.planes_at(seen, z_px, planes)
     planes *= _brightness(rng, z_px.size, imaging)[:, None, None]
-    return Exposure(counts=_counts(rng, planes, imaging), z_px=z_px)
+    counts, clean = _counts(rng, planes, imaging)
+    return Exposure(counts=counts, clean=clean, z_px=z_px)
 
 
 def _through_optics(rng: np.random.Generator, light: Volume, imaging: Imaging) -> Volume:
@@ -75,7 +77,10 @@ def _brightness(rng: np.random.Generator, n_planes: int, imaging: Imaging) -> Vo
     return factors.astype(np.float32)
 
 
-def _counts(rng: np.random.Generator, planes: Volume, imaging: Imaging) -> NDArray[np.uint16]:
+def _counts(
+    rng: np.random.Generator, planes: Volume, imaging: Imaging
+) -> tuple[NDArray[np.uint16], Volume]:
+    """Return counts, and the same without noise."""
     photons = planes * np.float32(log_uniform(rng, imaging.peak_photons))
     noisy = rng.poisson(photons).astype(np.float32)
     noisy += np.float32(rng.uniform(*imaging.read_noise_e)) * rng.standard_normal(planes.shape, dtype=np.float32)
@@ -84,8 +89,11 @@ def _counts(rng: np.random.Generator, planes: Volume, imaging: Imaging) -> NDArr
         noisy = ndimage.gaussian_filter(noisy, (0.0, sigma, sigma), truncate=3.0)
     brightest = float(photons.max()) + 1.0
     if rng.random() < imaging.saturated:
-        noisy = np.minimum(noisy, brightest * rng.uniform(0.35, 0.9))
-    if rng.random() < 0.3:  # eight bits, filled to the brim
-        return np.clip(np.rint(noisy * (250.0 / brightest) + rng.uniform(0, 12)), 0, 255).astype(np.uint16)
+        ceiling = brightest * rng.uniform(0.35, 0.9)
+        noisy, photons = np.minimum(noisy, ceiling), np.minimum(photons, ceiling)
     gain, offset = log_uniform(rng, imaging.gain_adu), log_uniform(rng, imaging.offset_adu)
-    return np.clip(np.rint(noisy * gain + offset), 0, 65535).astype(np.uint16)
+    top = 65535
+    if rng.random() < 0.3:  # eight bits, filled to the brim
+        gain, offset, top = 250.0 / brightest, rng.uniform(0, 12), 255
+    counts = np.clip(np.rint(noisy * np.float32(gain) + np.float32(offset)), 0, top).astype(np.uint16)
+    return counts, photons * np.float32(gain) + np.float32(offset)

@@ -36,7 +36,7 @@ def draw_nuclei(rng: np.random.Generator, scene: Scene, shape: tuple[int, int, i
     flat = shape[0] == 1
     common = _direction(rng, flat)
     aligned = rng.uniform(*scene.aligned)
-    squash = 1.0 if flat else rng.uniform(0.65, 1.1)
+    squash = 1.0 if flat else rng.uniform(0.65, 1.25)
     texture, mitotic = rng.uniform(*scene.texture), rng.uniform(*scene.mitotic)
     bump, bend = rng.uniform(*scene.bump), rng.uniform(*scene.bend)
     elongation = rng.uniform(*scene.elongation)

@@ -81,7 +81,7 @@ SCENES: Mapping[str, Scene] = {
         radius_px=(4.0, 7.0), elongation=(1.5, 2.6), aligned=(0.5, 1.0), bend=(0.0, 0.35), fill=(0.2, 0.8),
     ),
     "embryo": Scene(
-        radius_px=(5.5, 11.0), radius_spread=(0.03, 0.12), fill=(0.1, 0.7), spacing=(1.0, 2.2), touching=(0.0, 0.15),
+        radius_px=(5.5, 11.0), radius_spread=(0.03, 0.12), fill=(0.1, 0.7), spacing=(0.95, 2.1), touching=(0.0, 0.3),
         elongation=(1.0, 1.25), mitotic=(0.0, 0.25), cytoplasm=(0.0, 0.3), body=(0.05, 0.4), debris=(0, 3),
         blobs=(0, 6), texture=(0.05, 0.4), level=(0.5, 1.0),
     ),
@@ -130,7 +130,7 @@ class Imaging:
         Probability that the brightest structures are cut off.
     """
 
-    sigma_z_px: Range = (0.6, 2.4)
+    sigma_z_px: Range = (0.6, 3.0)
     sigma_xy_px: Range = (0.5, 1.4)
     haze: Range = (0.0, 0.25)
     haze_sigma_px: Range = (5.0, 8.0)
@@ -140,8 +140,8 @@ class Imaging:
     dead_plane: float = 0.08
     dim_planes: float = 0.08
     plane_jitter: Range = (0.0, 0.08)
-    peak_photons: Range = (8.0, 400.0)
-    read_noise_e: Range = (0.0, 3.0)
+    peak_photons: Range = (10.0, 600.0)
+    read_noise_e: Range = (0.0, 2.5)
     gain_adu: Range = (0.3, 4.0)
     offset_adu: Range = (20.0, 2000.0)
     correlated: float = 0.4
@@ -168,8 +168,12 @@ class NucleiRecipe:
         Of the isotropic grid; a volume sampled with a z step has fewer planes.
     grid_um : float
         Voxel of that grid.
+    enlarged : (float, float)
+        Factor on every radius, log-uniform.
     shares : mapping of str to float
-        How often each of `SCENES` is drawn.
+        How often each of `scenes` is drawn.
+    scenes : mapping of str to Scene
+        `SCENES` for volumes, `FIELDS` for single planes.
     imaging : Imaging
         Optics and camera.
 
@@ -181,13 +185,15 @@ class NucleiRecipe:
 
     shape_zyx: tuple[int, int, int] = (32, 64, 64)
     grid_um: float = 0.5
+    enlarged: Range = (1.0, 1.0)
     shares: Mapping[str, float] = field(default_factory=_usual_shares)
+    scenes: Mapping[str, Scene] = field(default_factory=lambda: SCENES, repr=False)
     imaging: Imaging = field(default_factory=Imaging)
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.shares) - set(SCENES))
+        unknown = sorted(set(self.shares) - set(self.scenes))
         if unknown:
-            raise BadInputError(f"scene {unknown[0]!r} is unknown: expected one of {', '.join(SCENES)}")
+            raise BadInputError(f"scene {unknown[0]!r} is unknown: expected one of {', '.join(self.scenes)}")
         if not self.shares or min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
             raise BadInputError("shares of scenes must not be negative, and one of them must be above 0")
         if len(self.shape_zyx) != 3 or min(self.shape_zyx) < 1 or max(self.shape_zyx[1:]) < 16:
@@ -196,10 +202,59 @@ class NucleiRecipe:
             raise BadInputError(f"grid_um {self.grid_um}: expected a length above 0")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it in plain values, as a card keeps it."""
-        return {**asdict(self), "shares": dict(self.shares), "version": GENERATOR_VERSION}
+        """Return it in plain values, as a card keeps it; the scenes are those of the generator's version."""
+        return {
+            "version": GENERATOR_VERSION,
+            "shape_zyx": list(self.shape_zyx),
+            "enlarged": list(self.enlarged),
+            "shares": dict(self.shares),
+            "imaging": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.imaging).items()},
+        }
 
 
 def of_scene(name: str, **changes: Any) -> NucleiRecipe:
     """Return a recipe of one scene alone; `changes` are other fields of `NucleiRecipe`."""
     return NucleiRecipe(shares={name: 1.0}, **changes)
+
+
+def hard_recipe(shape_zyx: tuple[int, int, int] = (32, 64, 64)) -> NucleiRecipe:
+    """Return the recipe of the hard held-out set: few photons, haze, wide steps, lost planes, awkward scenes."""
+    imaging = Imaging(
+        sigma_z_px=(1.5, 3.0), haze=(0.1, 0.25), background=(0.05, 0.3), decay=(0.3, 1.0), z_step=(2.0, 5.0),
+        dead_plane=0.3, dim_planes=0.3, peak_photons=(10.0, 60.0), saturated=0.3,
+    )  # fmt: skip
+    shares = {"embryo": 0.3, "ovule": 0.2, "elongated": 0.15, "mitotic": 0.1, "sparse": 0.15, "empty": 0.1}
+    return NucleiRecipe(shape_zyx=shape_zyx, shares=shares, imaging=imaging)
+
+
+_NO_Z: Range = (1.0, 1.0)
+
+FIELDS: Mapping[str, Scene] = {
+    "field": Scene(
+        radius_px=(6.0, 18.0), radius_spread=(0.05, 0.4), fill=(0.05, 0.8), spacing=(0.85, 1.15), touching=(0.0, 0.7),
+        elongation=(1.0, 1.7), bump=(0.02, 0.18), bend=(0.0, 0.25), level=(0.15, 1.0), texture=(0.0, 0.5),
+        nucleoli=(0, 6), nucleolus_radius=(0.1, 0.3), debris=(0, 8), blobs=(0, 3),
+    ),
+    "small": Scene(
+        radius_px=(3.5, 7.0), radius_spread=(0.05, 0.3), fill=(0.1, 0.9), spacing=(0.85, 1.2), level=(0.2, 1.0),
+        elongation=(1.0, 1.6), debris=(0, 5),
+    ),
+    "large": Scene(
+        radius_px=(16.0, 32.0), radius_spread=(0.05, 0.25), fill=(0.1, 0.8), spacing=(0.85, 1.2), touching=(0.0, 0.7),
+        elongation=(1.0, 1.6), bump=(0.02, 0.15), bend=(0.0, 0.2), level=(0.2, 1.0), texture=(0.1, 0.6),
+        nucleoli=(0, 9), nucleolus_radius=(0.08, 0.25), debris=(0, 8),
+    ),
+    "crowded": Scene(
+        radius_px=(5.0, 14.0), fill=(0.7, 1.0), spacing=(0.75, 0.95), touching=(0.5, 1.0), elongation=(1.0, 1.8),
+        level=(0.3, 1.0), texture=(0.0, 0.5), bump=(0.02, 0.15),
+    ),
+    "bare": Scene(radius_px=(6.0, 18.0), most=0, fill=(0.0, 0.0), debris=(0, 12), blobs=(0, 6)),
+}  # fmt: skip
+"""Single planes of a widefield microscope: flat nuclei of very different sizes and contrasts."""
+
+
+def field_recipe(shape_yx: tuple[int, int] = (128, 128)) -> NucleiRecipe:
+    """Return the recipe of single planes."""
+    shares = {"field": 0.42, "small": 0.16, "large": 0.14, "crowded": 0.23, "bare": 0.05}
+    imaging = Imaging(sigma_xy_px=(0.5, 2.2), z_step=_NO_Z, haze_sigma_px=(6.0, 15.0), peak_photons=(12.0, 1500.0))
+    return NucleiRecipe(shape_zyx=(1, *shape_yx), shares=shares, scenes=FIELDS, imaging=imaging)

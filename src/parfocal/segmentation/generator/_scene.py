@@ -12,7 +12,7 @@ from parfocal.segmentation.generator._nuclei import NucleiTable, draw_nuclei, dr
 from parfocal.segmentation.generator._recipe import Scene
 
 Volume = NDArray[np.float32]
-_LEAST_SHARE = 0.12  # of its whole volume: what the border or a neighbour leaves less of is no nucleus any more
+_LEAST_SHARE = 0.12  # of its whole volume: what its neighbours leave less of is no nucleus any more
 _LEAST_VOXELS = 12
 
 
@@ -90,7 +90,8 @@ def _drop_remains(nuclei: NucleiTable, labels: NDArray[np.int32]) -> None:
         squash = 1.0 / np.linalg.norm(o[:, [6, 9, 12]], axis=1)
         whole = 4 / 3 * np.pi * o[:, kernel.AZ] * o[:, kernel.AY] * o[:, kernel.AX] * squash
     voxels = np.bincount(labels.ravel(), minlength=n + 1)[1:]
-    gone = (voxels < _LEAST_VOXELS) | (voxels < _LEAST_SHARE * whole)
+    inside = np.all((o[:, :3] > -0.5) & (o[:, :3] < np.array(labels.shape) - 0.5), axis=1)
+    gone = (voxels < _LEAST_VOXELS) | (inside & (voxels < _LEAST_SHARE * whole))
     if gone.any():
         labels[np.concatenate([[False], gone])[labels]] = 0
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.segmentation.generator import _kernel as kernel
 from parfocal.segmentation.generator._camera import Exposure, expose
-from parfocal.segmentation.generator._recipe import SCENES, NucleiRecipe
+from parfocal.segmentation.generator._nuclei import log_uniform
+from parfocal.segmentation.generator._recipe import NucleiRecipe, field_recipe
 from parfocal.segmentation.generator._scene import Specimen, draw_specimen
 
 
@@ -40,9 +41,13 @@ class NucleiSample:
 
 @dataclass(frozen=True)
 class NucleiPatch:
-    """What a network is trained on: the image float32 resampled to the isotropic grid, and labels int32 on it."""
+    """What a network is trained on: float32 counts resampled to the isotropic grid, labels int32 on it.
+
+    `clean` is `image` without noise.
+    """
 
     image: NDArray[np.float32]
+    clean: NDArray[np.float32]
     labels: NDArray[np.int32]
     scene: str
 
@@ -79,21 +84,40 @@ def nuclei_volume(seed: int | np.random.Generator, recipe: NucleiRecipe | None =
 def nuclei_patch(seed: int | np.random.Generator, recipe: NucleiRecipe | None = None) -> NucleiPatch:
     """Simulate one volume and resample its planes to the isotropic grid, where its labels are exact."""
     specimen, exposure, scene = _draw(np.random.default_rng(seed), recipe or NucleiRecipe())
-    planes = exposure.counts.astype(np.float32)
+    clean, planes = exposure.clean, exposure.counts.astype(np.float32)
     z_px = exposure.z_px
-    if z_px.size == planes.shape[0] == specimen.labels.shape[0]:
-        return NucleiPatch(planes, specimen.labels, scene)
+    if z_px.size == specimen.labels.shape[0]:
+        return NucleiPatch(planes, clean, specimen.labels, scene)
     step = float(z_px[1] - z_px[0]) if z_px.size > 1 else 1.0
-    image = np.empty(specimen.labels.shape, dtype=np.float32)
-    kernel.planes_at(planes, (np.arange(image.shape[0]) - z_px[0]) / step, image)
-    return NucleiPatch(image, specimen.labels, scene)
+    at = (np.arange(specimen.labels.shape[0]) - z_px[0]) / step
+    image, without_noise = np.empty((2, *specimen.labels.shape), dtype=np.float32)
+    kernel.planes_at(planes, at, image)
+    kernel.planes_at(clean, at, without_noise)
+    return NucleiPatch(image, without_noise, specimen.labels, scene)
+
+
+def nuclei_plane(seed: int | np.random.Generator, recipe: NucleiRecipe | None = None) -> NucleiPatch:
+    """Simulate one plane `(y, x)`: of a widefield image, or one plane of a volume where the recipe has several.
+
+    A section of a volume shows what lies above and below it as blur, which is not labelled.
+    """
+    rng = np.random.default_rng(seed)
+    recipe = recipe or field_recipe()
+    specimen, exposure, scene = _draw(rng, recipe)
+    n = exposure.z_px.size
+    k = int(rng.integers(n // 4, max(n // 4 + 1, n - n // 4)))
+    labels = _again_consecutive(specimen.labels[round(float(exposure.z_px[k]))])
+    return NucleiPatch(exposure.counts[k].astype(np.float32), exposure.clean[k], labels, scene)
 
 
 def _draw(rng: np.random.Generator, recipe: NucleiRecipe) -> tuple[Specimen, Exposure, str]:
     names = list(recipe.shares)
     shares = np.array([recipe.shares[name] for name in names], dtype=float)
     scene = names[int(rng.choice(len(names), p=shares / shares.sum()))]
-    specimen = draw_specimen(rng, SCENES[scene], recipe.shape_zyx)
+    drawn = recipe.scenes[scene]
+    factor = log_uniform(rng, recipe.enlarged)
+    drawn = replace(drawn, radius_px=(drawn.radius_px[0] * factor, drawn.radius_px[1] * factor))
+    specimen = draw_specimen(rng, drawn, recipe.shape_zyx)
     return specimen, expose(rng, specimen.light, recipe.imaging), scene
 
 
