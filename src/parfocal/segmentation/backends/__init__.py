@@ -8,7 +8,7 @@ from parfocal.segmentation.backends._cellpose import Cellpose, CellposeSettings,
 from parfocal.segmentation.backends._external import External, ExternalSettings
 from parfocal.segmentation.backends._measure import ObjectTable, measure_objects
 from parfocal.segmentation.backends._registry import BACKENDS, DEFAULT_BACKEND, default_backend, open_backend
-from parfocal.segmentation.backends._segment import RESTORATIONS, segment_volume
+from parfocal.segmentation.backends._segment import segment_volume
 from parfocal.segmentation.backends._watershed import (
     Watershed,
     WatershedSettings,
@@ -19,7 +19,6 @@ from parfocal.segmentation.backends._watershed import (
 __all__ = [
     "BACKENDS",
     "DEFAULT_BACKEND",
-    "RESTORATIONS",
     "Cellpose",
     "CellposeSettings",
     "External",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.learning import need_torch
 from parfocal.segmentation._segmentation import Floats, Labels, NetOutput, Segmentation
-from parfocal.segmentation.backends._input import as_volume, checked_voxel_size, linker, one_line, renumbered
+from parfocal.segmentation.backends._input import (
+    as_volume,
+    checked_voxel_size,
+    finished,
+    linker,
+    one_line,
+    renumbered,
+)
 
 _FLOW_LENGTH = 5.0
 """Cellpose teaches its networks flows of this length."""
@@ -87,16 +94,16 @@ class Cellpose:
 
     def segment_planes(
         self, planes: Iterable[NDArray[np.generic]], voxel_size_um: tuple[float, float, float]
-    ) -> Iterator[Labels]:
+    ) -> Generator[Labels, None, Segmentation]:
         """Yield labels of each plane as it arrives; see `Backend`. With `do_3d`, once the last one has come."""
         voxel_size_um = checked_voxel_size(voxel_size_um)
         if self.settings.do_3d:
-            yield from self.segment_volume(np.stack(list(planes)), voxel_size_um).labels
-            return
-        link = linker()
-        for plane in planes:
-            pixels = as_volume(plane)[0]
-            yield link.add(self._plane(_normalized(pixels, _range(pixels)), voxel_size_um)[0])
+            found = self.segment_volume(np.stack(list(planes)), voxel_size_um)
+            yield from found.labels
+            return found
+        return (
+            yield from self._linked((_normalized(p, _range(p)) for p in map(as_volume, planes)), voxel_size_um)
+        )
 
     def segment_volume(
         self, volume: NDArray[np.generic], voxel_size_um: tuple[float, float, float]
@@ -108,20 +115,26 @@ class Cellpose:
         given = _normalized(pixels, _range(pixels))
         if self.settings.do_3d and pixels.shape[0] > 1:
             return self._volume(given, voxel_size_um)
-        link = linker()
-        found = [self._plane(plane, voxel_size_um) for plane in given]
-        for labels, _, _ in found:
-            link.add(labels)
+        return finished(self._linked((plane[None] for plane in given), voxel_size_um))
+
+    def _linked(
+        self, planes: Iterable[Floats], voxel_size_um: tuple[float, float, float]
+    ) -> Generator[Labels, None, Segmentation]:
+        link, flows, logits = linker(), list[Floats](), list[Floats]()
+        for plane in planes:
+            labels, flow, logit = self._plane(plane[0], voxel_size_um)
+            flows.append(flow)
+            logits.append(logit)
+            yield link.add(labels)
         linked = link.finish()
-        flow = np.stack([flow for _, flow, _ in found], axis=1)
-        logit = np.stack([logit for _, _, logit in found])
+        flow, logit = np.stack(flows, axis=1), np.stack(logits)
         return Segmentation(
             linked.labels,
             voxel_size_um,
             self.name,
             self.model_hash,
             output=NetOutput(flow, logit, np.zeros_like(logit)),
-            links=tuple(linked.links),
+            links=linked.links,
             remarks=(f"Cellpose {_version()}, plane by plane, planes linked",),
         )
 

@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -89,9 +89,11 @@ class External:
 
     def segment_planes(
         self, planes: Iterable[NDArray[np.generic]], voxel_size_um: tuple[float, float, float]
-    ) -> Iterator[Labels]:
+    ) -> Generator[Labels, None, Segmentation]:
         """Yield labels of all planes once the last one has come; see `Backend`."""
-        yield from self.segment_volume(np.stack(list(planes)), voxel_size_um).labels
+        found = self.segment_volume(np.stack(list(planes)), voxel_size_um)
+        yield from found.labels
+        return found
 
     def segment_volume(
         self, volume: NDArray[np.generic], voxel_size_um: tuple[float, float, float]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.segmentation._segmentation import Labels
+from parfocal.segmentation._segmentation import Labels, Segmentation
+from parfocal.segmentation.planes import PlaneLinker
 
 
 def as_volume(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -47,11 +48,18 @@ def checked_voxel_size(voxel_size_um: Sequence[float]) -> tuple[float, float, fl
     return sizes[0], sizes[1], sizes[2]
 
 
-def linker() -> Any:
+def linker() -> PlaneLinker:
     """Return a new `PlaneLinker` with its default settings."""
-    from parfocal.segmentation.planes import LinkSettings, PlaneLinker
+    return PlaneLinker()
 
-    return PlaneLinker(LinkSettings())
+
+def finished(planes: Generator[Labels, None, Segmentation]) -> Segmentation:
+    """Return what a backend's planes come to."""
+    while True:
+        try:
+            next(planes)
+        except StopIteration as end:
+            return end.value
 
 
 def renumbered(labels: NDArray[Any]) -> Labels:

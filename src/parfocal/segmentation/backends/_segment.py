@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.optics import CameraModel
 from parfocal.segmentation._segmentation import Backend, Segmentation
 from parfocal.segmentation.backends._input import as_volume, checked_voxel_size
 from parfocal.segmentation.backends._registry import DEFAULT_BACKEND, default_backend, open_backend
-
-RESTORATIONS = ("none", "auto", "denoise", "deblur", "denoise+deblur")
+from parfocal.segmentation.restoration import RESTORATION_MODES, Denoiser, RestorationMode, restore_if_it_helps
 
 
 def segment_volume(
@@ -22,9 +21,10 @@ def segment_volume(
     voxel_size_um: tuple[float, float, float],
     backend: str | Backend | None = None,
     *,
-    restoration: str = "none",
+    restoration: RestorationMode = "none",
+    denoiser: Denoiser | None = None,
+    camera_model: CameraModel | None = None,
     diameter_um: float | None = None,
-    restore: Callable[[NDArray[np.generic]], tuple[NDArray[np.generic], str]] | None = None,
     **options: Any,
 ) -> Segmentation:
     """Find the nuclei of a volume.
@@ -39,11 +39,15 @@ def segment_volume(
         A name in `BACKENDS`, or one made by `open_backend`. Where nothing is said: `unet2d+link`, and `watershed`
         where PyTorch is not installed; a remark says so.
     restoration : {"none", "auto", "denoise", "deblur", "denoise+deblur"}
-        What the pixels go through before they are segmented. Intensities are never measured on restored pixels.
+        What the pixels go through before they are segmented, if that helps: raw and restored ones are segmented,
+        the better segmentation is kept (`restore_if_it_helps`). Intensities are never measured on restored
+        pixels.
+    denoiser : Denoiser, optional
+        What denoises, by `open_denoiser`; wavelets by default.
+    camera_model : CameraModel, optional
+        Offset, gain and read noise, where known, for restoration.
     diameter_um : float, optional
         Of a typical nucleus; found by the backend where not told.
-    restore : callable, optional
-        Pixels to (restored pixels, what was done): instead of `segmentation.restoration.restore`.
     **options
         The fields of the backend's settings.
 
@@ -79,21 +83,18 @@ def segment_volume(
         raise BadInputError("options belong to a backend that is named, not to one that is made already")
     else:
         engine = backend
-    if restoration not in RESTORATIONS:
-        raise BadInputError(f"restoration {restoration!r}, expected one of {', '.join(RESTORATIONS)}")
-    given, mode = pixels, "none"
-    if restoration != "none":
-        given, mode = (restore or _restorer(restoration))(pixels)
-        remarks += (f"restoration: {mode}",)
-    found = engine.segment_volume(given, voxel_size_um)
-    return replace(found, restoration=mode, remarks=remarks + found.remarks)
-
-
-def _restorer(mode: str) -> Callable[[NDArray[np.generic]], tuple[NDArray[np.generic], str]]:
-    from parfocal.segmentation.restoration import restore
-
-    def restored(pixels: NDArray[np.generic]) -> tuple[NDArray[np.generic], str]:
-        done: Any = restore(pixels, mode)
-        return done.image, str(done.mode)
-
-    return restored
+    if restoration not in RESTORATION_MODES:
+        raise BadInputError(f"restoration {restoration!r}, expected one of {', '.join(RESTORATION_MODES)}")
+    if restoration == "none":
+        found = engine.segment_volume(pixels, voxel_size_um)
+    else:
+        guarded = restore_if_it_helps(
+            pixels,
+            lambda given: engine.segment_volume(given, voxel_size_um),
+            restoration,
+            camera_model=camera_model,
+            denoiser=denoiser,
+        )
+        found = guarded.segmentation
+        remarks += (f"restoration asked for: {restoration}, done: {found.restoration}",)
+    return replace(found, remarks=remarks + found.remarks)

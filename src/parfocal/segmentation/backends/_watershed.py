@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,9 +14,13 @@ from scipy import ndimage
 from parfocal.errors import BadInputError
 from parfocal.segmentation._segmentation import Floats, Labels, Segmentation
 from parfocal.segmentation.backends._input import as_volume, checked_voxel_size, linker
+from parfocal.segmentation.planes import PlaneLinker
 
 _WORKING_DIAMETER_PX = 24
 """Nuclei twice as wide as this, or more, are labelled on binned planes: finer voxels only cost time."""
+
+_BLOAT = 1.5
+"""By how much nuclei look too large where they touch and glow about; see `measured_diameter_um`."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,13 @@ class Watershed:
 
     def segment_planes(
         self, planes: Iterable[NDArray[np.generic]], voxel_size_um: tuple[float, float, float]
-    ) -> Iterator[Labels]:
+    ) -> Generator[Labels, None, Segmentation]:
         """Yield labels of each plane as it arrives; see `Backend`."""
         voxel_size_um = checked_voxel_size(voxel_size_um)
         link = linker()
         for plane in planes:
             yield link.add(label_nuclei(as_volume(plane)[0], voxel_size_um[1:], self.settings))
+        return self._linked(link, voxel_size_um, self.settings.diameter_um)
 
     def segment_volume(
         self, volume: NDArray[np.generic], voxel_size_um: tuple[float, float, float]
@@ -103,17 +108,27 @@ class Watershed:
             link = linker()
             for plane in pixels:
                 link.add(label_nuclei(plane, voxel_size_um[1:], settings))
-            linked = link.finish()
-            return Segmentation(
-                linked.labels,
-                voxel_size_um,
-                self.name,
-                links=tuple(linked.links),
-                remarks=(f"{remark}; planes linked",),
-            )
+            return self._linked(link, voxel_size_um, diameter_um, remark)
         return Segmentation(
             label_nuclei(pixels, voxel_size_um, settings), voxel_size_um, self.name, remarks=(remark,)
         )
+
+    def _linked(
+        self, link: PlaneLinker, voxel_size_um: tuple[float, float, float], diameter_um: float | None, *told: str
+    ) -> Segmentation:
+        """Return the linked planes without what is too thin for a nucleus: haze above and below one, by itself."""
+        linked = link.finish()
+        labels, links = linked.labels, linked.links
+        least = 0.25 * (diameter_um or 0.0) / voxel_size_um[0]
+        planes = np.zeros(linked.n_objects + 1, np.int64)
+        for plane in labels:
+            planes[np.unique(plane)] += 1
+        keep = planes >= max(least, 1.0)
+        keep[0] = False
+        ids = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+        links = tuple(replace(one, object_id=int(ids[one.object_id])) for one in links if keep[one.object_id])
+        remarks = (*told, "planes linked")
+        return Segmentation(ids[labels], voxel_size_um, self.name, links=links, remarks=remarks)
 
 
 def label_nuclei(
@@ -148,8 +163,8 @@ def label_nuclei(
 def measured_diameter_um(image: NDArray[np.generic], spacing_um: tuple[float, ...]) -> float:
     """Return the diameter of a typical nucleus, um, from the mean depth of the foreground.
 
-    In a ball of radius R the mean distance to the edge is R/4, in a disc R/3: where nuclei touch it comes out
-    somewhat large, which the watershed forgives.
+    In a ball of radius R the mean distance to the edge is R/4, in a disc R/3. Haze and neighbours that touch make
+    it larger: by a factor of 1.3 to 1.8 in simulated volumes, which is divided out.
     """
     pixels = np.asarray(image, np.float32)
     bins = max(1, min(pixels.shape[-2:]) // 256)
@@ -162,7 +177,7 @@ def measured_diameter_um(image: NDArray[np.generic], spacing_um: tuple[float, ..
     if not inside.any() or inside.all():
         return 10.0  # nothing to measure: a mammalian nucleus
     depth_um = _distances(inside, scale)
-    return float(2 * (small.ndim + 1) * depth_um[inside].mean())
+    return float(2 * (small.ndim + 1) * depth_um[inside].mean() / _BLOAT)
 
 
 def _label(image: Floats, scale: tuple[float, ...], diameter_um: float, told: WatershedSettings) -> Labels:
