@@ -15,6 +15,7 @@ from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores
 from parfocal.callbacks.sections import SectionParameters, SectionStages
+from parfocal.callbacks.segmentation import Nuclei, NucleiParameters
 from parfocal.callbacks.slices import SliceAudit, SliceParameters
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog, remote_frames
 from parfocal.errors import BadInputError, CatalogError
@@ -25,6 +26,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_calibration": (FocusCalibration, CalibrationParameters),
     "slice_audit": (SliceAudit, SliceParameters),
     "section_stages": (SectionStages, SectionParameters),
+    "nuclei": (Nuclei, NucleiParameters),
 }
 """Analyses by name, each with the dataclass of its parameters."""
 

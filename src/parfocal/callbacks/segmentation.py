@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -20,10 +20,11 @@ from parfocal.callbacks._derived_run import TableRows, WrittenVolume
 from parfocal.callbacks._nuclei_stack import NucleiStack, PlaneTaken, Restore
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_looks import Place
+from parfocal.callbacks._volume_judge import VolumeJudge
 from parfocal.errors import BadInputError
-from parfocal.files import write_ome_zarr
+from parfocal.files import read_ome_zarr, write_ome_zarr
 from parfocal.frames import Frame, Frames
-from parfocal.segmentation import Backend, Segmentation
+from parfocal.segmentation import Backend, CertaintyLimits, Segmentation
 from parfocal.segmentation.backends import ObjectTable, measure_objects, open_backend
 from parfocal.segmentation.restoration import restore
 from parfocal.segmentation.tracks import track_objects
@@ -131,9 +132,7 @@ class _RunNuclei:
     make_backend: Callable[[], Backend]
     _channel: str | None = None
     _current: NucleiStack | None = None
-    _left: dict[tuple[int, int, int], NucleiStack] = field(
-        default_factory=dict[tuple[int, int, int], NucleiStack]
-    )
+    _left: dict[tuple[int, int, int], NucleiStack] = field(default_factory=dict[tuple[int, int, int], NucleiStack])
     _tables: dict[tuple[int, int, int], _Measured] = field(default_factory=dict[tuple[int, int, int], "_Measured"])
     _n_volumes: int = 0
 
@@ -159,7 +158,11 @@ class _RunNuclei:
 
     def frame(self, frame: Frame) -> Iterator[tuple[str, Row]]:
         told = frame.columns
-        where = (int(told.get("point_time_point", 0)), int(told.get("point_position", 0)), int(told.get("point_tile", 0)))
+        where = (
+            int(told.get("point_time_point", 0)),
+            int(told.get("point_position", 0)),
+            int(told.get("point_tile", 0)),
+        )
         channel = str(told.get("point_channel", ""))
         if self._channel is None:
             self._channel = channel
@@ -214,7 +217,10 @@ class _RunNuclei:
         objects = measure_objects(found, images, offset=self._offset_adu)
         raw = images[stack.place.channel or "image"]
         doubts = object_doubts(found, raw)
-        self._tables[where] = _Measured(stack.place, found, objects, doubts)
+        z_um = [one.z_um for one in stack.in_order if math.isfinite(one.z_um)]
+        # Labels and what the network said are on disk or done with: what stays is small.
+        kept = replace(found, labels=np.empty((0, 0, 0), np.int32), output=None, links=())
+        self._tables[where] = _Measured(stack.place, kept, objects, doubts, path, z_um[0] if z_um else 0.0)
         named = most_uncertain(doubts, self.parameters.n_uncertain)
         yield name, WrittenVolume(path)
         yield (
@@ -245,6 +251,8 @@ class _Measured:
     found: Segmentation
     objects: ObjectTable
     doubts: ObjectDoubts
+    path: Path
+    first_z_um: float
 
 
 def _where(stack: NucleiStack) -> tuple[int, int, int]:
@@ -262,3 +270,82 @@ def _said(place: Place) -> dict[str, Any]:
 
 def _restored(mode: str, camera: Any, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
     return restore(pixels, mode, camera_model=camera).image
+
+
+class _StoredLabels(Sequence[NDArray[np.int32]]):
+    """Label volumes that are read when they are looked at: a long time-lapse need not fit into memory."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return read_ome_zarr(self._paths[index])[0]
+
+
+def _tracks(measured: Mapping[tuple[int, int, int], _Measured]) -> dict[tuple[int, int, int], dict[int, int]]:
+    """Return the track of each object, by stack and id: nuclei of one place, followed over its time points."""
+    tracks: dict[tuple[int, int, int], dict[int, int]] = {}
+    places = sorted({(position, tile) for _, position, tile in measured})
+    for position, tile in places:
+        times = sorted(t for t, p, g in measured if (p, g) == (position, tile))
+        stacks = [measured[time, position, tile] for time in times]
+        shapes = {one.found.voxel_size_um for one in stacks}
+        if len(times) < 2 or len(shapes) > 1:  # taken again in another way: not a sequence
+            continue
+        followed = track_objects(_StoredLabels([one.path for one in stacks]), stacks[0].found.voxel_size_um)
+        for k, time in enumerate(times):
+            tracks[time, position, tile] = followed.of(k)
+    return tracks
+
+
+def _objects_table(measured: Mapping[tuple[int, int, int], _Measured]) -> pa.Table:
+    """Return one row an object of every stack."""
+    tracks = _tracks(measured)
+    channels = sorted({name for one in measured.values() for name in one.objects.mean})
+    parts: list[pa.Table] = []
+    for where, one in sorted(measured.items()):
+        columns: dict[str, Any] = {
+            **{name: [value] * len(one.objects) for name, value in _said(one.place).items()},
+            **one.objects.columns(),
+        }
+        for name in channels:  # of a channel that this stack lacks: nothing
+            for number in ("mean", "sd", "max"):
+                columns.setdefault(f"{number}_{name}", np.full(len(one.objects), np.nan))
+        row = {int(object_id): k for k, object_id in enumerate(one.doubts.ids)}
+        order = [row[int(object_id)] for object_id in one.objects.ids]
+        columns["doubt"] = one.doubts.score[order]
+        columns["reasons"] = ["; ".join(one.doubts.reasons[k]) for k in order]
+        known = tracks.get(where, {})
+        columns["track"] = np.array([known.get(int(i), 0) for i in one.objects.ids], np.int64)
+        columns["z_um"] = columns["z_um"] + one.first_z_um
+        parts.append(pa.table(columns))
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def volume_judge(
+    backend: str = "",
+    model: str = "",
+    diameter_um: float = 0.0,
+    max_uncertain: float = 0.1,
+    limits: Mapping[str, float] | None = None,
+    models: Path | str | None = None,
+) -> VolumeJudge:
+    """Return a judge of volumes, from plain values; see `parfocal.plans.acquire_until_certain`.
+
+    Raises
+    ------
+    BadInputError
+        There is no such backend, model or limit.
+    """
+    told = NucleiParameters(backend=backend, model=model, diameter_um=diameter_um)
+    unknown = sorted(set(limits or {}) - set(CertaintyLimits.__dataclass_fields__))
+    if unknown:
+        raise BadInputError(
+            f"limits: no signal {unknown[0]!r}, there are: {', '.join(CertaintyLimits.__dataclass_fields__)}"
+        )
+    make = partial(_make_backend, told, models)
+    make()  # a backend that cannot be had is said here, not after the first plane
+    return VolumeJudge(make, max_uncertain, CertaintyLimits(**(limits or {})))

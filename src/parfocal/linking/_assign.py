@@ -43,7 +43,9 @@ def assign(
     row, col = np.asarray(rows, np.int64).ravel(), np.asarray(cols, np.int64).ravel()
     price = np.asarray(cost, np.float64).ravel()
     if not row.size == col.size == price.size:
-        raise BadInputError(f"assign: {row.size} rows, {col.size} columns and {price.size} costs, expected as many")
+        raise BadInputError(
+            f"assign: {row.size} rows, {col.size} columns and {price.size} costs, expected as many"
+        )
     if not row.size:
         return np.empty((0, 2), np.int32)
     if row.min() < 0 or row.max() >= n_rows or col.min() < 0 or col.max() >= n_cols:

@@ -129,9 +129,7 @@ def link_points(
 class _Points:
     """All points in one array, with their frames and their nearest neighbours on demand."""
 
-    def __init__(
-        self, frames: Sequence[ArrayLike], sizes: Sequence[ArrayLike] | None, size_weight: float
-    ) -> None:
+    def __init__(self, frames: Sequence[ArrayLike], sizes: Sequence[ArrayLike] | None, size_weight: float) -> None:
         each = [np.asarray(one, np.float64) for one in frames]
         n_axes = {one.shape[1] for one in each if one.ndim == 2 and one.size}
         if len(n_axes) > 1 or any(one.ndim != 2 for one in each if one.size):

@@ -121,9 +121,7 @@ class Retrained:
     promoted: bool
 
 
-def readiness(
-    journal: CorrectionJournal, store: ModelStore, name: str, min_new: int = 20
-) -> Readiness:
+def readiness(journal: CorrectionJournal, store: ModelStore, name: str, min_new: int = 20) -> Readiness:
     """Say whether enough has been corrected since a model last learnt, or tried to: cards tell from what.
 
     Raises
@@ -262,9 +260,7 @@ def _split(
     sets: tuple[list[LearningCrop], list[LearningCrop]] = ([], [])
     for made in standing:
         crop = journal.crop(made)
-        shown = learning_crop(
-            made, crop, diameter_px=diameter_px, dims=dims, outside_weight=how.outside_weight
-        )
+        shown = learning_crop(made, crop, diameter_px=diameter_px, dims=dims, outside_weight=how.outside_weight)
         sets[is_held_out(made.id, how.held_out)].append(shown)
     if not sets[0] or not sets[1]:
         raise BadInputError(
@@ -319,4 +315,3 @@ def _patch_shape(recipe: Any, dims: int) -> tuple[int, ...]:
 def _remove(checkpoint: str | os.PathLike[str]) -> None:
     if os.path.exists(checkpoint):
         os.remove(checkpoint)
-

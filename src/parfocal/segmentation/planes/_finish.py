@@ -146,7 +146,9 @@ def finish_planes(
     if settings.fill_gaps:
         final = names[table[:, 0]]
         for link in links[links["z_to"] - links["z_from"] > 1]:
-            is_either = (final == link["object_id"]) & ((table[:, 1] == link["z_from"]) | (table[:, 1] == link["z_to"]))
+            is_either = (final == link["object_id"]) & (
+                (table[:, 1] == link["z_from"]) | (table[:, 1] == link["z_to"])
+            )
             box = table[is_either, 3:]
             fill_between(
                 volume,
@@ -222,9 +224,7 @@ def _names(planes: list[Labels], table: Table, n_ids: int, settings: LinkSetting
     return names[joins]
 
 
-def _join_thin(
-    planes: list[Labels], table: Table, thin: NDArray[np.bool_], joins: NDArray[np.int64]
-) -> None:
+def _join_thin(planes: list[Labels], table: Table, thin: NDArray[np.bool_], joins: NDArray[np.int64]) -> None:
     """Let thin objects join what lies best above or below them; by the ids before cutting, which end parts keep."""
     rows = table[thin[table[:, 0]]]
     at = {(int(row[0]), int(row[1])) for row in table}

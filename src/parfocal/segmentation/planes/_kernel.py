@@ -177,7 +177,12 @@ def rename_in_boxes(labels: Any, names: Any, masks: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def weigh(
-    pairs: Any, area_before: Any, area_now: Any, min_iou: float, min_contained: float, min_contained_iou: float,
+    pairs: Any,
+    area_before: Any,
+    area_now: Any,
+    min_iou: float,
+    min_contained: float,
+    min_contained_iou: float,
     max_ratio: float,
 ) -> Any:
     """Return per pair: IoU, containment, affinity (0: forbidden), and the share of the best rival's affinity.

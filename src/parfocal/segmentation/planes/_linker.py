@@ -42,7 +42,10 @@ class _Objects:
     @classmethod
     def none(cls, capacity: int = 1024) -> _Objects:
         return cls(
-            np.full(capacity, -1_000_000), np.zeros(capacity, np.int64), np.zeros(capacity), np.zeros((capacity, 2))
+            np.full(capacity, -1_000_000),
+            np.zeros(capacity, np.int64),
+            np.zeros(capacity),
+            np.zeros((capacity, 2)),
         )
 
     def new(self, how_many: int) -> NDArray[np.int32]:
@@ -153,7 +156,9 @@ class PlaneLinker:
         measure_masks(plane, masks)
         there = np.flatnonzero(masks[:, 0])
         boxes = (masks[there, 4] - masks[there, 3] + 1) * (masks[there, 6] - masks[there, 5] + 1)
-        sparse = bool(boxes.sum() < plane.size)  # else masks are scattered, and their boxes cost more than the plane
+        sparse = bool(
+            boxes.sum() < plane.size
+        )  # else masks are scattered, and their boxes cost more than the plane
         names = np.zeros(len(masks), np.int32)
         drift = (0, 0)
         for gap in range(1, min(self.settings.max_distance_z, self.n_planes) + 1):

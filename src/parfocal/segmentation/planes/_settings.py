@@ -66,7 +66,9 @@ class LinkSettings:
         if self.max_area_ratio < 1:
             raise BadInputError(f"link planes: max_area_ratio is {self.max_area_ratio}, expected 1 or more")
         if self.thin_objects not in ("keep", "merge", "drop"):
-            raise BadInputError(f"link planes: thin_objects is {self.thin_objects!r}, expected keep, merge or drop")
+            raise BadInputError(
+                f"link planes: thin_objects is {self.thin_objects!r}, expected keep, merge or drop"
+            )
 
     def as_dict(self) -> dict[str, object]:
         """Return the settings as plain values."""
