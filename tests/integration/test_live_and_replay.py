@@ -1,5 +1,6 @@
 """Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
 
+import contextlib
 from contextlib import contextmanager
 
 import bluesky.plan_stubs as bps
@@ -14,8 +15,6 @@ from parfocal.callbacks import (
     ANALYSES,
     Analysis,
     FocusScores,
-    SectionParameters,
-    SectionStages,
     SliceParameters,
     analysis_named,
     evidence_of,
@@ -27,7 +26,7 @@ from parfocal.callbacks import (
     stored_looks,
     volumes_of,
 )
-from parfocal.catalog import DataFolder, remote_frames, stop_server
+from parfocal.catalog import remote_frames
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
@@ -42,16 +41,11 @@ from parfocal.slices.selection import RULES
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """One session with its catalog: RunEngine, writer, and the analyses that look at single frames, live."""
-    folder = DataFolder(tmp_path_factory.mktemp("contract"))
-    # The stages write five streams a run, seconds under load: they are live where they are what is tested.
-    session = start_session(
-        folder.root, analyses=[cls for cls, _ in ANALYSES.values() if cls is not SectionStages]
-    )
+def session(served_folder):
+    """One session, RunEngine and writer; each test has the analyses look on that it asks about."""
+    session = start_session(served_folder.root)
     yield session
     session.close()
-    stop_server(folder)
 
 
 @pytest.fixture
@@ -63,14 +57,16 @@ def microscope(session):
 
 
 @contextmanager
-def stages_live(session, parameters=None, *, needed=True):
-    """Have SectionStages look on."""
-    stages = SectionStages(parameters, emit=session.writer, frames_root=session.catalog.folder.frames)
-    token = session.RE.subscribe(stages) if needed else None
+def looking_on(session, *names, parameters=None):
+    """Have these analyses look on: each writes its own run, which costs the catalog about a second."""
+    made = [analysis_named(n, parameters, emit=session.writer) for n in names]
+    for one in made:
+        one.frames_root = session.catalog.folder.frames
+    watching = {session.RE.subscribe(one): one for one in made}
     yield
-    if token is not None:
+    for token, analysis in watching.items():
         session.RE.unsubscribe(token)
-    assert stages.close()
+        assert analysis.close()
 
 
 def tables(run):
@@ -128,9 +124,7 @@ VOLUMES = {"stages": "all", "steps": "stage", "n_held_out": 0}  # stages that wr
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     parameters = VOLUMES if (name, kind) == ("section_stages", "stacks") else {}
-    with stages_live(
-        session, SectionParameters(**parameters) if parameters else None, needed=name == "section_stages"
-    ):
+    with looking_on(session, name, parameters=parameters):
         try:
             session.RE(RUNS_OF[name][kind](microscope))
         except RunEngineInterrupted:
@@ -164,9 +158,10 @@ def volumes_are_served(session, live, again):
 
 
 def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
-    with pytest.raises(RunEngineInterrupted):
-        session.RE(RUNS["repeated event"](microscope))
-    session.RE.resume()
+    with looking_on(session, "focus_scores"):
+        with pytest.raises(RunEngineInterrupted):
+            session.RE(RUNS["repeated event"](microscope))
+        session.RE.resume()
     session.drain(60)
     run = session.catalog.raw[-1]
     frames = np.asarray(run["primary"].read()["camera_frame"]).tolist()
@@ -176,7 +171,8 @@ def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
 
 
 def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscope):
-    session.RE(z_stack(microscope, 2, 0.5))
+    with looking_on(session, "slice_audit"):
+        session.RE(z_stack(microscope, 2, 0.5))
     session.drain(60)
     audits = session.catalog.analyses_of(session.catalog.raw[-1])
     audit = next(a for a in audits if start_of(a)["analysis"] == "slice_audit")
@@ -205,7 +201,7 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
 
 
 def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microscope, tmp_path):
-    with stages_live(session):
+    with looking_on(session, "slice_audit", "section_stages"):
         uid = session.RE(SECTIONS["sections"](microscope))[0]
     session.drain(60)
     (stages,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "section_stages"]
@@ -228,7 +224,8 @@ def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microsc
 
 
 def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):
-    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    with looking_on(session, "focus_scores"):
+        uid = session.RE(z_stack(microscope, 1, 0.5))[0]
     session.drain(60)
     (again,) = replay([uid], "focus_scores", catalog=session.catalog)
     assert again.status == "skipped"
@@ -312,11 +309,20 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),
+        ("section_stages", {"min_quality": "good"}, "is no float"),
+        ("section_stages", {"keep_gaps": "perhaps"}, "is neither true nor false"),
     ],
 )
 def test_an_unknown_analysis_or_parameter_is_refused(name, parameters, words):
     with pytest.raises(BadInputError, match=words):
         analysis_named(name, parameters)
+
+
+def test_a_parameter_comes_as_text_from_the_command_line():
+    given = {"min_quality": "auto", "keep_gaps": "no", "n_extra": "40", "stages": "all"}
+    with contextlib.closing(analysis_named("section_stages", given)) as stages:
+        how = stages.parameters
+    assert (how.min_quality, how.keep_gaps, how.n_extra) == ("auto", False, 40)
 
 
 @pytest.mark.long

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tiled.queries import Key
@@ -70,6 +71,11 @@ def _parameters(name: str, parameter_class: type[Any], given: Mapping[str, Any])
         if key not in known:
             raise BadInputError(f"{name} has no parameter {key!r}, there are: {', '.join(known)}")
         kind = hints[key]
+        if get_origin(kind) in (Union, UnionType):  # float | Literal["auto"]: one of its words, or a number
+            kind, words = get_args(kind)
+            if value in get_args(words):
+                values[key] = value
+                continue
         if get_origin(kind) is Literal:
             if value not in get_args(kind):
                 raise BadInputError(f"{name}: {key}={value!r} is none of {', '.join(map(str, get_args(kind)))}")

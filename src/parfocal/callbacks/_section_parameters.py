@@ -29,7 +29,7 @@ class SectionParameters:
         Which tile.
     channel : str
         Which channel; empty for the first one that comes.
-    min_quality : float
+    min_quality : float or "auto"
         See `assess_quality`; so `sample_depth`, `roi_size`, `max_shift_px`.
     thick_factor : float
         How many times the median depth makes a leading section a calibration slice.
@@ -57,7 +57,7 @@ class SectionParameters:
     other: int = 0
     tile: int = 0
     channel: str = ""
-    min_quality: float = 0.0
+    min_quality: float | Literal["auto"] = 0.0
     sample_depth: int = 5
     roi_size: int = 0
     max_shift_px: int = 64

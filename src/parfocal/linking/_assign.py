@@ -14,9 +14,9 @@ def assign(
 ) -> NDArray[np.int32]:
     """Choose links so that what is linked, plus `no_link_cost` for each row that is not, costs least.
 
-    Each row and each column is linked at most once, by one of the links that are offered, so a link that costs more
-    than `no_link_cost` is never chosen. Exact (linear assignment problem; shortest augmenting paths, R. Jonker and
-    A. Volgenant, Computing 38, 325, 1987) on the sparse graph: time goes with its connected blocks.
+    Each row and each column is linked at most once, by one of the links that are offered, so a link that costs
+    more than `no_link_cost` is never chosen. Exact (linear assignment problem; shortest augmenting paths, R.
+    Jonker and A. Volgenant, Computing 38, 325, 1987) on the sparse graph: time goes with its connected blocks.
 
     Parameters
     ----------

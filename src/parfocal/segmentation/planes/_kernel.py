@@ -253,8 +253,8 @@ def find_necks(first: Any, roots: Any, ratio: float, gradual: float) -> Any:
     roots : ndarray of float64
         Square roots of their areas, along z.
     ratio, gradual : float
-        A neck lies below `ratio` of what is reached on both sides, and what lies beside it below `gradual` of that:
-        two nuclei taper toward each other, one bad mask does not.
+        A neck lies below `ratio` of what is reached on both sides, and what lies beside it below `gradual` of
+        that: two nuclei taper toward each other, one bad mask does not.
     """
     cuts = np.empty(roots.size, np.int64)
     n_cuts = 0
