@@ -14,10 +14,10 @@ from parfocal.segmentation._object_flow_errors import object_flow_errors
 from parfocal.segmentation._segmentation import Labels, Segmentation
 from parfocal.segmentation.restoration._condition import ImageCondition, checked_image
 from parfocal.segmentation.restoration._record import (
+    RESTORATION_MODES,
     Denoiser,
     RestorationLimits,
     RestorationMode,
-    RESTORATION_MODES,
     RestorationRecord,
     Restored,
 )
@@ -63,11 +63,11 @@ def restore_if_it_helps(
     - and its objects' mean flow error is lower, where both segmentations have a network's output. Where they have
       none: its objects stand out more.
 
-    How objects stand out is judged on pixels that neither segmentation saw, or the one that fits noise best would
-    win. With e of the pixel's own noise, I + e/2 is segmented, as it is and restored, and I - 2 e is judged on: for
-    normal noise the two are independent [1]_. The contrast is the mean over objects, large and small, of what an
-    object has above a ring of 4 px about it, over the noise. A speck has nothing there, and a fragment of a nucleus
-    less than its ring.
+    How objects stand out is judged on pixels that neither segmentation saw, or the one that fits noise best
+    would win. With e drawn from the pixel's own noise, I + e/2 is segmented, as it is and restored, and I - 2 e
+    is judged on: for normal noise the two are independent [1]_. The contrast is the mean over objects, large and
+    small, of what an object has above a ring of 4 px about it, over the noise. A speck has nothing there, and a
+    fragment of a nucleus less than its ring.
 
     In `auto`, an image that is merely doubtful (`limits.noisy_snr` to `limits.doubtful_snr`) is restored only if
     the raw objects' mean flow error is above `limits.flow_error`, or where there is none.
