@@ -24,9 +24,10 @@ from parfocal.callbacks._volume_judge import VolumeJudge
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr, write_ome_zarr
 from parfocal.frames import Frame, Frames
+from parfocal.optics import CameraModel
 from parfocal.segmentation import Backend, CertaintyLimits, Segmentation
 from parfocal.segmentation.backends import ObjectTable, measure_objects, open_backend
-from parfocal.segmentation.restoration import restore
+from parfocal.segmentation.restoration import RestorationMode, restore
 from parfocal.segmentation.tracks import track_objects
 from parfocal.segmentation.uncertainty import ObjectDoubts, most_uncertain, object_doubts
 
@@ -67,9 +68,9 @@ class NucleiParameters:
     """What the labels depend on.
 
     `backend` is a name in `BACKENDS` (empty: the default), `model` a name, version or hash of weights (empty: the
-    one that is promoted; what is kept is its hash), `diameter_um` that of a typical nucleus (0: found),
-    `channel` the one that shows nuclei (empty: the first that comes). `n_uncertain` objects of each stack are named
-    for review.
+    one that is promoted; what is kept is its hash), `diameter_um` that of a typical nucleus (0: found), `channel`
+    the one that shows nuclei (empty: the first that comes). `n_uncertain` objects of each stack are named for
+    review.
     """
 
     backend: str = ""
@@ -88,8 +89,8 @@ class Nuclei(Analysis):
     Streams of the derived run: `planes`, a row a plane when it has labels; `stacks`, a row a stack when it is
     complete (backend, model's hash, restoration, number of objects, the most uncertain); and `labels_0`,
     `labels_1` ..., the label volume of each stack as OME-Zarr. The table `objects` has a row an object: centroid
-    in um, volume, intensities of every channel, doubt with its reasons, track over time. The verdict is `empty`, or
-    how many objects there are.
+    in um, volume, intensities of every channel, doubt with its reasons, track over time. The verdict is `empty`,
+    or how many objects there are.
 
     Who wants to see labels as they come subscribes a listener to the rows of `planes`.
     """
@@ -143,7 +144,7 @@ class _RunNuclei:
         self._pixel_um = (float(pixel[0]), float(pixel[1]))
         self._step_um = float(self.run.start.get("plan_args", {}).get("step_um", math.nan))
         camera = self.run.camera_model()
-        self._offset_adu = camera.offset_adu if camera is not None else 0.0
+        self._offset_adu = float(np.mean(camera.offset_adu)) if camera is not None else 0.0
         mode = self.parameters.restoration
         self._restore: Restore | None = None if mode == "none" else partial(_restored, mode, camera)
 
@@ -268,7 +269,9 @@ def _said(place: Place) -> dict[str, Any]:
     }
 
 
-def _restored(mode: str, camera: Any, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+def _restored(
+    mode: RestorationMode, camera: CameraModel | None, pixels: NDArray[np.generic]
+) -> NDArray[np.generic]:
     return restore(pixels, mode, camera_model=camera).image
 
 
