@@ -77,9 +77,7 @@ def _brightness(rng: np.random.Generator, n_planes: int, imaging: Imaging) -> Vo
     return factors.astype(np.float32)
 
 
-def _counts(
-    rng: np.random.Generator, planes: Volume, imaging: Imaging
-) -> tuple[NDArray[np.uint16], Volume]:
+def _counts(rng: np.random.Generator, planes: Volume, imaging: Imaging) -> tuple[NDArray[np.uint16], Volume]:
     """Return counts, and the same without noise."""
     photons = planes * np.float32(log_uniform(rng, imaging.peak_photons))
     noisy = rng.poisson(photons).astype(np.float32)

@@ -17,7 +17,9 @@ N_COLUMNS = 23
 
 
 @njit(cache=True, nogil=True)
-def throw_darts(uniforms: Any, radii: Any, low: Any, high: Any, spacing: float, touching: float, n_wanted: int) -> Any:
+def throw_darts(
+    uniforms: Any, radii: Any, low: Any, high: Any, spacing: float, touching: float, n_wanted: int
+) -> Any:
     """Return centres float64[n, 3] of balls no nearer than `spacing` times the sum of their radii.
 
     `uniforms` float64[tries, 5] in [0, 1): a place (3), whether to go beside another ball, and which one.

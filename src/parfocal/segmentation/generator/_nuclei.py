@@ -114,7 +114,8 @@ def _places(
     radii = mean_radius * np.exp(rng.normal(0, spread, wanted).clip(-0.6, 0.5))
     tries = rng.random((min(40 * wanted + 50, 20_000), 5))
     centres = np.asarray(
-        kernel.throw_darts(tries, radii, low, high, spacing, rng.uniform(*scene.touching), wanted), dtype=np.float64
+        kernel.throw_darts(tries, radii, low, high, spacing, rng.uniform(*scene.touching), wanted),
+        dtype=np.float64,
     )
     return centres, radii[: len(centres)]
 

@@ -28,5 +28,7 @@ def nuclei_loss(output: Tensor, flow: Tensor, foreground: Tensor, boundary: Tens
         "flow": FLOW_WEIGHT * wrong,
         "foreground": functional.binary_cross_entropy_with_logits(output[:, ndim : ndim + 1], foreground),
         "boundary": BOUNDARY_WEIGHT
-        * functional.binary_cross_entropy_with_logits(output[:, ndim + 1 : ndim + 2], boundary, pos_weight=positive),
+        * functional.binary_cross_entropy_with_logits(
+            output[:, ndim + 1 : ndim + 2], boundary, pos_weight=positive
+        ),
     }
