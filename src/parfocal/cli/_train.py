@@ -8,6 +8,7 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 import typer
@@ -20,9 +21,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from parfocal.learning import ModelCard, TrainProgress
-from parfocal.segmentation.training import TrainRecipe, train_nuclei, train_recipe
+from parfocal.segmentation.training import TrainRecipe, grouped_scores, score_weights, train_nuclei, train_recipe
 
 _SHOWN_STEPS = 20
 
@@ -71,13 +73,19 @@ def train_command(
     held_out: Annotated[
         int, typer.Option("--held-out", min=0, help="Images of each held-out set to score at the end.")
     ] = 24,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+    score: Annotated[
+        Path | None, typer.Option("--score", help="Train nothing: score these weights (or `shipped`) on held-out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card, or the scores, as JSON.")] = False,
 ) -> None:
     """Train a network on simulated nuclei; write weights and card. Interrupted, `--resume` goes on."""
-    told = train_recipe(kind.value, recipe.value, steps=steps, seed=seed)
-    target = out or Path(f"{kind.value}.safetensors")
     if threads is not None:
         _use_threads(threads)
+    if score is not None:
+        _score(kind, score, held_out, as_json)
+        return
+    told = train_recipe(kind.value, recipe.value, steps=steps, seed=seed)
+    target = out or Path(f"{kind.value}.safetensors")
     console = Console(stderr=True, highlight=False)
     began_s = time.monotonic()
     with _Watch(console, told) as watch:
@@ -130,6 +138,21 @@ def _say_what_came(console: Console, card: ModelCard, target: Path, elapsed_s: f
     console.print(f"{target}  {card.weights_sha256[:12]}  {target.stat().st_size / 1e6:.1f} MB  {elapsed_s:.0f} s")
     for name, value in card.metrics.items():
         console.print(f"  {name:<28} {value:.3f}")
+
+
+def _score(kind: TrainKind, weights: Path, n: int, as_json: bool) -> None:
+    """Print what weights score on each scene of the held-out sets."""
+    scores = score_weights(kind.value, None if weights == Path("shipped") else weights, n)
+    if as_json:
+        sys.stdout.write(json.dumps([dataclasses.asdict(score) for score in scores]) + "\n")
+        return
+    table = Table("set", "scene", "images", "nuclei", "AP@0.5", "AP@0.75", "found", box=None)
+    for (name, scene), group in grouped_scores(scores).items():
+        table.add_row(
+            name, scene, str(len(group)), str(sum(s.n_true for s in group)), f"{fmean(s.ap50 for s in group):.3f}",
+            f"{fmean(s.ap75 for s in group):.3f}", str(sum(s.n_found for s in group)),
+        )  # fmt: skip
+    Console(highlight=False).print(table)
 
 
 def _use_threads(n: int) -> None:

@@ -234,7 +234,8 @@ FIELDS: Mapping[str, Scene] = {
     "field": Scene(
         radius_px=(6.0, 18.0), radius_spread=(0.05, 0.4), fill=(0.05, 0.8), spacing=(0.85, 1.15),
         touching=(0.0, 0.7), elongation=(1.0, 1.7), bump=(0.02, 0.18), bend=(0.0, 0.25),
-        level=(0.15, 1.0), texture=(0.0, 0.5), nucleoli=(0, 6), nucleolus_radius=(0.1, 0.3), debris=(0, 8), blobs=(0, 3),
+        level=(0.15, 1.0), texture=(0.0, 0.5), nucleoli=(0, 6), nucleolus_radius=(0.1, 0.3),
+        debris=(0, 8), blobs=(0, 3),
     ),
     "small": Scene(
         radius_px=(3.5, 7.0), radius_spread=(0.05, 0.3), fill=(0.1, 0.9), spacing=(0.85, 1.2), level=(0.2, 1.0),

@@ -4,9 +4,11 @@ from parfocal.segmentation.training._held_out import (
     HELD_OUT_SEED,
     HeldOutScore,
     as_metrics,
+    grouped_scores,
     held_out_scores,
     held_out_sets,
     net_output,
+    score_weights,
 )
 from parfocal.segmentation.training._patches import normalised_for_training, nuclei_batch, turned
 from parfocal.segmentation.training._recipes import KINDS, SIZES, TrainRecipe, train_recipe
@@ -19,12 +21,14 @@ __all__ = [
     "HeldOutScore",
     "TrainRecipe",
     "as_metrics",
+    "grouped_scores",
     "held_out_scores",
     "held_out_sets",
     "net_output",
     "normalised_for_training",
     "nuclei_batch",
     "nuclei_batches",
+    "score_weights",
     "train_nuclei",
     "train_recipe",
     "turned",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.errors import BadInputError
+from parfocal.learning import UNetShape, build_unet, load_into, load_weights
 from parfocal.segmentation._segmentation import NetOutput
 from parfocal.segmentation.flows import MaskSettings, masks_from_output
 from parfocal.segmentation.generator import (
@@ -129,6 +133,77 @@ def as_metrics(scores: list[HeldOutScore]) -> dict[str, float]:
     if bare:
         metrics["found_where_nothing_is"] = round(float(np.mean(bare)), 3)
     return metrics
+
+
+def grouped_scores(scores: Sequence[HeldOutScore]) -> dict[tuple[str, str], list[HeldOutScore]]:
+    """Return scores by set and scene, and for each set those of all its scenes."""
+    groups: dict[tuple[str, str], list[HeldOutScore]] = {}
+    for name in dict.fromkeys(score.held_out_set for score in scores):
+        of_set = [score for score in scores if score.held_out_set == name]
+        for scene in sorted({score.scene for score in of_set}):
+            groups[name, scene] = [score for score in of_set if score.scene == scene]
+        groups[name, "all"] = of_set
+    return groups
+
+
+def score_weights(
+    kind: str, weights: str | os.PathLike[str] | None = None, n: int = 24, settings: MaskSettings | None = None
+) -> list[HeldOutScore]:
+    """Score a file of weights on the held-out sets.
+
+    Parameters
+    ----------
+    kind : str
+        `nuclei3d`, `nuclei2d`; or `denoise2d`, which is scored by what the shipped segmenter finds in what it
+        restores.
+    weights : path, optional
+        The shipped ones of that kind by default.
+    n, settings
+        See `held_out_scores`.
+
+    Raises
+    ------
+    BadInputError
+        There are none, or they are not of that kind.
+    """
+    net, shape = opened_net(weights, kind)
+    if kind != "denoise2d":
+        return held_out_scores(net, shape.dims, n, settings)
+    segmenter, _ = opened_net(None, "nuclei2d")
+
+    def restored(image: Floats) -> Floats:
+        import torch
+
+        low, high = np.percentile(image, (1.0, 99.8))
+        spread = max(float(high - low), 1e-6)
+        x = torch.from_numpy(((image - low) / spread).astype(np.float32))[None, None]
+        with torch.inference_mode():
+            y = (x + net(x))[0, 0].numpy()
+        return (y * spread + low).astype(np.float32)
+
+    return held_out_scores(segmenter, 2, n, settings, restored)
+
+
+def opened_net(weights: str | os.PathLike[str] | None, kind: str) -> tuple[nn.Module, UNetShape]:
+    """Return the network of a file of weights (the shipped ones by default), ready to be asked, and its shape.
+
+    Raises
+    ------
+    BadInputError
+        There is no such file, or it is of another kind.
+    """
+    path = Path(weights) if weights is not None else Path(__file__).parents[1] / "weights" / f"{kind}.safetensors"
+    state, card = load_weights(path)
+    shape = UNetShape.from_architecture(card.architecture)
+    wanted = {"nuclei3d": (3, 1, 5), "nuclei2d": (2, 1, 4), "denoise2d": (2, 1, 1)}[kind]
+    if (shape.dims, shape.n_in, shape.n_out) != wanted:
+        raise BadInputError(
+            f"{path}: {shape.dims}D, {shape.n_in} channels in and {shape.n_out} out; expected of {kind}: "
+            f"{wanted[0]}D, {wanted[1]} and {wanted[2]}"
+        )
+    net = build_unet(shape)
+    load_into(net, state, where=str(path))
+    return net.eval(), shape
 
 
 def _patch(seed: int, dims: int, recipe: NucleiRecipe) -> NucleiPatch:

@@ -16,17 +16,14 @@ from parfocal.learning import (
     ModelCard,
     TrainProgress,
     TrainSettings,
-    UNetShape,
     build_unet,
-    load_into,
-    load_weights,
     need_torch,
     save_weights,
     train,
 )
 from parfocal.segmentation.flows import MaskSettings
 from parfocal.segmentation.generator import GENERATOR_VERSION, nuclei_patch, nuclei_plane
-from parfocal.segmentation.training._held_out import as_metrics, held_out_scores
+from parfocal.segmentation.training._held_out import as_metrics, held_out_scores, opened_net
 from parfocal.segmentation.training._patches import nuclei_batch
 from parfocal.segmentation.training._recipes import TrainRecipe
 
@@ -209,7 +206,7 @@ def _materials(
         head: Any = net.head
         head.weight.zero_()
         head.bias.zero_()
-    looks_on = computes_fast(_segmenter(segmenter), 2)
+    looks_on = computes_fast(opened_net(segmenter, "nuclei2d")[0], 2)
 
     def batches(seed: int) -> Batches:
         def make(step: int) -> Sequence[NDArray[np.float32]]:
@@ -218,14 +215,3 @@ def _materials(
         return make
 
     return net, batches, restoration_loss(looks_on, recipe.segmenter_weight)
-
-
-def _segmenter(path: str | os.PathLike[str] | None) -> nn.Module:
-    weights = Path(path) if path is not None else Path(__file__).parents[1] / "weights" / "nuclei2d.safetensors"
-    state, card = load_weights(weights)
-    shape = UNetShape.from_architecture(card.architecture)
-    if (shape.dims, shape.n_in, shape.n_out) != (2, 1, 4):
-        raise BadInputError(f"{weights}: is no 2D network that finds nuclei, which training denoise2d needs")
-    net = build_unet(shape)
-    load_into(net, state, where=str(weights))
-    return net
