@@ -171,6 +171,12 @@ def score_weights(
         return held_out_scores(net, shape.dims, n, settings)
     segmenter, _ = opened_net(None, "nuclei2d")
 
+    return held_out_scores(segmenter, 2, n, settings, restored_by(net))
+
+
+def restored_by(net: nn.Module) -> Callable[[Floats], Floats]:
+    """Return what a residual denoiser makes of a plane, on the scale of the plane."""
+
     def restored(image: Floats) -> Floats:
         import torch
 
@@ -181,7 +187,7 @@ def score_weights(
             y = (x + net(x))[0, 0].numpy()
         return (y * spread + low).astype(np.float32)
 
-    return held_out_scores(segmenter, 2, n, settings, restored)
+    return restored
 
 
 def opened_net(weights: str | os.PathLike[str] | None, kind: str) -> tuple[nn.Module, UNetShape]:

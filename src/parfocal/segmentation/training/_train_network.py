@@ -17,13 +17,14 @@ from parfocal.learning import (
     TrainProgress,
     TrainSettings,
     build_unet,
+    load_into,
     need_torch,
     save_weights,
     train,
 )
 from parfocal.segmentation.flows import MaskSettings
 from parfocal.segmentation.generator import GENERATOR_VERSION, nuclei_patch, nuclei_plane
-from parfocal.segmentation.training._held_out import as_metrics, held_out_scores, opened_net
+from parfocal.segmentation.training._held_out import as_metrics, held_out_scores, opened_net, restored_by
 from parfocal.segmentation.training._patches import nuclei_batch
 from parfocal.segmentation.training._recipes import TrainRecipe
 
@@ -134,8 +135,10 @@ def train_nuclei(
     losses.extend(log.loss.tolist())
 
     metrics = {"loss": round(float(np.nanmean(losses[-max(1, min(50, len(losses) // 5)) :])), 4)}
-    if held_out_images and recipe.kind != "denoise2d":
-        metrics |= as_metrics(held_out_scores(net, recipe.shape.dims, held_out_images))
+    if held_out_images:
+        finished = build_unet(recipe.shape)  # in float32, as it will be used
+        load_into(finished, net.state_dict())
+        metrics |= _metrics(finished.eval(), recipe, held_out_images, segmenter)
     card = ModelCard(
         name=recipe.kind,
         version=version,
@@ -148,6 +151,17 @@ def train_nuclei(
     steady.unlink(missing_ok=True)
     settle.unlink(missing_ok=True)
     return written
+
+
+def _metrics(
+    net: nn.Module, recipe: TrainRecipe, n: int, segmenter: str | os.PathLike[str] | None
+) -> dict[str, float]:
+    if recipe.kind != "denoise2d":
+        return as_metrics(held_out_scores(net, recipe.shape.dims, n))
+    looks_on, _ = opened_net(segmenter, "nuclei2d")
+    raw = as_metrics(held_out_scores(looks_on, 2, n))
+    restored = as_metrics(held_out_scores(looks_on, 2, n, prepare=restored_by(net)))
+    return {f"raw_{k}": v for k, v in raw.items()} | {f"restored_{k}": v for k, v in restored.items()}
 
 
 def card_recipe(recipe: TrainRecipe, device: str) -> dict[str, Any]:
