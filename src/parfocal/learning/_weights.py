@@ -99,7 +99,7 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], *, where: str = 
     BadInputError
         A name is missing or too much, or a shape differs; the network is as before.
     """
-    _check_against(state_dict, net.state_dict(), where=where)
+    check_against(state_dict, net.state_dict(), where=where)
     net.load_state_dict(dict(state_dict), strict=True)
 
 
@@ -156,17 +156,14 @@ def unpack(content: bytes, *, where: str, as_float32: bool = True) -> dict[str, 
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def _check_unet(state: Mapping[str, Tensor], shape: UNetShape, *, where: str) -> None:
-    import torch
+def check_against(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, where: str) -> None:
+    """Refuse weights whose names or shapes are not those wanted.
 
-    from parfocal.learning._unet import UNet
-
-    with torch.device("meta"):  # shapes alone, no memory
-        wanted = UNet(shape).state_dict()
-    _check_against(state, wanted, where=where)
-
-
-def _check_against(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, where: str) -> None:
+    Raises
+    ------
+    BadInputError
+        A name is missing or too much, or a shape differs.
+    """
     if missing := sorted(wanted.keys() - state.keys()):
         raise BadInputError(
             f"{where}: {missing[0]} is missing, of {len(missing)} in all; is it another network's?"
@@ -178,6 +175,16 @@ def _check_against(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *,
             raise BadInputError(
                 f"{where}: {name} has shape {tuple(state[name].shape)}; the network's is {tuple(tensor.shape)}"
             )
+
+
+def _check_unet(state: Mapping[str, Tensor], shape: UNetShape, *, where: str) -> None:
+    import torch
+
+    from parfocal.learning._unet import UNet
+
+    with torch.device("meta"):  # shapes alone, no memory
+        wanted = UNet(shape).state_dict()
+    check_against(state, wanted, where=where)
 
 
 def _weights_path(path: str | os.PathLike[str]) -> Path:
