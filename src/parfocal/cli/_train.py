@@ -9,7 +9,7 @@ import time
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -23,8 +23,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from parfocal.learning import ModelCard, TrainProgress
-from parfocal.segmentation.training import TrainRecipe, grouped_scores, score_weights, train_nuclei, train_recipe
+if TYPE_CHECKING:
+    from parfocal.learning import ModelCard, TrainProgress
+    from parfocal.segmentation.training import TrainRecipe
 
 _SHOWN_STEPS = 20
 
@@ -79,6 +80,8 @@ def train_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the card, or the scores, as JSON.")] = False,
 ) -> None:
     """Train a network on simulated nuclei; write weights and card. Interrupted, `--resume` goes on."""
+    from parfocal.segmentation.training import train_nuclei, train_recipe  # numba and torch are slow to import
+
     if threads is not None:
         _use_threads(threads)
     if score is not None:
@@ -117,8 +120,15 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def _stage_at(self, step: int) -> str:
+        for stage in self._recipe.stages:
+            if step <= stage.steps:
+                return stage.name
+            step -= stage.steps
+        return ""
+
     def hear(self, progress: TrainProgress) -> None:
-        stage = "steady" if progress.step <= self._recipe.steady_steps else "settling"
+        stage = self._stage_at(progress.step)
         self._bar.update(
             self._task,
             completed=progress.step,
@@ -142,6 +152,8 @@ def _say_what_came(console: Console, card: ModelCard, target: Path, elapsed_s: f
 
 def _score(kind: TrainKind, weights: Path, n: int, as_json: bool) -> None:
     """Print what weights score on each scene of the held-out sets."""
+    from parfocal.segmentation.training import grouped_scores, score_weights
+
     scores = score_weights(kind.value, None if weights == Path("shipped") else weights, n)
     if as_json:
         sys.stdout.write(json.dumps([dataclasses.asdict(score) for score in scores]) + "\n")

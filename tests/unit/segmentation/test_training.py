@@ -36,8 +36,8 @@ EASY = replace(
     ),
 )
 TINY = TrainRecipe(
-    "nuclei2d", UNetShape(dims=2, n_out=4, widths=(8, 16, 24), norm="batch"), (EASY,), batch=4, steady_steps=60,
-    settle_steps=20, rate=5e-3, seed=1,
+    "nuclei2d", UNetShape(dims=2, n_out=4, widths=(8, 16, 24), norm="batch"), (EASY,), batch=4, steady_steps=50,
+    settle_steps=20, hold_steps=10, rate=5e-3, seed=1,
 )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_a_tiny_training_learns_to_find_nuclei(tmp_path: Path):
 
 
 def test_a_training_that_was_interrupted_ends_with_the_same_weights(tmp_path: Path):
-    recipe = replace(TINY, steady_steps=5, settle_steps=4, batch=2)
+    recipe = replace(TINY, steady_steps=4, settle_steps=3, hold_steps=3, batch=2)
     whole = train_nuclei(recipe, tmp_path / "whole.safetensors", device="cpu", held_out_images=0)
 
     def interrupt(progress: object) -> None:
@@ -116,11 +116,14 @@ def test_an_image_and_its_labels_are_turned_alike():
 
 def test_a_denoiser_is_trained_under_the_eyes_of_a_segmenter(tmp_path: Path):
     train_nuclei(
-        replace(TINY, steady_steps=3, settle_steps=2), tmp_path / "s.safetensors", device="cpu", held_out_images=0
+        replace(TINY, steady_steps=3, settle_steps=1, hold_steps=1),
+        tmp_path / "s.safetensors",
+        device="cpu",
+        held_out_images=0,
     )
     recipe = TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(8, 16), norm="batch"), (EASY,), batch=2, steady_steps=3,
-        settle_steps=2, segmenter_weight=0.1,
+        settle_steps=2, hold_steps=1, segmenter_weight=0.1,
     )  # fmt: skip
     terms: list[set[str]] = []
     card = train_nuclei(
@@ -133,7 +136,7 @@ def test_a_denoiser_is_trained_under_the_eyes_of_a_segmenter(tmp_path: Path):
 
 def test_the_command_trains_and_prints_the_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "mine.safetensors"
-    arguments = ["train", "nuclei2d", "--steps", "2", "--seed", "7", "--device", "cpu", "--held-out", "0"]
+    arguments = ["train", "nuclei2d", "--steps", "3", "--seed", "7", "--device", "cpu", "--held-out", "0"]
     main([*arguments, "--out", str(out), "--json"])
     card = json.loads(capsys.readouterr().out)
     assert (card["name"], card["recipe"]["seed"], card["version"]) == ("nuclei2d", 7, "small")

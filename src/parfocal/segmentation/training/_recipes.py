@@ -17,6 +17,22 @@ SIZES: tuple[Size, ...] = get_args(Size)
 
 
 @dataclass(frozen=True)
+class TrainStage:
+    """Steps that belong together: the rate rises over `warm_up_steps`, then falls (cosine) to its `end_fraction`.
+
+    Where `holds_statistics`, those of batch normalisation are measured on fresh patches before the first step and
+    stay: the network is finished as it will be used, and batches of a few patches no longer decide how one is seen.
+    """
+
+    name: str
+    steps: int
+    rate: float
+    end_fraction: float
+    warm_up_steps: int
+    holds_statistics: bool = False
+
+
+@dataclass(frozen=True)
 class TrainRecipe:
     """One training, from beginning to end: a steady rate first, then one that falls to nearly nothing.
 
@@ -30,12 +46,10 @@ class TrainRecipe:
         What it is shown, each as often as the others.
     batch : int
         Patches a step.
-    steady_steps, settle_steps : int
-        Steps at `rate`; then steps on which it falls (cosine) to a thirtieth. In between the statistics of batch
-        normalisation are measured on fresh patches and held from then on: the network is finished as it will be
-        used.
+    steady_steps, settle_steps, hold_steps : int
+        Steps of each of `stages`.
     rate : float
-        Learning rate.
+        Learning rate of the steady steps.
     seed : int
         Of weights and patches.
     segmenter_weight : float
@@ -49,6 +63,7 @@ class TrainRecipe:
     batch: int
     steady_steps: int
     settle_steps: int
+    hold_steps: int
     rate: float = 2e-3
     seed: int = 0
     segmenter_weight: float = 0.1
@@ -56,7 +71,16 @@ class TrainRecipe:
     @property
     def steps(self) -> int:
         """In all."""
-        return self.steady_steps + self.settle_steps
+        return self.steady_steps + self.settle_steps + self.hold_steps
+
+    @property
+    def stages(self) -> tuple[TrainStage, ...]:
+        """A steady rate; then one that falls; then a low one with the statistics of batch normalisation held."""
+        return (
+            TrainStage("steady", self.steady_steps, self.rate, 1.0, 30),
+            TrainStage("settle", self.settle_steps, self.rate, 0.1, 10),
+            TrainStage("hold", self.hold_steps, 0.2 * self.rate, 0.15, 10, holds_statistics=True),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as a card keeps it."""
@@ -70,29 +94,29 @@ _NOISY = Imaging(peak_photons=(2.0, 120.0), read_noise_e=(0.0, 4.0), saturated=0
 _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ("nuclei3d", "shipped"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(16, 32, 64, 96), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=1000, settle_steps=400, seed=3,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=900, settle_steps=450, hold_steps=100, seed=3,
     ),
     ("nuclei3d", "small"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(12, 24, 48), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=400, settle_steps=200, seed=13,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=350, settle_steps=200, hold_steps=50, seed=13,
     ),
     ("nuclei2d", "shipped"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(24, 48, 96, 128), norm="batch"),
-        (_SECTIONS, field_recipe((128, 128))), batch=8, steady_steps=1000, settle_steps=400, seed=2,
+        (_SECTIONS, field_recipe((128, 128))), batch=8, steady_steps=750, settle_steps=450, hold_steps=100, seed=2,
     ),
     ("nuclei2d", "small"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(16, 32, 64), norm="batch"),
-        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=400, settle_steps=200, seed=12,
+        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=350, settle_steps=200, hold_steps=50, seed=12,
     ),
     ("denoise2d", "shipped"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
-        batch=8, steady_steps=400, settle_steps=200, rate=1e-3, seed=4,
+        batch=8, steady_steps=300, settle_steps=200, hold_steps=50, rate=1e-3, seed=4,
     ),
     ("denoise2d", "small"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
-        batch=4, steady_steps=200, settle_steps=100, rate=1e-3, seed=14,
+        batch=4, steady_steps=180, settle_steps=90, hold_steps=30, rate=1e-3, seed=14,
     ),
 }  # fmt: skip
 
@@ -113,7 +137,7 @@ def train_recipe(
     Raises
     ------
     BadInputError
-        An unknown name, or fewer than 2 steps.
+        An unknown name, or fewer than 3 steps.
     """
     if kind not in KINDS:
         raise BadInputError(f"cannot train {kind!r}: expected one of {', '.join(KINDS)}")
@@ -121,10 +145,11 @@ def train_recipe(
         raise BadInputError(f"recipe {size!r} is unknown: expected one of {', '.join(SIZES)}")
     recipe = _RECIPES[kind, size]
     if steps is not None:
-        if steps < 2:
-            raise BadInputError(f"{steps} steps: expected at least 2")
-        steady = max(1, min(steps - 1, round(steps * recipe.steady_steps / recipe.steps)))
-        recipe = replace(recipe, steady_steps=steady, settle_steps=steps - steady)
+        if steps < 3:
+            raise BadInputError(f"{steps} steps: expected at least 3")
+        hold = max(1, round(steps * recipe.hold_steps / recipe.steps))
+        settle = max(1, round(steps * recipe.settle_steps / recipe.steps))
+        recipe = replace(recipe, steady_steps=steps - settle - hold, settle_steps=settle, hold_steps=hold)
     if seed is not None:
         if seed < 0:
             raise BadInputError(f"seed {seed}: expected 0 or more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _STATISTICS_STEPS = 60
 _STATISTICS_SEED = 1_000_003
-_SETTLE_SEED = 2_000_003
+_STAGE_SEED = 2_000_003
 _DIAMETER_PX = {"nuclei3d": 13.0, "nuclei2d": 18.0}
 _HELD_OUT_IMAGES = 24
 Device = Literal["auto", "cpu", "cuda"]
@@ -70,7 +71,7 @@ def train_nuclei(
     recipe : TrainRecipe
         See `train_recipe`.
     out : path
-        `NAME.safetensors`; the card goes beside it, and while it trains two checkpoints do too.
+        `NAME.safetensors`; the card goes beside it, and while it trains checkpoints do too.
     device : {"auto", "cpu", "cuda"}
     resume : bool
         Go on from the checkpoints that are beside `out`.
@@ -81,7 +82,7 @@ def train_nuclei(
     held_out_images : int
         How many images of each held-out set are scored at the end; 0 for none.
     on_progress : callable, optional
-        Called after each step; steps count through both stages.
+        Called after each step; steps count through all stages.
 
     Returns
     -------
@@ -95,44 +96,37 @@ def train_nuclei(
     """
     need_torch("training a network")
     target = Path(out)
-    steady, settle = (target.with_suffix(f".{stage}.checkpoint") for stage in ("steady", "settle"))
-    _check_files(target, steady, settle, resume)
+    checkpoints = {stage.name: target.with_suffix(f".{stage.name}.checkpoint") for stage in recipe.stages}
+    _check_files(target, list(checkpoints.values()), resume)
     net, batches, loss = _materials(recipe, segmenter)
-    losses: list[float] = []
-
-    def tell(progress: TrainProgress, before: int) -> None:
-        if on_progress is not None:
-            on_progress(
-                TrainProgress(
-                    progress.step + before, recipe.steps, progress.loss, progress.terms, progress.rate,
-                    progress.grad_norm, progress.elapsed_s,
-                )
-            )  # fmt: skip
 
     from parfocal.segmentation.training._fast_net import computes_fast, hold_statistics, measure_statistics
 
     computes_fast(net, recipe.shape.dims)
-    common: dict[str, Any] = {
-        "rate": recipe.rate,
-        "seed": recipe.seed,
-        "device": device,
-        "prefetch": 1,
-        "mixed": True,
-    }
-    first = TrainSettings(steps=recipe.steady_steps, end_fraction=1.0, warm_up_steps=_warm_up(recipe), **common)
-    log = train(net, batches(recipe.seed), loss, first, checkpoint=steady, on_progress=lambda p: tell(p, 0))
-    losses.extend(log.loss.tolist())
+    losses: list[float] = []
+    where = ""
+    for number, stage in enumerate(recipe.stages):
+        if stage.holds_statistics:
+            fresh = batches(recipe.seed + _STATISTICS_SEED)
+            measure_statistics(
+                net, lambda step: fresh(step)[0], min(_STATISTICS_STEPS, max(4, recipe.steps // 10))
+            )
+            hold_statistics(net)
 
-    fresh = batches(recipe.seed + _STATISTICS_SEED)
-    n_statistics = min(_STATISTICS_STEPS, max(4, recipe.steps // 10))
-    measure_statistics(net, lambda step: fresh(step)[0], n_statistics)
-    hold_statistics(net)
-    second = TrainSettings(steps=recipe.settle_steps, warm_up_steps=min(10, recipe.settle_steps // 4), **common)
-    log = train(
-        net, batches(recipe.seed + _SETTLE_SEED), loss, second, checkpoint=settle,
-        on_progress=lambda p: tell(p, recipe.steady_steps),
-    )  # fmt: skip
-    losses.extend(log.loss.tolist())
+        def tell(progress: TrainProgress, before: int = len(losses)) -> None:
+            if on_progress is not None:
+                on_progress(replace(progress, step=progress.step + before, steps=recipe.steps))
+
+        settings = TrainSettings(
+            steps=stage.steps, rate=stage.rate, end_fraction=stage.end_fraction, seed=recipe.seed, device=device,
+            warm_up_steps=min(stage.warm_up_steps, stage.steps // 4), prefetch=1, mixed=True,
+        )  # fmt: skip
+        log = train(
+            net, batches(recipe.seed + number * _STAGE_SEED), loss, settings, checkpoint=checkpoints[stage.name],
+            on_progress=tell,
+        )  # fmt: skip
+        losses.extend(log.loss.tolist())
+        where = log.device
 
     metrics = {"loss": round(float(np.nanmean(losses[-max(1, min(50, len(losses) // 5)) :])), 4)}
     if held_out_images:
@@ -144,12 +138,12 @@ def train_nuclei(
         version=version,
         architecture=recipe.shape.as_architecture(),
         weights_sha256="",
-        recipe=card_recipe(recipe, log.device),
+        recipe=card_recipe(recipe, where),
         metrics=metrics,
     )
     written = save_weights(target, net.state_dict(), card, half=True)
-    steady.unlink(missing_ok=True)
-    settle.unlink(missing_ok=True)
+    for path in checkpoints.values():
+        path.unlink(missing_ok=True)
     return written
 
 
@@ -183,19 +177,15 @@ def card_recipe(recipe: TrainRecipe, device: str) -> dict[str, Any]:
     }
 
 
-def _warm_up(recipe: TrainRecipe) -> int:
-    return min(30, recipe.steady_steps // 5)
-
-
-def _check_files(target: Path, steady: Path, settle: Path, resume: bool) -> None:
+def _check_files(target: Path, checkpoints: Sequence[Path], resume: bool) -> None:
     for path in (target, target.with_suffix(".json")):
         if path.exists():
             raise BadInputError(f"{path}: is there already and is not replaced; choose another --out")
-    begun = [path for path in (steady, settle) if path.exists()]
+    begun = [path for path in checkpoints if path.exists()]
     if begun and not resume:
         raise BadInputError(f"{begun[0]}: a training was begun; --resume goes on with it, or delete it")
     if resume and not begun:
-        raise BadInputError(f"{target}: no checkpoint beside it to resume from; expected {steady.name}")
+        raise BadInputError(f"{target}: no checkpoint beside it to resume from; expected {checkpoints[0].name}")
     if target.suffix != ".safetensors":
         raise BadInputError(f"{target}: weights end in .safetensors")
     if not target.parent.is_dir():
