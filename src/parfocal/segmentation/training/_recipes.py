@@ -21,7 +21,7 @@ class TrainStage:
     """Steps that belong together: the rate rises over `warm_up_steps`, then falls (cosine) to its `end_fraction`.
 
     Where `holds_statistics`, those of batch normalisation are measured on fresh patches before the first step and
-    stay: the network is finished as it will be used, and batches of a few patches no longer decide how one is seen.
+    stay: the network is finished as it will be used, and how a patch is seen no longer depends on its neighbours.
     """
 
     name: str
@@ -94,11 +94,13 @@ _NOISY = Imaging(peak_photons=(2.0, 120.0), read_noise_e=(0.0, 4.0), saturated=0
 _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ("nuclei3d", "shipped"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(16, 32, 64, 96), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=900, settle_steps=450, hold_steps=100, seed=3,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=900,
+        settle_steps=450, hold_steps=100, seed=3,
     ),
     ("nuclei3d", "small"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(12, 24, 48), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=350, settle_steps=200, hold_steps=50, seed=13,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=350,
+        settle_steps=200, hold_steps=50, seed=13,
     ),
     ("nuclei2d", "shipped"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(24, 48, 96, 128), norm="batch"),
@@ -111,12 +113,12 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ("denoise2d", "shipped"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
-        batch=8, steady_steps=300, settle_steps=200, hold_steps=50, rate=1e-3, seed=4,
+        batch=4, steady_steps=250, settle_steps=180, hold_steps=30, seed=4,
     ),
     ("denoise2d", "small"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
-        batch=4, steady_steps=180, settle_steps=90, hold_steps=30, rate=1e-3, seed=14,
+        batch=4, steady_steps=180, settle_steps=90, hold_steps=30, seed=14,
     ),
 }  # fmt: skip
 

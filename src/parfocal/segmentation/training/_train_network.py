@@ -107,10 +107,8 @@ def train_nuclei(
     where = ""
     for number, stage in enumerate(recipe.stages):
         if stage.holds_statistics:
-            fresh = batches(recipe.seed + _STATISTICS_SEED)
-            measure_statistics(
-                net, lambda step: fresh(step)[0], min(_STATISTICS_STEPS, max(4, recipe.steps // 10))
-            )
+            n = min(_STATISTICS_STEPS, max(4, recipe.steps // 10))
+            measure_statistics(net, batches(recipe.seed + _STATISTICS_SEED), n)
             hold_statistics(net)
 
         def tell(progress: TrainProgress, before: int = len(losses)) -> None:
