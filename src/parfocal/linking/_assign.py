@@ -14,9 +14,9 @@ def assign(
 ) -> NDArray[np.int32]:
     """Choose links so that what is linked, plus `no_link_cost` for each row that is not, costs least.
 
-    Each row and each column is linked at most once, by one of the links that are offered, so a link that costs more
-    than `no_link_cost` is never chosen. Exact (linear assignment problem; shortest augmenting paths, R. Jonker and
-    A. Volgenant, Computing 38, 325, 1987) on the sparse graph: time goes with its connected blocks.
+    Each row and each column is linked at most once, by one of the links that are offered, so a link that costs
+    more than `no_link_cost` is never chosen. Exact (linear assignment problem; shortest augmenting paths, R.
+    Jonker and A. Volgenant, Computing 38, 325, 1987) on the sparse graph: time goes with its connected blocks.
 
     Parameters
     ----------
@@ -43,7 +43,9 @@ def assign(
     row, col = np.asarray(rows, np.int64).ravel(), np.asarray(cols, np.int64).ravel()
     price = np.asarray(cost, np.float64).ravel()
     if not row.size == col.size == price.size:
-        raise BadInputError(f"assign: {row.size} rows, {col.size} columns and {price.size} costs, expected as many")
+        raise BadInputError(
+            f"assign: {row.size} rows, {col.size} columns and {price.size} costs, expected as many"
+        )
     if not row.size:
         return np.empty((0, 2), np.int32)
     if row.min() < 0 or row.max() >= n_rows or col.min() < 0 or col.max() >= n_cols:

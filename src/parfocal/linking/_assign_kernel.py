@@ -46,7 +46,8 @@ def assign_rows(first: Any, columns: Any, costs: Any, n_columns: int, no_link_co
     """Return the column of each row, -1 for none: least cost, where a row without a column costs `no_link_cost`.
 
     A row's search (Dijkstra on reduced costs, as Jonker and Volgenant, but over the links that exist) never leaves
-    its connected block, and ends where giving up a row becomes cheaper: no blocks need to be told apart beforehand.
+    its connected block, and ends where giving up a row becomes cheaper: no blocks need to be told apart
+    beforehand.
 
     Parameters
     ----------

@@ -1,5 +1,8 @@
 """Nuclei in 3D: find, link, restore, doubt, correct, learn, follow."""
 
+from parfocal.segmentation._plane_stream import (
+    PlaneStream,
+)
 from parfocal.segmentation._segmentation import (
     Backend,
     NetOutput,
@@ -11,5 +14,6 @@ __all__ = [
     "Backend",
     "NetOutput",
     "PlaneLink",
+    "PlaneStream",
     "Segmentation",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -108,11 +108,11 @@ class Backend(Protocol):
 
     def segment_planes(
         self, planes: Iterable[NDArray[np.generic]], voxel_size_um: tuple[float, float, float]
-    ) -> Iterator[Labels]:
-        """Yield labels `int32[y, x]` of each plane as it arrives, the ids being those of the volume so far.
+    ) -> Generator[Labels, None, Segmentation]:
+        """Yield labels `int32[y, x]` of each plane as it arrives; return the volume's when the last one has come.
 
-        A later plane may join two ids or fill a gap: `segment_volume` has the last word. A backend that needs the
-        whole volume yields its planes once the last one has come.
+        A plane's ids are those of the volume so far: a later plane may join two or fill a gap, so what is returned
+        has the last word. A backend that needs the whole volume yields its planes at the end.
         """
         ...
 

@@ -177,7 +177,12 @@ def rename_in_boxes(labels: Any, names: Any, masks: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def weigh(
-    pairs: Any, area_before: Any, area_now: Any, min_iou: float, min_contained: float, min_contained_iou: float,
+    pairs: Any,
+    area_before: Any,
+    area_now: Any,
+    min_iou: float,
+    min_contained: float,
+    min_contained_iou: float,
     max_ratio: float,
 ) -> Any:
     """Return per pair: IoU, containment, affinity (0: forbidden), and the share of the best rival's affinity.
@@ -248,8 +253,8 @@ def find_necks(first: Any, roots: Any, ratio: float, gradual: float) -> Any:
     roots : ndarray of float64
         Square roots of their areas, along z.
     ratio, gradual : float
-        A neck lies below `ratio` of what is reached on both sides, and what lies beside it below `gradual` of that:
-        two nuclei taper toward each other, one bad mask does not.
+        A neck lies below `ratio` of what is reached on both sides, and what lies beside it below `gradual` of
+        that: two nuclei taper toward each other, one bad mask does not.
     """
     cuts = np.empty(roots.size, np.int64)
     n_cuts = 0
