@@ -17,7 +17,7 @@ _DENSEST = 0.38  # packing at which balls that fall at random find no more room
 
 @dataclass(frozen=True)
 class NucleiTable:
-    """Nuclei of one volume: outlines (`_kernel` names the columns), looks (one row more, for label 0), mean radius."""
+    """Nuclei of a volume: outlines (`_kernel` names the columns), looks (a row more, for label 0), mean radius."""
 
     outlines: Table
     looks: Table

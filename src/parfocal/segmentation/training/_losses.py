@@ -10,7 +10,7 @@ FLOW_WEIGHT, BOUNDARY_WEIGHT, BOUNDARY_POSITIVE = 3.0, 0.5, 2.0
 
 
 def nuclei_loss(output: Tensor, flow: Tensor, foreground: Tensor, boundary: Tensor) -> dict[str, Tensor]:
-    """Return the terms of the loss: flow (mean squared, in objects alone), foreground and boundary (cross entropy).
+    """Return the terms of the loss: flow (mean squared, in objects alone), foreground, boundary (cross entropy).
 
     Parameters
     ----------
