@@ -1,5 +1,6 @@
 """Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
 
+import contextlib
 from contextlib import contextmanager
 
 import bluesky.plan_stubs as bps
@@ -14,7 +15,6 @@ from parfocal.callbacks import (
     ANALYSES,
     Analysis,
     FocusScores,
-    SectionStages,
     SliceParameters,
     analysis_named,
     evidence_of,
@@ -24,11 +24,13 @@ from parfocal.callbacks import (
     metrics_of,
     replay,
     stored_looks,
+    volumes_of,
 )
-from parfocal.catalog import DataFolder, remote_frames, stop_server
+from parfocal.catalog import remote_frames
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
+from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames
 from parfocal.imaging import adjacent_ncc, band_limited, tile_grids
 from parfocal.plans import acquire_sections, calibrate_focus, time_lapse, z_burst, z_stack, z_stack_audited
@@ -39,16 +41,11 @@ from parfocal.slices.selection import RULES
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """One session with its catalog: RunEngine, writer, and the analyses that look at single frames, live."""
-    folder = DataFolder(tmp_path_factory.mktemp("contract"))
-    # The stages write five streams a run, seconds under load: they are live where they are what is tested.
-    session = start_session(
-        folder.root, analyses=[cls for cls, _ in ANALYSES.values() if cls is not SectionStages]
-    )
+def session(served_folder):
+    """One session, RunEngine and writer; each test has the analyses look on that it asks about."""
+    session = start_session(served_folder.root)
     yield session
     session.close()
-    stop_server(folder)
 
 
 @pytest.fixture
@@ -60,14 +57,16 @@ def microscope(session):
 
 
 @contextmanager
-def stages_live(session, *, needed=True):
-    """Have SectionStages look on."""
-    stages = SectionStages(emit=session.writer)
-    token = session.RE.subscribe(stages) if needed else None
+def looking_on(session, *names, parameters=None):
+    """Have these analyses look on: each writes its own run, which costs the catalog about a second."""
+    made = [analysis_named(n, parameters, emit=session.writer) for n in names]
+    for one in made:
+        one.frames_root = session.catalog.folder.frames
+    watching = {session.RE.subscribe(one): one for one in made}
     yield
-    if token is not None:
+    for token, analysis in watching.items():
         session.RE.unsubscribe(token)
-    assert stages.close()
+        assert analysis.close()
 
 
 def tables(run):
@@ -119,11 +118,13 @@ RUNS_OF = {
     "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
     "slice_audit": {k: RUNS[k] for k in ("burst",)} | SECTIONS,
 }
+VOLUMES = {"stages": "all", "steps": "stage", "n_held_out": 0}  # stages that write files, in the same few streams
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
-    with stages_live(session, needed=name == "section_stages"):
+    parameters = VOLUMES if (name, kind) == ("section_stages", "stacks") else {}
+    with looking_on(session, name, parameters=parameters):
         try:
             session.RE(RUNS_OF[name][kind](microscope))
         except RunEngineInterrupted:
@@ -131,7 +132,7 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     assert session.drain(60)
     uid = session.catalog.raw[-1].metadata["start"]["uid"]
     (live,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == name]
-    (done,) = replay([uid], name, catalog=session.catalog, writer=session.writer, if_done="supersede")
+    (done,) = replay([uid], name, parameters, catalog=session.catalog, writer=session.writer, if_done="supersede")
     assert done.status == "done", done.reason
     assert session.writer.drain(60)
     again = session.catalog.run(done.derived_uid)
@@ -141,12 +142,26 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     assert different == {"mode"}
     assert start_of(again)["supersedes"] == live.metadata["start"]["uid"]
     assert live.metadata["stop"]["parfocal"] == again.metadata["stop"]["parfocal"]
+    if parameters:
+        volumes_are_served(session, live, again)
+
+
+def volumes_are_served(session, live, again):
+    """Each run has volumes of its own in the data folder, and the catalog gives their pixels."""
+    made = [volumes_of(run) for run in (live, again)]
+    for stream in ("aligned", "stacked"):
+        assert session.catalog.folder.frames in made[0][stream].parents
+        assert made[0][stream] != made[1][stream]
+        ours = [read_ome_zarr(of[stream])[0] for of in made]
+        assert np.array_equal(*ours)
+        assert np.array_equal(np.asarray(live[stream]["volume"].read()), ours[0])
 
 
 def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
-    with pytest.raises(RunEngineInterrupted):
-        session.RE(RUNS["repeated event"](microscope))
-    session.RE.resume()
+    with looking_on(session, "focus_scores"):
+        with pytest.raises(RunEngineInterrupted):
+            session.RE(RUNS["repeated event"](microscope))
+        session.RE.resume()
     session.drain(60)
     run = session.catalog.raw[-1]
     frames = np.asarray(run["primary"].read()["camera_frame"]).tolist()
@@ -156,7 +171,8 @@ def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
 
 
 def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscope):
-    session.RE(z_stack(microscope, 2, 0.5))
+    with looking_on(session, "slice_audit"):
+        session.RE(z_stack(microscope, 2, 0.5))
     session.drain(60)
     audits = session.catalog.analyses_of(session.catalog.raw[-1])
     audit = next(a for a in audits if start_of(a)["analysis"] == "slice_audit")
@@ -185,7 +201,7 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
 
 
 def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microscope, tmp_path):
-    with stages_live(session):
+    with looking_on(session, "slice_audit", "section_stages"):
         uid = session.RE(SECTIONS["sections"](microscope))[0]
     session.drain(60)
     (stages,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "section_stages"]
@@ -208,7 +224,8 @@ def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microsc
 
 
 def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):
-    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    with looking_on(session, "focus_scores"):
+        uid = session.RE(z_stack(microscope, 1, 0.5))[0]
     session.drain(60)
     (again,) = replay([uid], "focus_scores", catalog=session.catalog)
     assert again.status == "skipped"
@@ -292,11 +309,20 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),
+        ("section_stages", {"min_quality": "good"}, "is no float"),
+        ("section_stages", {"keep_gaps": "perhaps"}, "is neither true nor false"),
     ],
 )
 def test_an_unknown_analysis_or_parameter_is_refused(name, parameters, words):
     with pytest.raises(BadInputError, match=words):
         analysis_named(name, parameters)
+
+
+def test_a_parameter_comes_as_text_from_the_command_line():
+    given = {"min_quality": "auto", "keep_gaps": "no", "n_extra": "40", "stages": "all"}
+    with contextlib.closing(analysis_named("section_stages", given)) as stages:
+        how = stages.parameters
+    assert (how.min_quality, how.keep_gaps, how.n_extra) == ("auto", False, 40)
 
 
 @pytest.mark.long

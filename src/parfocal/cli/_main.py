@@ -23,6 +23,8 @@ _MODULES = {
     "_report": ("report",),
     "_slices": ("slices",),
     "_segment": ("segment",),
+    "_train": ("train",),
+    "_models": ("models",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

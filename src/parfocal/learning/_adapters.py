@@ -147,9 +147,16 @@ def save_adapter(
     ModelCard
         As it was written.
     """
-    architecture = {"kind": "conv-lora", "base": dict(base.architecture)}
-    filled = replace(card, parent=base.weights_sha256, architecture=architecture)
-    return save_weights(path, adapter_state(net), filled, half=half)
+    return save_weights(path, adapter_state(net), adapter_card(card, base), half=half)
+
+
+def adapter_card(card: ModelCard, base: ModelCard) -> ModelCard:
+    """Return the card of an adapter of `base`, with its `parent` and `architecture`.
+
+    The base may be an adapter itself, merged: the network is the one that all of them stand on.
+    """
+    network = base.architecture.get("base", base.architecture)
+    return replace(card, parent=base.weights_sha256, architecture={"kind": "conv-lora", "base": dict(network)})
 
 
 def open_adapter(path: str | os.PathLike[str], net: nn.Module, *, base: ModelCard) -> ModelCard:
