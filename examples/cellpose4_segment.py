@@ -1,7 +1,7 @@
 """Cellpose-SAM (Cellpose 4.2) as a command of the backend `external`; see docs/how-to/use-another-program.md.
 
-Runs in an environment of its own with `cellpose>=4.2,<5` and `zarr>=3`. Not run by parfocal's tests: its weights have
-1.2 GB.
+Runs in an environment of its own with `cellpose>=4.2,<5` and `zarr>=3`. Not run by parfocal's tests: its weights
+have 1.2 GB.
 
     python cellpose4_segment.py INPUT OUTPUT WEIGHTS VOXEL_Z_UM VOXEL_X_UM DIAMETER_UM
 """

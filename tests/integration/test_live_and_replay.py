@@ -117,13 +117,19 @@ RUNS_OF = {
     "focus_calibration": SWEEPS,
     "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
     "slice_audit": {k: RUNS[k] for k in ("burst",)} | SECTIONS,
+    "nuclei": {"stack": RUNS["stack"]},
 }
-VOLUMES = {"stages": "all", "steps": "stage", "n_held_out": 0}  # stages that write files, in the same few streams
+# Stages that write files, in the same few streams; and what needs no network.
+PARAMETERS = {
+    ("section_stages", "stacks"): {"stages": "all", "steps": "stage", "n_held_out": 0},
+    ("nuclei", "stack"): {"backend": "watershed"},
+}
+SERVED = {"section_stages": ("aligned", "stacked"), "nuclei": ("labels_0",)}
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
-    parameters = VOLUMES if (name, kind) == ("section_stages", "stacks") else {}
+    parameters = PARAMETERS.get((name, kind), {})
     with looking_on(session, name, parameters=parameters):
         try:
             session.RE(RUNS_OF[name][kind](microscope))
@@ -143,13 +149,17 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     assert start_of(again)["supersedes"] == live.metadata["start"]["uid"]
     assert live.metadata["stop"]["parfocal"] == again.metadata["stop"]["parfocal"]
     if parameters:
-        volumes_are_served(session, live, again)
+        volumes_are_served(session, live, again, SERVED[name])
+    if name == "nuclei":
+        table, same = (session.catalog.read_table(r.metadata["start"]["uid"], "objects") for r in (live, again))
+        assert table.equals(same)
+        assert table.num_rows > 0
 
 
-def volumes_are_served(session, live, again):
+def volumes_are_served(session, live, again, streams):
     """Each run has volumes of its own in the data folder, and the catalog gives their pixels."""
     made = [volumes_of(run) for run in (live, again)]
-    for stream in ("aligned", "stacked"):
+    for stream in streams:
         assert session.catalog.folder.frames in made[0][stream].parents
         assert made[0][stream] != made[1][stream]
         ours = [read_ome_zarr(of[stream])[0] for of in made]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -18,16 +17,22 @@ from parfocal.bench._segmentation_quality import (
 from parfocal.bench._table import Row
 
 _PARTS = {
-    "_segmentation_link": "link_rows",
-    "_segmentation_flow": "flow_rows",
-    "_segmentation_net": "net_rows",
-    "_segmentation_memory": "memory_rows",
+    "_segmentation_link": ("link_rows", "track_rows"),
+    "_segmentation_flow": ("flow_rows",),
+    "_segmentation_net": ("net_rows",),
+    "_segmentation_memory": ("memory_rows",),
 }
+"""Module to the functions that return its rows."""
 
 
 def segmentation() -> list[Row]:
     """Measure nuclei in 3D: AP on real volumes, linking, flows to masks, networks, memory."""
-    rows = [row for part, function in _PARTS.items() if (measure := _part(part, function)) for row in measure()]
+    rows: list[Row] = []
+    for part, functions in _PARTS.items():
+        if find_spec(f"parfocal.bench.{part}") is not None:
+            module = import_module(f"parfocal.bench.{part}")
+            for function in functions:
+                rows += getattr(module, function)()
     why = reason_for_no_scores()
     if why is not None:
         Console(stderr=True).print(f"quality left out: {why}", markup=False, soft_wrap=True)
@@ -38,8 +43,3 @@ def segmentation() -> list[Row]:
 def details() -> list[dict[str, Any]]:
     """Return the second table: AP of every method on every file, with its interval."""
     return [] if reason_for_no_scores() else scores_document(quality_scores())
-
-
-def _part(module: str, function: str) -> Callable[[], list[Row]] | None:
-    name = f"parfocal.bench.{module}"
-    return getattr(import_module(name), function) if find_spec(name) is not None else None

@@ -1,12 +1,17 @@
 """Measures are what their definitions, and other people's code, say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
 from skimage.metrics import variation_of_information
 
+from parfocal.bench._peers import Peer
 from parfocal.errors import BadInputError
 from parfocal.segmentation.measures import compare, dice_3d, iou_3d, split_merge_errors, stability
+
+PEERS = Path(__file__).parents[3] / ".venv-peers/bin/python"
 
 
 def blobs(seed=0, shape=(12, 40, 40)):
@@ -65,6 +70,25 @@ def test_ap_is_the_one_of_cellpose(seed):
     thresholds = [0.1, 0.3, 0.5, 0.75, 0.9]
     theirs = metrics.average_precision([truth], [relabelled], threshold=thresholds)[0][0]
     assert [compare(truth, found).ap(tau) for tau in thresholds] == pytest.approx(theirs.tolist())
+
+
+@pytest.mark.long  # a process of its own, in the peers' environment
+@pytest.mark.parametrize("seed", range(3))
+def test_matching_is_the_one_of_stardist(seed, tmp_path):
+    try:
+        peer = Peer("stardist_matching", python=PEERS)
+    except (BadInputError, OSError) as error:
+        pytest.skip(f"no peers: {error}")
+    truth, found = blobs(seed)
+    np.savez(tmp_path / "labels.npz", truth=truth, found=found)
+    with peer:
+        for tau in (0.1, 0.3, 0.5, 0.75):
+            theirs = peer.call("run", path=str(tmp_path / "labels.npz"), tau=tau)
+            ours = compare(truth, found).at(tau)
+            assert (ours.tp, ours.fp, ours.fn) == (theirs["tp"], theirs["fp"], theirs["fn"])
+            assert (ours.ap, ours.f1) == pytest.approx((theirs["accuracy"], theirs["f1"]))
+            quality = compare(truth, found).pq if tau == 0.5 else None
+            assert quality is None or quality == pytest.approx(theirs["panoptic_quality"])
 
 
 def test_nothing_to_find_and_nothing_found_is_right():

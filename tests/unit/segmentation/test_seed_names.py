@@ -9,8 +9,9 @@ import pytest
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "segmentation.md"
 SEED = (
     "Hybrid2D3DBackend True3DBackend Anisotropy3DPreprocessor Cellpose3RestorationEngine UncertaintyEstimator "
-    "ModelAdapter ActiveLearningManager SegmentationEngine compute_3d_iou compute_3d_dice compute_split_merge_errors "
-    "should_use_restoration min_overlap_ratio max_distance_z restoration_mode hybrid2d3d identify_uncertain_nuclei"
+    "ModelAdapter ActiveLearningManager SegmentationEngine compute_3d_iou compute_3d_dice "
+    "compute_split_merge_errors should_use_restoration min_overlap_ratio max_distance_z restoration_mode "
+    "hybrid2d3d identify_uncertain_nuclei"
 ).split()
 NAMES = sorted(set(re.findall(r"`(parfocal\.[\w.]+)`", PAGE.read_text(encoding="utf-8"))))
 

@@ -181,8 +181,9 @@ def _cut(table: Table, n_ids: int, ratio: float) -> tuple[Table, dict[int, tuple
     first = np.append(np.flatnonzero(np.diff(table[:, 0], prepend=-1)), len(table))
     roots = np.sqrt(table[:, 2])
     gap_after = (np.diff(table[:, 1], append=0) > 1) & (np.diff(table[:, 0], append=-1) == 0)
-    roots[gap_after | np.roll(gap_after, 1)] *= ratio / max(_BRIDGED, ratio)
-    places = find_necks(first, roots, ratio, _GRADUAL)
+    low = roots.copy()
+    low[gap_after | np.roll(gap_after, 1)] *= ratio / max(_BRIDGED, ratio)
+    places = find_necks(first, roots, low, ratio, _GRADUAL)
     if not places.size:
         return table, {}
     table = table.copy()

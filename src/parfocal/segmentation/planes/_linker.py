@@ -80,7 +80,7 @@ class PlaneLinker:
     >>> linker.add(np.array([[0, 7, 7, 7]]))
     array([[0, 1, 1, 1]], dtype=int32)
     >>> linker.add(np.array([[2, 2, 0, 5]]))
-    array([[3, 3, 0, 2]], dtype=int32)
+    array([[2, 2, 0, 1]], dtype=int32)
     """
 
     def __init__(self, settings: LinkSettings | None = None) -> None:
@@ -130,9 +130,10 @@ class PlaneLinker:
             raise BadInputError(f"link planes: plane {self.n_planes} has shape {given.shape}, {expected}")
         if out is None:
             out = np.zeros(given.shape, np.int32)
-        plane = compact(given)[0].view()
+        plane, ids = compact(given)
+        plane = plane.view()
         plane.flags.writeable = False  # of one kind, whoever hands it over: kernels are compiled once
-        masks = np.empty((int(plane.max(initial=0)) + 1, 7), np.int64)
+        masks = np.empty((ids.size + 1, 7), np.int64)
         masks[:] = _EMPTY_MASK
         measure_masks(plane, masks)
         there = np.flatnonzero(masks[:, 0])
