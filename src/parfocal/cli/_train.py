@@ -43,6 +43,7 @@ class RecipeSize(StrEnum):
 
     small = "small"
     shipped = "shipped"
+    further = "further"
 
 
 class TrainDevice(StrEnum):
@@ -67,6 +68,9 @@ def train_command(
     ),
     seed: Annotated[int | None, typer.Option("--seed", help="Other than the recipe's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Weights to begin with. Default: fresh ones.")
+    ] = None,
     segmenter: Annotated[
         Path | None, typer.Option("--segmenter", help="For denoise2d: 2D weights that look on. Default: shipped.")
     ] = None,
@@ -93,8 +97,8 @@ def train_command(
     began_s = time.monotonic()
     with _Watch(console, told) as watch:
         card = train_nuclei(
-            told, target, device=device.value, resume=resume, segmenter=segmenter, held_out_images=held_out,
-            version=recipe.value, on_progress=watch.hear,
+            told, target, device=device.value, resume=resume, start=start, segmenter=segmenter,
+            held_out_images=held_out, version=recipe.value, on_progress=watch.hear,
         )  # fmt: skip
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(card), default=dict) + "\n")
