@@ -102,7 +102,7 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ),
     ("nuclei3d", "further"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(16, 32, 64, 96), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=250, settle_steps=470, hold_steps=80,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=200, settle_steps=420, hold_steps=80,
         rate=1.5e-3, seed=33,
     ),
     ("nuclei3d", "small"): TrainRecipe(
@@ -120,7 +120,7 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
             replace(_SECTIONS, shares=_MORE_EMPTY_SECTIONS),
             replace(field_recipe((128, 128)), shares=_MORE_BARE_FIELDS),
         ),
-        batch=8, steady_steps=250, settle_steps=470, hold_steps=80, rate=1.5e-3, seed=22,
+        batch=8, steady_steps=150, settle_steps=420, hold_steps=80, rate=1.5e-3, seed=22,
     ),
     ("nuclei2d", "small"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(16, 32, 64), norm="batch"),
@@ -130,6 +130,11 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
         batch=4, steady_steps=250, settle_steps=180, hold_steps=30, seed=4,
+    ),
+    ("denoise2d", "further"): TrainRecipe(
+        "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
+        (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
+        batch=4, steady_steps=120, settle_steps=220, hold_steps=40, rate=1.5e-3, seed=44, segmenter_weight=0.5,
     ),
     ("denoise2d", "small"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64), norm="batch"),
