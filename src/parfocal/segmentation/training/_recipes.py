@@ -107,8 +107,8 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ),
     ("nuclei3d", "small"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(12, 24, 48), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=350,
-        settle_steps=200, hold_steps=50, seed=13,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=900,
+        settle_steps=500, hold_steps=100, seed=13,
     ),
     ("nuclei2d", "shipped"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(24, 48, 96, 128), norm="batch"),
@@ -124,7 +124,7 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ),
     ("nuclei2d", "small"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(16, 32, 64), norm="batch"),
-        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=350, settle_steps=200, hold_steps=50, seed=12,
+        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=900, settle_steps=500, hold_steps=100, seed=12,
     ),
     ("denoise2d", "shipped"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
@@ -139,7 +139,7 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ("denoise2d", "small"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
-        batch=4, steady_steps=180, settle_steps=90, hold_steps=30, seed=14,
+        batch=4, steady_steps=450, settle_steps=260, hold_steps=40, seed=14,
     ),
 }  # fmt: skip
 
