@@ -124,7 +124,8 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ),
     ("nuclei2d", "small"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(16, 32, 64), norm="batch"),
-        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=900, settle_steps=500, hold_steps=100, seed=12,
+        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=900, settle_steps=500,
+        hold_steps=100, seed=12,
     ),
     ("denoise2d", "shipped"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
