@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 class CertaintyLimits:
     """From where an object counts as uncertain, by each signal of `ObjectDoubts` that is known.
 
-    Ranks within a run cannot say this: some object always is the most doubtful.
+    Ranks within a run cannot say this: some object always is the most doubtful. On simulated volumes of the
+    generator that the networks were trained on (2,928 objects, 2,293 of them wrong), logits told wrong objects from
+    right ones with an AUC of 0.97, flow with 0.87; 5 % of the right ones are above 0.36 and 0.34. The edge's entropy
+    says little there (0.56), and counts only where it is extreme.
 
     Parameters
     ----------
@@ -33,9 +36,9 @@ class CertaintyLimits:
         Weakness of its weakest link between planes.
     """
 
-    flow: float = 0.2
-    boundary: float = 0.7
-    logits: float = 0.2
+    flow: float = 0.3
+    boundary: float = 0.9
+    logits: float = 0.35
     flips: float = 0.3
     links: float = 0.7
 
