@@ -67,7 +67,8 @@ class Session:
             raise KeyboardInterrupt from None
 
     def add(self, analysis: Analysis) -> Analysis:
-        """Let an analysis look at every run, live."""
+        """Let an analysis look at every run, live; volumes that it makes go into this session's data folder."""
+        analysis.frames_root = self.catalog.folder.frames
         self.RE.subscribe(analysis)
         self.analyses.append(analysis)
         return analysis

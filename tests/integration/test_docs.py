@@ -117,7 +117,11 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
     derived = Documents()
     microscope.focus_camera.frames_root = tmp_path
     microscope.lock.calibrations = tmp_path
-    analyses = [cls(emit=derived) for cls, _ in ANALYSES.values()]
+    everything = {"section_stages": {"stages": "all"}}
+    analyses = [
+        cls(settings(**everything.get(name, {})), emit=derived, frames_root=tmp_path)
+        for name, (cls, settings) in ANALYSES.items()
+    ]
     for analysis in analyses:
         RE.subscribe(analysis)
     stack = z_stack(microscope, 2.0, 1.0)

@@ -1,5 +1,6 @@
 """Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
 
+import contextlib
 from contextlib import contextmanager
 
 import bluesky.plan_stubs as bps
@@ -14,6 +15,7 @@ from parfocal.callbacks import (
     ANALYSES,
     Analysis,
     FocusScores,
+    SectionParameters,
     SectionStages,
     SliceParameters,
     analysis_named,
@@ -24,11 +26,13 @@ from parfocal.callbacks import (
     metrics_of,
     replay,
     stored_looks,
+    volumes_of,
 )
 from parfocal.catalog import DataFolder, remote_frames, stop_server
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
+from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames
 from parfocal.imaging import adjacent_ncc, band_limited, tile_grids
 from parfocal.plans import acquire_sections, calibrate_focus, time_lapse, z_burst, z_stack, z_stack_audited
@@ -60,9 +64,9 @@ def microscope(session):
 
 
 @contextmanager
-def stages_live(session, *, needed=True):
+def stages_live(session, parameters=None, *, needed=True):
     """Have SectionStages look on."""
-    stages = SectionStages(emit=session.writer)
+    stages = SectionStages(parameters, emit=session.writer, frames_root=session.catalog.folder.frames)
     token = session.RE.subscribe(stages) if needed else None
     yield
     if token is not None:
@@ -119,11 +123,15 @@ RUNS_OF = {
     "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
     "slice_audit": {k: RUNS[k] for k in ("burst",)} | SECTIONS,
 }
+VOLUMES = {"stages": "all", "steps": "stage", "n_held_out": 0}  # stages that write files, in the same few streams
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
-    with stages_live(session, needed=name == "section_stages"):
+    parameters = VOLUMES if (name, kind) == ("section_stages", "stacks") else {}
+    with stages_live(
+        session, SectionParameters(**parameters) if parameters else None, needed=name == "section_stages"
+    ):
         try:
             session.RE(RUNS_OF[name][kind](microscope))
         except RunEngineInterrupted:
@@ -131,7 +139,7 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     assert session.drain(60)
     uid = session.catalog.raw[-1].metadata["start"]["uid"]
     (live,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == name]
-    (done,) = replay([uid], name, catalog=session.catalog, writer=session.writer, if_done="supersede")
+    (done,) = replay([uid], name, parameters, catalog=session.catalog, writer=session.writer, if_done="supersede")
     assert done.status == "done", done.reason
     assert session.writer.drain(60)
     again = session.catalog.run(done.derived_uid)
@@ -141,6 +149,19 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     assert different == {"mode"}
     assert start_of(again)["supersedes"] == live.metadata["start"]["uid"]
     assert live.metadata["stop"]["parfocal"] == again.metadata["stop"]["parfocal"]
+    if parameters:
+        volumes_are_served(session, live, again)
+
+
+def volumes_are_served(session, live, again):
+    """Each run has volumes of its own in the data folder, and the catalog gives their pixels."""
+    made = [volumes_of(run) for run in (live, again)]
+    for stream in ("aligned", "stacked"):
+        assert session.catalog.folder.frames in made[0][stream].parents
+        assert made[0][stream] != made[1][stream]
+        ours = [read_ome_zarr(of[stream])[0] for of in made]
+        assert np.array_equal(*ours)
+        assert np.array_equal(np.asarray(live[stream]["volume"].read()), ours[0])
 
 
 def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
@@ -292,11 +313,20 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),
+        ("section_stages", {"min_quality": "good"}, "is no float"),
+        ("section_stages", {"keep_gaps": "perhaps"}, "is neither true nor false"),
     ],
 )
 def test_an_unknown_analysis_or_parameter_is_refused(name, parameters, words):
     with pytest.raises(BadInputError, match=words):
         analysis_named(name, parameters)
+
+
+def test_a_parameter_comes_as_text_from_the_command_line():
+    given = {"min_quality": "auto", "keep_gaps": "no", "n_extra": "40", "stages": "all"}
+    with contextlib.closing(analysis_named("section_stages", given)) as stages:
+        how = stages.parameters
+    assert (how.min_quality, how.keep_gaps, how.n_extra) == ("auto", False, 40)
 
 
 @pytest.mark.long

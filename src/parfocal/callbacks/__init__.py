@@ -1,13 +1,14 @@
 """Documents in, documents out: one Analysis per science room, and replay."""
 
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
+from parfocal.callbacks._derived_run import WrittenVolume
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
-from parfocal.callbacks.sections import SectionParameters, SectionStages, metrics_of
+from parfocal.callbacks.sections import SectionParameters, SectionStages, metrics_of, volumes_of
 from parfocal.callbacks.slices import (
     AuditedFrame,
     Place,
@@ -38,6 +39,7 @@ __all__ = [
     "SliceAudit",
     "SliceLedgerFiles",
     "SliceParameters",
+    "WrittenVolume",
     "analysis_named",
     "emit_reference_calibration",
     "evidence_of",
@@ -50,4 +52,5 @@ __all__ = [
     "replay",
     "stack_of",
     "stored_looks",
+    "volumes_of",
 ]

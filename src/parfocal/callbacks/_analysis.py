@@ -19,10 +19,12 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from parfocal.callbacks._derived_run import DerivedRun
+from parfocal.callbacks._derived_run import DerivedRun, WrittenVolume
 from parfocal.callbacks._run_view import RunView
+from parfocal.catalog import DataFolder
 from parfocal.frames import Frame, Frames, give_way
 
 _LOG = logging.getLogger(__name__)
@@ -49,8 +51,8 @@ class RunAnalysis(Protocol):
         """Look at one frame; yield (stream, row)."""
         ...
 
-    def finish(self) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """Yield summary rows when the raw run has ended."""
+    def finish(self) -> Iterable[tuple[str, Mapping[str, Any] | WrittenVolume]]:
+        """Yield summary rows when the raw run has ended, and volumes that were written, each its own stream."""
         ...
 
     @property
@@ -76,6 +78,9 @@ class Analysis(ABC):
     overflow : {"skip", "wait"}
         What happens to an event when the queue is full. `skip` leaves it out, and the derived run says how
         many and ends as `fail`, to be replayed; `wait` holds the sender up, which is right for replay only.
+    frames_root : path, optional
+        Where an analysis that makes volumes writes them; that of the default data folder where nobody says.
+        `session.add` and `replay` set it to their catalog's, which serves nothing from elsewhere.
     """
 
     name: ClassVar[str]
@@ -93,12 +98,14 @@ class Analysis(ABC):
         overflow: Overflow = "skip",
         calibration: str = "",
         supersedes: str = "",
+        frames_root: Path | str | None = None,
     ) -> None:
         self.parameters = parameters if parameters is not None else NoParameters()
         self.frames = frames if frames is not None else Frames()
         self.mode: Mode = mode
         self.calibration = calibration
         self.supersedes = supersedes
+        self.frames_root: Path = DataFolder().frames if frames_root is None else Path(frames_root)
         self._emit = emit
         self._listeners: list[Emit] = []
         self._queue_size = queue_size
@@ -296,8 +303,14 @@ class _Run:
             self._write(stream, row, frame, written[stream])
             written[stream] += 1
 
-    def _write(self, stream: str, row: Mapping[str, Any], frame: Frame | None = None, nth: int = 0) -> None:
-        if self._derived is not None:
+    def _write(
+        self, stream: str, row: Mapping[str, Any] | WrittenVolume, frame: Frame | None = None, nth: int = 0
+    ) -> None:
+        if self._derived is None:
+            return
+        if isinstance(row, WrittenVolume):
+            self._derived.volume(stream, row)
+        else:
             self._derived.row(stream, row, frame, nth)
 
     def _open_derived(self, columns: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> DerivedRun:

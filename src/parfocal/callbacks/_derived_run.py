@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from parfocal.frames import Frame
+from parfocal.files import open_ome_zarr
+from parfocal.frames import Frame, uri_of
 
+_MIMETYPE = "application/x-zarr"
 _KEPT = ("sample", "scan_id", "instrument", "purpose", "operator")
+
+
+@dataclass(frozen=True)
+class WrittenVolume:
+    """An OME-Zarr volume that an analysis wrote below its `frames_root`, to be referred to by its derived run.
+
+    An analysis yields it with the name of a stream, as it yields rows. The stream is the volume's alone, and its
+    one data key is `volume`: documents say where it lies, and the catalog serves it.
+    """
+
+    path: Path
 
 
 class DerivedRun:
@@ -73,6 +88,36 @@ class DerivedRun:
             },
         )
 
+    def volume(self, stream: str, written: WrittenVolume) -> None:
+        """Emit what makes a volume the array of a stream: no events, one datum for all of its planes."""
+        found = open_ome_zarr(written.path)
+        n_planes, *plane = found.shape
+        key = {
+            "dtype": "array",
+            "dtype_numpy": found.dtype.str,
+            "shape": plane,  # of what one index is: the catalog counts planes before it
+            "external": "STREAM:",
+        }
+        descriptor = self._descriptor(stream, with_frame=False, columns={"volume": key})
+        resource = {
+            "uid": str(uuid4()),
+            "data_key": "volume",
+            "mimetype": _MIMETYPE,
+            "uri": uri_of(written.path / "0"),
+            "parameters": {"chunk_shape": list(found.chunk_shape)},
+            "run_start": self.uid,
+        }
+        self._emit("stream_resource", resource)
+        datum = {
+            "uid": f"{resource['uid']}/0",
+            "stream_resource": resource["uid"],
+            "descriptor": descriptor["uid"],
+            "indices": {"start": 0, "stop": n_planes},
+            "seq_nums": {"start": 1, "stop": n_planes + 1},
+        }
+        self._emit("stream_datum", datum)
+        self._counts[stream] = n_planes
+
     def close(self, exit_status: str, reason: str, verdict: str) -> None:
         """Emit the stop document, with the verdict where there is one."""
         stop: dict[str, Any] = {
@@ -99,9 +144,12 @@ class DerivedRun:
         self._counts[stream] = self._counts.get(stream, 0) + 1
         return self._counts[stream]
 
-    def _descriptor(self, stream: str, *, with_frame: bool) -> dict[str, Any]:
+    def _descriptor(
+        self, stream: str, *, with_frame: bool, columns: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> dict[str, Any]:
         if stream not in self._descriptors:
-            keys = {key: {"source": "analysis", **value} for key, value in self._columns[stream].items()}
+            told = self._columns[stream] if columns is None else columns
+            keys = {key: {"source": "analysis", **value} for key, value in told.items()}
             if with_frame:
                 for key in ("raw_seq_num", "raw_frame"):
                     keys[key] = {"source": "analysis", "dtype": "integer", "dtype_numpy": "<i8", "shape": []}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tiled.queries import Key
@@ -28,6 +29,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
 }
 """Analyses by name, each with the dataclass of its parameters."""
 
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 IfDone = Literal["skip", "supersede"]
 
 
@@ -67,11 +69,20 @@ def _parameters(name: str, parameter_class: type[Any], given: Mapping[str, Any])
         if key not in known:
             raise BadInputError(f"{name} has no parameter {key!r}, there are: {', '.join(known)}")
         kind = hints[key]
+        if get_origin(kind) in (Union, UnionType):  # float | Literal["auto"]: one of its words, or a number
+            kind, words = get_args(kind)
+            if value in get_args(words):
+                values[key] = value
+                continue
         if get_origin(kind) is Literal:
             if value not in get_args(kind):
                 raise BadInputError(f"{name}: {key}={value!r} is none of {', '.join(map(str, get_args(kind)))}")
             values[key] = value
             continue
+        if kind is bool and isinstance(value, str):
+            if value.lower() not in _BOOLEANS:
+                raise BadInputError(f"{name}: {key}={value!r} is neither true nor false")
+            value = _BOOLEANS[value.lower()]
         try:
             values[key] = kind(value)
         except (TypeError, ValueError) as error:
@@ -189,6 +200,7 @@ def _replay_one(
     # Found on this machine's disk, or else asked of the server.
     frames = Frames(FrameRing(1), remote_frames(catalog, documents))
     analysis = make(emit=emit, frames=frames, mode="replay", overflow="wait")
+    analysis.frames_root = catalog.folder.frames
     try:
         target = _target(documents, analysis)
         if target is None:

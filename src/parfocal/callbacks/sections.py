@@ -6,11 +6,15 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from parfocal.callbacks._analysis import Analysis, RunAnalysis
+from parfocal.callbacks._derived_run import WrittenVolume
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._section_frames import (
     SectionFrame,
@@ -20,10 +24,13 @@ from parfocal.callbacks._section_frames import (
     stage_steps,
     z_step_um,
 )
-from parfocal.callbacks._section_stages import SectionParameters, StageChain
+from parfocal.callbacks._section_parameters import SectionParameters
+from parfocal.callbacks._section_stages import MadeVolume, StageChain
 from parfocal.callbacks._slice_ledger import SECTION_STAGES, Attempt, Attempts
+from parfocal.catalog import live_order
 from parfocal.errors import BadInputError
-from parfocal.frames import Frame, Frames
+from parfocal.files import open_ome_zarr
+from parfocal.frames import Frame, Frames, path_of
 from parfocal.slices import CANONICAL_COLUMNS, CellValue, Metric, StageResult
 from parfocal.slices.ledger import SCORE_COLUMNS
 
@@ -32,7 +39,7 @@ _INTEGER: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": [
 _TEXT: dict[str, Any] = {"dtype": "string", "shape": []}
 _ID_KEYS = ("slice_id", "point_slice_id", "point_position_name")
 
-__all__ = ["SectionParameters", "SectionStages", "metrics_of"]
+__all__ = ["SectionParameters", "SectionStages", "metrics_of", "volumes_of"]
 
 
 class SectionStages(Analysis):
@@ -43,7 +50,8 @@ class SectionStages(Analysis):
     stage asks for them. Streams of the derived run: `planes`, a row a plane, with the frame that it is; `stamps`,
     a row a decision; `metrics`, a row a stage and slice; `messages`; and `slices`, a row a slice with what the
     decisions come to, as in `slice_config.csv`. `ledger_of` gives it back as a `SliceLedger`, `metrics_of` the
-    numbers.
+    numbers. Stages that make volumes write them as OME-Zarr below `frames_root`, each a stream of its own, and
+    tell of them in `volumes`; `volumes_of` finds them.
 
     The verdict is `all_used`, `some_excluded`, or `incomplete` where a stage could not be done: `messages` says
     why.
@@ -64,7 +72,9 @@ class SectionStages(Analysis):
 
     def open(self, run: RunView) -> RunAnalysis:
         """Return the stages over one run."""
-        return _RunSections(self.sections, run, self.frames)
+        now = datetime.now()
+        folder = self.frames_root / f"{now:%Y/%m/%d}" / f"{self.name}_{now:%H%M%S}_{uuid4().hex[:8]}"
+        return _RunSections(self.sections, run, self.frames, folder)
 
 
 @dataclass
@@ -72,6 +82,7 @@ class _RunSections:
     parameters: SectionParameters
     run: RunView
     frames: Frames
+    folder: Path
     # By section, plane and attempt, so that a repeated event replaces the one before it.
     _taken: dict[tuple[int, int, int], SectionFrame] = field(
         default_factory=dict[tuple[int, int, int], SectionFrame]
@@ -99,6 +110,12 @@ class _RunSections:
             "stamps": {**which, "column": _TEXT, "value": _TEXT, "append": _INTEGER},
             "metrics": {**which, "json": _TEXT},
             "messages": {"stage": _TEXT, "message": _TEXT},
+            "volumes": {
+                **which,
+                "stream": _TEXT,
+                "n_planes": _INTEGER,
+                **{f"voxel_{axis}_um": {**_NUMBER, "units": "um"} for axis in "zyx"},
+            },
             "slices": {name: _NUMBER if name in SCORE_COLUMNS else _TEXT for name in CANONICAL_COLUMNS},
         }
 
@@ -114,7 +131,7 @@ class _RunSections:
             self._taken[one.section, one.plane, one.attempt] = one
         return iter(())
 
-    def finish(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def finish(self) -> Iterator[tuple[str, Mapping[str, Any] | WrittenVolume]]:
         if not self._taken:
             raise BadInputError(f"no frame is of channel {self._channel!r}, tile {self.parameters.tile} and so on")
         named, said = named_sections(self._taken.values())
@@ -132,10 +149,14 @@ class _RunSections:
         if self._passed:
             said.append(f"{self._passed} frames are of other time points, positions, tiles or channels")
         plan = str(self.run.start.get("plan_name") or "acquire")
-        chain = StageChain(self._source(chosen), self.parameters, audited, plan, stage_steps(chosen))
+        steps = stage_steps(chosen)
+        chain = StageChain(self._source(chosen), self.parameters, audited, plan, self.folder, steps)
         yield from (("messages", {"stage": "gather", "message": message}) for message in said)
-        for result in chain.results():
-            yield from _rows(result)
+        for done in chain.results():
+            yield from _rows(done.result)
+            for made in done.made:
+                yield "volumes", _volume_row(done.result.stage, made)
+                yield made.stream, WrittenVolume(made.path)
         rows = chain.ledger.rows.values()
         for row in rows:
             yield "slices", {name: _cell(name, row.get(name)) for name in CANONICAL_COLUMNS}
@@ -190,6 +211,19 @@ def _rows(result: StageResult) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield "messages", {"stage": stage, "message": message}
 
 
+def _volume_row(stage: str, made: MadeVolume) -> Mapping[str, Any]:
+    found = open_ome_zarr(made.path)
+    z_um, y_um, x_um = found.voxel_size_um
+    voxel = {"voxel_z_um": z_um, "voxel_y_um": y_um, "voxel_x_um": x_um}
+    return {
+        "stage": stage,
+        "slice_id": made.slice_id,
+        "stream": made.stream,
+        "n_planes": found.shape[0],
+        **voxel,
+    }
+
+
 def _as_text(column: str, value: CellValue) -> str:
     """Return a value as the ledger reads it back: what it would have kept of the value itself."""
     if value is None:
@@ -221,4 +255,29 @@ def metrics_of(run: Any) -> dict[str, dict[str, dict[str, Metric]]]:
     columns = (np.asarray(told[key]).tolist() for key in ("slice_id", "stage", "json"))
     for slice_id, stage, text in zip(*columns, strict=True):
         found.setdefault(str(slice_id), {})[str(stage)] = json.loads(text)
+    return found
+
+
+def volumes_of(run: Any) -> dict[str, Path]:
+    """Return where the volumes of a derived run of `section_stages` lie, by the name of their stream.
+
+    These are OME-Zarr folders of this machine, for `open_ome_zarr`: `aligned`, `stacked`, `interpolated_05`,
+    `rolled_03`. Through the catalog it is `run["aligned"]["volume"]`.
+
+    Parameters
+    ----------
+    run : BlueskyRun, or iterable of documents
+        The derived run; without such a stage, nothing is returned.
+    """
+    documents: Any = live_order(run.documents()) if hasattr(run, "documents") else run
+    streams: dict[str, str] = {}
+    uris: dict[str, str] = {}
+    found: dict[str, Path] = {}
+    for name, doc in documents:
+        if name == "descriptor":
+            streams[doc["uid"]] = doc["name"]
+        elif name == "stream_resource":
+            uris[doc["uid"]] = doc["uri"]
+        elif name == "stream_datum":
+            found[streams[doc["descriptor"]]] = path_of(uris[doc["stream_resource"]]).parent
     return found

@@ -9,6 +9,8 @@ from parfocal.cli import (
     _slices_from_run,
     _slices_ledger,
     _slices_references,
+    _slices_register,
+    _slices_run,
     _slices_select,
     _slices_volume,
 )
@@ -22,6 +24,8 @@ def add_commands(app: typer.Typer) -> None:
         _slices_from_run,
         _slices_ledger,
         _slices_references,
+        _slices_register,
+        _slices_run,
         _slices_select,
         _slices_volume,
     ):

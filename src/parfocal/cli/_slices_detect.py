@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from parfocal.cli._slices_options import (
     Compat,
+    ConfigInOption,
+    ConfigOutOption,
+    ExcludeFirstOption,
+    GalvoThresholdOption,
     JsonOption,
     LenientOption,
+    MaxShiftOption,
+    MinQualityOption,
+    ReadCompatOption,
     ReplaceOption,
+    TileStepOption,
     leading_slices,
+    min_quality_of,
     tile_fov,
 )
 from parfocal.errors import BadInputError
-from parfocal.files import write_ome_zarr
 from parfocal.slices import SliceLedger, StageResult, read_shifts, write_shifts
 from parfocal.slices.ledger import read_metrics, write_metrics
 from parfocal.slices.sections import (
     VERIFY_MIN_NCC,
+    RolledSections,
     assess_quality,
     decide_galvo_fix,
     detect_rehoming,
-    fix_galvo,
     generate,
     open_sections,
     verify_by_image,
@@ -34,7 +42,7 @@ from parfocal.slices.sections import (
 SourceArgument = Annotated[
     Path, typer.Argument(help="A folder of *z<digits>*.ome.zarr, or one z-stack.", show_default=False)
 ]
-MetricsOption = Annotated[
+NumbersOption = Annotated[
     Path | None, typer.Option("--metrics", "--diagnostics", help="Folder for the raw numbers, one JSON a slice.")
 ]
 
@@ -49,12 +57,8 @@ def add_commands(slices: typer.Typer) -> None:
 def assess_command(
     source: SourceArgument,
     out: Annotated[Path, typer.Argument(help="The new slice_config.csv.", show_default=False)],
-    min_quality: Annotated[
-        float, typer.Option("--min-quality", "--min_quality", help="Leave out what is below; 0 only reports.")
-    ] = 0.0,
-    exclude_first: Annotated[
-        str, typer.Option("--exclude-first", "--exclude_first", help="How many calibration slices, or auto.")
-    ] = "auto",
+    min_quality: MinQualityOption = "0",
+    exclude_first: ExcludeFirstOption = "auto",
     detect_calibration: Annotated[
         bool,
         typer.Option("--detect-calibration", "--detect_calibration", help="Look at thickness besides a number."),
@@ -87,25 +91,26 @@ def assess_command(
         bool | None,
         typer.Option("--use-gpu/--no-use-gpu", "--use_gpu/--no-use_gpu", help="Taken; the processor does it."),
     ] = None,
-    metrics: MetricsOption = None,
-    compat: Annotated[Compat | None, typer.Option(help="Reproduce linumpy's numbers.")] = None,
+    metrics: NumbersOption = None,
+    compat: Annotated[Compat | None, typer.Option(help="Reproduce linumpy's numbers, read its files.")] = None,
     lenient: LenientOption = False,
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score every section by its neighbours: 0.5 SSIM + 0.3 edge + 0.2 variance."""
     sections = open_sections(source)
-    before = _existing(update_existing, existing_config, out, lenient)
+    original = None if compat is None else "linumpy"
+    before = _existing(update_existing, existing_config, out, lenient, original)
     result = assess_quality(
         sections,
-        min_quality=min_quality,
+        min_quality=min_quality_of(min_quality),
         sample_depth=sample_depth,
         roi_size=roi_size,
         max_shift_px=max_shift_px,
         exclude_first=leading_slices(exclude_first),
         detect_calibration=detect_calibration,
         calibration_thickness_ratio=calibration_thickness_ratio,
-        compat="linumpy" if compat else None,
+        compat=original,
     )
     new = [sid for sid in sections.slice_ids if sid not in before.rows]
     after = (before.apply(generate(new, exclude_first=0)) if new else before).apply(result)
@@ -124,22 +129,14 @@ def assess_command(
 def detect_rehoming_command(
     shifts: Annotated[Path, typer.Argument(help="A shifts_xy.csv.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="The corrected shifts_xy.csv.", show_default=False)],
-    slice_config_in: Annotated[
-        Path | None, typer.Option("--slice-config-in", "--slice_config_in", help="The ledger to stamp.")
-    ] = None,
-    slice_config_out: Annotated[
-        Path | None, typer.Option("--slice-config-out", "--slice_config_out", help="Where it goes, stamped.")
-    ] = None,
-    max_shift_mm: Annotated[
-        float, typer.Option("--max-shift-mm", "--max_shift_mm", help="No shorter step is looked at.")
-    ] = 0.5,
+    slice_config_in: ConfigInOption = None,
+    slice_config_out: ConfigOutOption = None,
+    max_shift_mm: MaxShiftOption = 0.5,
     return_fraction: Annotated[
         float,
         typer.Option("--return-fraction", "--return_fraction", help="A glitch leads back to within this share."),
     ] = 0.4,
-    tile_fov_mm: Annotated[
-        str, typer.Option("--tile-fov-mm", "--tile_fov_mm", help="Tile step to take out, mm, x,y or auto.")
-    ] = "",
+    tile_fov_mm: TileStepOption = "",
     tile_fov_tolerance: Annotated[
         float, typer.Option("--tile-fov-tolerance", "--tile_fov_tolerance", help="As a share of the step.")
     ] = 0.05,
@@ -155,8 +152,8 @@ def detect_rehoming_command(
     max_discrepancy_px: Annotated[
         float, typer.Option("--max-discrepancy-px", "--max_discrepancy_px", help="From the stage; 0 for any.")
     ] = 0.0,
-    metrics: MetricsOption = None,
-    compat: Annotated[Compat | None, typer.Option(help="Reproduce linumpy's numbers.")] = None,
+    metrics: NumbersOption = None,
+    compat: Annotated[Compat | None, typer.Option(help="Reproduce linumpy's numbers, read its files.")] = None,
     lenient: LenientOption = False,
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
@@ -164,7 +161,10 @@ def detect_rehoming_command(
     """Take glitches and tile steps out of the shifts between sections; say which steps an image must tell."""
     if (slice_config_in is None) != (slice_config_out is None):
         raise BadInputError("detect-rehoming: --slice-config-in and --slice-config-out go together")
-    before = SliceLedger.read(slice_config_in, lenient=lenient) if slice_config_in is not None else None
+    original = None if compat is None else "linumpy"
+    before = None
+    if slice_config_in is not None:
+        before = SliceLedger.read(slice_config_in, lenient=lenient, compat=original)
     _refuse_what_is_there([out, slice_config_out], replace)
     found = detect_rehoming(
         read_shifts(shifts),
@@ -173,7 +173,7 @@ def detect_rehoming_command(
         tile_fov_mm=tile_fov(tile_fov_mm),
         tile_fov_tolerance=tile_fov_tolerance,
         max_glitch_slices=max_glitch_slices,
-        compat="linumpy" if compat else None,
+        compat=original,
     )
     stages = [found.stage]
     if verify is not None:
@@ -186,8 +186,13 @@ def detect_rehoming_command(
         )
         stages.append(found.stage)
     after = before
-    for stage in stages:
-        after = after.apply(stage) if after is not None else None
+    unknown: list[str] = []
+    if after is not None:
+        # A slice that only the shifts know was never imaged: its step is mended, there is no row to stamp.
+        unknown = [sid for sid in found.shifts.slice_ids if sid not in after.rows]
+        for stage in stages:
+            stamps = tuple(one for one in stage.stamps if one.slice_id in after.rows)
+            after = after.apply(stamps, stage=stage.stage)
     write_shifts(out, found.shifts, replace=replace)
     written = {"shifts": out}
     if after is not None and slice_config_out is not None:
@@ -198,6 +203,8 @@ def detect_rehoming_command(
             write_metrics(metrics, stage)
     steps = {moving: label for moving, label in zip(found.shifts.moving_id, found.labels) if label != "drift"}
     messages = (*(before.remarks if before is not None else ()), *(m for stage in stages for m in stage.messages))
+    if unknown:
+        messages = (*messages, f"in the shifts alone, not in the ledger: {', '.join(unknown)}")
     _tell(found.stage, messages, written, as_json, {"steps": steps, "tile_step_mm": found.tile_step_mm})
 
 
@@ -213,14 +220,12 @@ def fix_galvo_command(
     metrics: Annotated[
         Path, typer.Option("--metrics", "--diagnostics", help="Where `generate --metrics` stored the shifts.")
     ],
-    galvo_threshold: Annotated[
-        float,
-        typer.Option("--galvo-threshold", "--galvo_threshold", help="Confidence from which a section is rolled."),
-    ] = 0.6,
+    galvo_threshold: GalvoThresholdOption = 0.6,
     tile_lines: Annotated[
         int | None, typer.Option("--tile-lines", "--tile_lines", help="Lines of one tile. Default: all are one.")
     ] = None,
     mode: Annotated[str, typer.Option(help="fix, or undo.")] = "fix",
+    compat: ReadCompatOption = None,
     lenient: LenientOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -228,25 +233,14 @@ def fix_galvo_command(
     if mode not in ("fix", "undo"):
         raise BadInputError(f"--mode {mode!r}: expected fix or undo")
     sections = open_sections(source)
-    before = SliceLedger.read(slice_config_in, lenient=lenient)
+    before = SliceLedger.read(slice_config_in, lenient=lenient, compat=None if compat is None else "linumpy")
     _refuse_what_is_there([out, slice_config_out], replace=False)
     fix = decide_galvo_fix(before.rows, read_metrics(metrics), threshold=galvo_threshold, undo=mode == "undo")
     missing = [sid for sid in fix.shifts_lines if sid not in sections.slice_ids]
     if missing:
         raise BadInputError(f"{source}: no section {', '.join(missing)}, which is to be rolled")
     after = before.apply(fix.stage)
-    out.mkdir(parents=True)
-    for sid in sections.slice_ids:
-        volume = sections.volume(sid)
-        shift = fix.shifts_lines.get(sid, 0)
-        if shift:
-            volume = fix_galvo(volume, shift, tile_lines=tile_lines)
-        write_ome_zarr(
-            out / f"slice_z{sid}.ome.zarr",
-            volume,
-            sections.voxel_size_um,
-            attributes={"parfocal": {"galvo_shift_lines": shift}},
-        )
+    RolledSections(sections, fix.shifts_lines, tile_lines).write(out, sections.slice_ids)
     after.save(slice_config_out)
     write_metrics(metrics, fix.stage)
     written = {"sections": out, "slice_config": slice_config_out}
@@ -254,10 +248,12 @@ def fix_galvo_command(
     _tell(fix.stage, messages, written, as_json, {"shifts_lines": dict(fix.shifts_lines)})
 
 
-def _existing(update: bool, existing: Path | None, out: Path, lenient: bool) -> SliceLedger:
+def _existing(
+    update: bool, existing: Path | None, out: Path, lenient: bool, compat: Literal["linumpy"] | None
+) -> SliceLedger:
     if existing is not None and not update:
         raise BadInputError("assess: --existing-config goes with --update-existing")
-    return SliceLedger.read(existing or out, lenient=lenient) if update else SliceLedger()
+    return SliceLedger.read(existing or out, lenient=lenient, compat=compat) if update else SliceLedger()
 
 
 def _refuse_what_is_there(paths: list[Path | None], replace: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from parfocal.callbacks import ledger_of, metrics_of
+from parfocal.callbacks import ledger_of, metrics_of, volumes_of
 from parfocal.catalog import open_catalog
 from parfocal.cli._catalog import DataOption, JsonOption
 from parfocal.errors import BadInputError
@@ -46,6 +46,8 @@ def ledger_command(
         uid = str(found.metadata["start"]["uid"])
         ledger = ledger_of(found)
         numbers = metrics_of(found) if metrics is not None else {}
+        derived = "raw" in found.metadata["start"].get("parfocal", {})
+        volumes = volumes_of(found) if derived else {}
         ledger.save(out, replace=replace)
     if metrics is not None:
         by_stage: dict[str, dict[str, Any]] = {}
@@ -57,9 +59,13 @@ def ledger_command(
     used = [sid for sid, row in ledger.rows.items() if row["use"] is True and row["auto_excluded"] is not True]
     if as_json:
         document = {"run": uid, "slice_config": str(out), "events": str(events_path(out)), "included": used}
-        typer.echo(json.dumps(document | {"excluded": [sid for sid in ledger.rows if sid not in used]}))
+        document |= {"excluded": [sid for sid in ledger.rows if sid not in used]}
+        document |= {"volumes": {stream: str(path) for stream, path in volumes.items()}}
+        typer.echo(json.dumps(document))
         return
     typer.echo(f"run {uid[:8]}: {len(used)} of {len(ledger.rows)} slices to use")
+    for stream, path in volumes.items():
+        typer.echo(f"volume {stream}: {path}")
     typer.echo(f"written: {out}")
 
 

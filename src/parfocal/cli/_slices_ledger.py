@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -13,15 +12,25 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperCommand
 
 from parfocal.cli._slices_options import (
     Compat,
+    ConsecutiveOption,
+    CorrelationOption,
+    DetectGalvoOption,
+    ExcludeFirstOption,
+    ExcludeOption,
+    ExtraLinesOption,
+    GalvoThresholdOption,
     JsonOption,
     LedgerArgument,
     LenientOption,
+    ManyValues,
+    MetricsOption,
     OutArgument,
+    ReadCompatOption,
     ReplaceOption,
+    TilesOption,
     leading_slices,
 )
 from parfocal.errors import BadInputError
@@ -51,28 +60,9 @@ class Endpoints(StrEnum):
     inner = "inner"
 
 
-class _ManyValues(TyperCommand):
-    """A command whose `--exclude` takes several values, `--exclude 2 5`, as linumpy's does."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        n_taken = -1  # values since the last --exclude; below 0: none is open
-        for word in args:
-            if word == "--exclude":
-                n_taken = 0
-            elif n_taken >= 0 and re.fullmatch(r"\d+(,\d+)*", word):
-                spread += ["--exclude", word]
-                n_taken += 1
-            else:
-                spread += [*["--exclude"] * (n_taken == 0), word]
-                n_taken = -1
-        spread += ["--exclude"] * (n_taken == 0)
-        return super().parse_args(ctx, spread)
-
-
 def add_commands(slices: typer.Typer) -> None:
     """Add the commands of this module."""
-    slices.command("generate", cls=_ManyValues)(generate_command)
+    slices.command("generate", cls=ManyValues)(generate_command)
     slices.command("exclude")(exclude_command)
     slices.command("show")(show_command)
 
@@ -87,26 +77,13 @@ def generate_command(
     pattern: Annotated[
         str, typer.Option(help="Regular expression of the names; its group is the slice's number.")
     ] = "",
-    exclude: Annotated[list[str] | None, typer.Option("--exclude", help="Slices not to use: 2 5, or 2,5.")] = None,
-    exclude_first: Annotated[
-        str,
-        typer.Option("--exclude-first", "--exclude_first", help="How many, or auto: those that are too thick."),
-    ] = "auto",
-    detect_galvo: Annotated[
-        bool, typer.Option("--detect-galvo", "--detect_galvo", help="Look for a misplaced galvo return.")
-    ] = False,
-    tiles_dir: Annotated[
-        Path | None, typer.Option("--tiles-dir", "--tiles_dir", help="Raw tiles for it, beside --from-shifts.")
-    ] = None,
-    galvo_threshold: Annotated[
-        float, typer.Option("--galvo-threshold", "--galvo_threshold", help="Confidence from which it is mended.")
-    ] = 0.6,
-    n_extra: Annotated[
-        int | None, typer.Option("--n-extra", "--n_extra", help="Lines of its way back, where tiles do not say.")
-    ] = None,
-    metrics: Annotated[
-        Path | None, typer.Option(help="Folder for the raw numbers, one JSON a slice; fix-galvo needs them.")
-    ] = None,
+    exclude: ExcludeOption = None,
+    exclude_first: ExcludeFirstOption = "auto",
+    detect_galvo: DetectGalvoOption = False,
+    tiles_dir: TilesOption = None,
+    galvo_threshold: GalvoThresholdOption = 0.6,
+    n_extra: ExtraLinesOption = None,
+    metrics: MetricsOption = None,
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -148,25 +125,18 @@ def exclude_command(
     ],
     ledger: LedgerArgument,
     out: OutArgument,
-    enter: Annotated[
-        float,
-        typer.Option("--z-corr-threshold", "--z_corr_threshold", "--enter", help="A run begins below it."),
-    ] = 0.4,
+    enter: CorrelationOption = 0.4,
     leave: Annotated[float, typer.Option("--leave", help="A run ends at it; never below where it begins.")] = 0.5,
-    min_run: Annotated[
-        int,
-        typer.Option(
-            "--consecutive-threshold", "--consecutive_threshold", "--min-run", help="Fewest pairs of a run."
-        ),
-    ] = 3,
+    min_run: ConsecutiveOption = 3,
     endpoints: Annotated[Endpoints, typer.Option(help="Which slices of a run.")] = Endpoints.moving,
-    compat: Annotated[Compat | None, typer.Option(help="Reproduce linumpy's marks.")] = None,
+    compat: Annotated[Compat | None, typer.Option(help="Reproduce linumpy's marks, read its files.")] = None,
     lenient: LenientOption = False,
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Mark the slices of noisy clusters: runs of neighbours that do not fit. Run again, it clears old marks."""
-    before = SliceLedger.read(ledger, lenient=lenient)
+    original = None if compat is None else "linumpy"
+    before = SliceLedger.read(ledger, lenient=lenient, compat=original)
     result = exclude_noisy_clusters(
         read_pair_scores(metrics),
         before.rows,
@@ -174,7 +144,7 @@ def exclude_command(
         leave=max(enter, leave),
         min_run=min_run,
         endpoints=endpoints.value,
-        compat="linumpy" if compat else None,
+        compat=original,
     )
     after = before.apply(result)
     after.filter_slices_to_use()
@@ -186,11 +156,12 @@ def show_command(
     ledger: LedgerArgument,
     slice_id: Annotated[str | None, typer.Option("--slice", help="What happened to this slice.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only what this stage did.")] = None,
+    compat: ReadCompatOption = None,
     lenient: LenientOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the audit trail: all slices, or the whole story of one."""
-    found = SliceLedger.read(ledger, lenient=lenient)
+    found = SliceLedger.read(ledger, lenient=lenient, compat=None if compat is None else "linumpy")
     events = found.events if slice_id is None else found.history(slice_id)
     if stage is not None:
         stages = sorted({event.stage for event in found.events})

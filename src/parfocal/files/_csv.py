@@ -46,10 +46,8 @@ class CsvTable:
         return dict(zip(self.header, zip(*self.rows)))
 
 
-def read_csv(path: str | os.PathLike[str], *, lenient: bool = False) -> CsvTable:
+def read_csv(path: str | os.PathLike[str], *, lenient: bool = False, crlf: bool = True) -> CsvTable:
     """Read a CSV table of commas and UTF-8.
-
-    CRLF line ends (Python's own csv module writes them) are read and remarked on.
 
     Parameters
     ----------
@@ -57,6 +55,9 @@ def read_csv(path: str | os.PathLike[str], *, lenient: bool = False) -> CsvTable
         The file.
     lenient : bool
         Read also, and remark on: a byte-order mark, mixed line ends, rows that are too short.
+    crlf : bool
+        Read CRLF line ends, which Python's own csv module writes, and remark on them. Who writes the table back,
+        with LF, refuses them unless asked: see decision record 0021.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def read_csv(path: str | os.PathLike[str], *, lenient: bool = False) -> CsvTable
     """
     source = Path(path)
     remarks: list[str] = []
-    text = _text_of(source, lenient, remarks)
+    text = _text_of(source, lenient, crlf or lenient, remarks)
     lines = text.split("\n")
     while lines and not lines[-1]:
         lines.pop()
@@ -123,7 +124,7 @@ class _Lines:
         self.write = lines.append
 
 
-def _text_of(source: Path, lenient: bool, remarks: list[str]) -> str:
+def _text_of(source: Path, lenient: bool, crlf: bool, remarks: list[str]) -> str:
     if not source.is_file():
         raise BadInputError(f"{source}: there is no such file")
     if (size := source.stat().st_size) > _SIZE_LIMIT:
@@ -153,6 +154,11 @@ def _text_of(source: Path, lenient: bool, remarks: list[str]) -> str:
             if not lenient:
                 raise BadInputError(f"{source}: mixes line ends (LF, CRLF or CR); save it with one kind")
             remarks.append("mixes line ends")
+        elif not crlf:
+            raise BadInputError(
+                f"{source}: has CRLF line ends, LF was expected; save it with LF, or read it with --lenient "
+                "(lenient=True), or as linumpy's with --compat linumpy (compat='linumpy')"
+            )
         else:
             remarks.append("has CRLF line ends; what is written from it has LF")
         text = text.replace("\r\n", "\n").replace("\r", "\n")

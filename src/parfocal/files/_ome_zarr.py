@@ -65,6 +65,12 @@ class ZarrVolume:
     version: str
     _store: Any = field(repr=False, compare=False)
 
+    @property
+    def chunk_shape(self) -> tuple[int, int, int]:
+        """How the array is cut along z, y, x."""
+        z, y, x = self._store.chunk_layout.read_chunk.shape
+        return int(z), int(y), int(x)
+
     def read(self, z: slice = slice(None), y: slice = slice(None), x: slice = slice(None)) -> NDArray[Any]:
         """Return a block of the volume as an array of its own; slices of step 1, as NumPy cuts them.
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from parfocal.callbacks import SectionParameters, SectionStages, SliceLedgerFiles, ledger_of
+from parfocal.callbacks import SectionParameters, SectionStages, SliceLedgerFiles, ledger_of, volumes_of
 from parfocal.errors import BadInputError
+from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames
 from parfocal.slices import SliceLedger
 from support import Documents
@@ -31,11 +32,12 @@ def section(seed=None):
 class Taken:
     """A run as its documents tell it, and the pixels behind it."""
 
-    def __init__(self, **about):
+    def __init__(self, width=SIDE, **about):
+        self.frame = {**FRAME, "shape": [1, SIDE, width]}
         self.pixels, self.documents, self.n_audits = [], [], 0
         about = {"camera": "camera", "axes": {"x": "x", "y": "y", "z": "z"}, **about}
         self("start", uid="raw00000-run", time=1.0, plan_name="acquire_sections", parfocal=about)
-        for name, keys in (("primary", {"camera": FRAME, "camera_frame": {}}), ("audit", {})):
+        for name, keys in (("primary", {"camera": self.frame, "camera_frame": {}}), ("audit", {})):
             self("descriptor", uid=name, run_start="raw00000-run", name=name, data_keys=keys, configuration={})
         self(
             "stream_resource", uid="r", data_key="camera", uri="file://localhost/nowhere", run_start="raw00000-run"
@@ -64,11 +66,13 @@ class Taken:
         data = {f"judge_{key}": value for key, value in told.items()} | {"judge_frame": len(self.pixels) - 1}
         self("event", uid=f"a{self.n_audits}", descriptor="audit", seq_num=self.n_audits, time=2.0, data=data)
 
-    def through(self, parameters=None, *listeners):
+    def through(self, parameters=None, *listeners, frames_root=None):
         """Send all of it through the stages; return what they say."""
         derived = Documents()
         frames = Frames(FrameRing(1), remote=lambda _, index: self.pixels[index])
-        stages = SectionStages(parameters, emit=derived, frames=frames, mode="replay", overflow="wait")
+        stages = SectionStages(
+            parameters, emit=derived, frames=frames, mode="replay", overflow="wait", frames_root=frames_root
+        )
         for listener in listeners:
             stages.subscribe(listener)
         self("stop", uid="s", run_start="raw00000-run", time=9.0, exit_status="success")
@@ -186,5 +190,64 @@ def test_one_section_alone_is_scored_by_nobody_and_that_is_said():
 
 
 def test_a_stage_that_there_is_not_is_refused_before_anything_begins():
-    with pytest.raises(BadInputError, match="no stage 'interpolate', there are: generate, detect-rehoming"):
-        SectionStages(SectionParameters(stages="assess, interpolate"))
+    with pytest.raises(BadInputError, match="no stage 'mend', there are: generate, fix-galvo, detect-rehoming"):
+        SectionStages(SectionParameters(stages="assess, mend"))
+
+
+def with_way_back(volume, n_extra, shift_lines):
+    """Return a section whose tile ends in the galvo's way back, rolled away from there."""
+    tile = 1000 + volume / 8
+    tile[:, -n_extra:] -= 700
+    return tile, np.roll(tile, -shift_lines, axis=1)
+
+
+def test_stages_make_volumes_that_the_derived_run_refers_to(tmp_path):
+    run = Taken(audit={"auditor": "judge"})
+    good, rolled = with_way_back(section(), 8, 11)
+    for number in range(7):
+        run.image(number, {1: rolled, 4: section(4)}.get(number, good), off_um=3.0 * (number == 5))
+        run.judge(f"{number:02d}", 1, "moved" if number == 4 else "")
+    parameters = SectionParameters(stages="all", n_extra=8, n_held_out=0, sub_pixel=False)
+    derived = run.through(parameters, frames_root=tmp_path)
+    ledger, made = ledger_of(derived.all).rows, volumes_of(derived.all)
+    told = {(row["stage"], row["slice_id"]): row for row in rows(derived, "volumes")}
+    assert said(derived) == "some_excluded", rows(derived, "messages")
+    assert list(told) == [("fix-galvo", "01"), ("interpolate", "04"), ("align", ""), ("stack", "")]
+    assert list(made) == [row["stream"] for row in told.values()]
+    assert all(tmp_path in path.parents for path in made.values())
+    assert ledger["01"]["notes"] == "galvo fix applied: 11 lines"
+    np.testing.assert_array_equal(read_ome_zarr(made["rolled_01"])[0], good)
+    assert (ledger["04"]["use"], ledger["04"]["interpolated"]) == (False, True)
+    aligned = read_ome_zarr(made["aligned"])[0]
+    assert aligned.shape == (7 * DEPTH, SIDE, SIDE)
+    for number in (0, 1, 2, 3, 5, 6):
+        np.testing.assert_array_equal(aligned[DEPTH * number : DEPTH * (number + 1)], good)
+    assert told["align", ""]["voxel_z_um"] == 2.0
+    assert {event.stage for event in ledger_of(derived.all).events} >= {"fix-galvo", "interpolate"}
+
+
+def test_where_a_stage_said_it_was_is_where_its_sections_are_laid(tmp_path):
+    run = Taken(width=40)
+    whole = section()
+    at = [0, 3, 5]
+    for number, x in enumerate(at):
+        run.image(number, whole[:, :, x : x + 40], off_um=float(x))
+    derived = run.through(SectionParameters(stages="align", steps="stage"), frames_root=tmp_path)
+    assert said(derived) == "all_used", rows(derived, "messages")
+    aligned = read_ome_zarr(volumes_of(derived.all)["aligned"])[0]
+    for number, x in enumerate(at):
+        np.testing.assert_array_equal(
+            aligned[DEPTH * number : DEPTH * (number + 1), :, x : x + 40], whole[:, :, x : x + 40]
+        )
+
+
+def test_a_volume_that_cannot_be_made_says_why_and_leaves_nothing(tmp_path):
+    run = Taken()
+    run.image(0, section())
+    derived = run.through(SectionParameters(stages="fix-galvo, align, stack"), frames_root=tmp_path)
+    assert said(derived) == "incomplete"
+    told = {row["stage"]: row["message"] for row in rows(derived, "messages")}
+    assert "n_extra" in told["fix-galvo"]
+    assert "goes by the steps of `register`, which was not done" in told["align"]
+    assert volumes_of(derived.all) == {}
+    assert not list(tmp_path.iterdir())

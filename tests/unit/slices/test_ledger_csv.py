@@ -7,7 +7,7 @@ import os
 import pytest
 
 from parfocal.errors import BadInputError
-from parfocal.slices import ledger
+from parfocal.slices import SliceLedger, ledger
 from parfocal.slices.ledger import CANONICAL_COLUMNS
 
 EXAMPLE = """\
@@ -53,7 +53,7 @@ def test_a_minimal_file_gets_its_other_columns_blank_which_is_false(file, tmp_pa
     assert [row["use"] for row in again] == ["true", "false"]
 
 
-def test_a_file_of_the_original_with_its_own_column_order_and_line_ends_is_read(file, tmp_path):
+def test_a_file_of_the_original_with_its_own_column_order_and_line_ends_is_read(file, tmp_path, caplog):
     order = ["slice_id", "use", "exclude_reason", "quality_score", "galvo_confidence", "galvo_fix", "notes",
              "rehomed", "rehoming_reliable", "auto_excluded", "auto_exclude_reason", "interpolated",
              "interpolation_failed", "interpolation_method_used", "interpolation_fallback_reason"]  # fmt: skip
@@ -63,7 +63,12 @@ def test_a_file_of_the_original_with_its_own_column_order_and_line_ends_is_read(
     theirs.writerow(
         {"slice_id": "01", "use": "false", "exclude_reason": "thin", "rehoming_reliable": 1, "notes": "a, b"}
     )
-    rows = ledger.read(file(written.getvalue()))
+    path = file(written.getvalue())
+    rows = ledger.read(path, compat="linumpy")
+    assert any(
+        "CRLF line ends; what is written from it has LF" in record.getMessage() for record in caplog.records
+    )
+    assert SliceLedger.read(path, compat="linumpy").rows == ledger.read(path, lenient=True) == rows
     assert rows["01"]["rehoming_reliable"] is True
     assert rows["01"]["exclude_reason"] == "thin"
     ledger.write(tmp_path / "next.csv", rows)
@@ -115,6 +120,7 @@ BROKEN = {
     "UTF-16": (H.encode("utf-16"), "byte-order mark (UTF-16)"),
     "Latin-1": ((H + "00,true,,\n01,true,,caf\xe9\n").encode("latin-1"), "row 3: byte 0xe9 is not UTF-8"),
     "mixed line ends": (H + "00,true,,\r\n01,true,,\n", "mixes line ends"),
+    "CRLF": ((H + "00,true,,\n").replace("\n", "\r\n"), "has CRLF line ends, LF was expected"),
     "null byte": (H + "00,true,,a\0b\n", "row 2: holds the control character 0x00"),
     "formula": (H + "00,true,,=HYPERLINK(A1)\n", "row 2, column notes: '=HYPERLINK(A1)' begins as a spreadsheet"),
     "formula with @": (H + "00,true,,@SUM(A1)\n", "column notes: '@SUM(A1)' begins"),

@@ -244,6 +244,24 @@ def test_of_real_sections_only_the_spoilt_one_falls(name):
     assert all(spoilt[sid] > 0.85 * clean[sid] for sid in volumes if sid != "03")
 
 
+@needs_data
+@pytest.mark.parametrize("name", ["celegans_em_sections", "serial2p_sections_zyx"])
+def test_by_its_own_scores_a_real_stack_keeps_every_good_section_and_loses_a_bad_one(name):
+    stack = tifffile.imread(DATA / f"{name}.tif")[:10, 64:256, 64:256]
+    volumes = {f"{i:02d}": plane[None] for i, plane in enumerate(stack)}
+    assert left_out(assessed(volumes, min_quality="auto")) == set()
+    volumes["04"] = np.random.default_rng(1).permutation(stack[4].ravel()).reshape(stack[4].shape)[None]
+    volumes["07"] = gaussian_filter(stack[7], 6)[None]
+    spoilt = assessed(volumes, min_quality="auto")
+    assert left_out(spoilt) == {"04", "07"}
+    assert any("robust standard deviations" in message for message in spoilt.messages)
+
+
+def test_of_few_or_equal_sections_the_stack_says_nothing():
+    assert left_out(assessed(sections(4), min_quality="auto")) == set()
+    assert left_out(assessed({f"{i:02d}": sections(1)["00"] for i in range(8)}, min_quality="auto")) == set()
+
+
 def test_no_section_left_is_an_error():
     with pytest.raises(BadInputError, match="none of 8 sections"):
         assessed(sections(), min_quality=1.0)

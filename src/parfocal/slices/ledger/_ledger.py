@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
@@ -62,7 +63,13 @@ class SliceLedger:
     source: Path | None = None
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], *, lenient: bool = False) -> SliceLedger:
+    def read(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        lenient: bool = False,
+        compat: Literal["linumpy"] | None = None,
+    ) -> SliceLedger:
         """Read a `slice_config.csv` and the event log beside it.
 
         Without a log, what stands in the file becomes the first events, of stage "read". Where the file was
@@ -75,6 +82,9 @@ class SliceLedger:
             The CSV.
         lenient : bool
             As in `read`; what was guessed stands in `remarks`.
+        compat : "linumpy", optional
+            Read a file as the original writes it, with CRLF line ends; they stand in `remarks`, and what is
+            saved has LF.
 
         Raises
         ------
@@ -82,7 +92,7 @@ class SliceLedger:
             The CSV or the log cannot be read; the message says where.
         """
         source = Path(path)
-        rows, remarks = read_with_remarks(source, lenient=lenient)
+        rows, remarks = read_with_remarks(source, lenient=lenient, compat=compat)
         changed_s = round(source.stat().st_mtime, 3)
         log = events_path(source)
         if not log.is_file():

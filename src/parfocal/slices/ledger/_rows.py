@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from parfocal.errors import BadInputError
 from parfocal.files import csv_text, read_csv, write_atomically
@@ -28,7 +29,7 @@ _BLANK: Row = dict.fromkeys(CANONICAL_COLUMNS)
 AnyRows = Mapping[str, Mapping[str, CellValue]]
 
 
-def read(path: str | os.PathLike[str], *, lenient: bool = False) -> Rows:
+def read(path: str | os.PathLike[str], *, lenient: bool = False, compat: Literal["linumpy"] | None = None) -> Rows:
     """Read a `slice_config.csv`: slice id to row, in the order of the file.
 
     A column that is missing and a cell that is blank read as None, which is false. Columns other than the
@@ -40,23 +41,27 @@ def read(path: str | os.PathLike[str], *, lenient: bool = False) -> Rows:
         The file: ours, or one of linumpy's, whose columns stand in another order.
     lenient : bool
         Read also y, t, n, f, blank `use` (false), NaN (blank), repeated rows (the last one counts), rows that
-        are too short, a byte-order mark, mixed line ends; each is logged as a warning.
+        are too short, a byte-order mark, CRLF or mixed line ends; each is logged as a warning.
+    compat : "linumpy", optional
+        Read a file as the original writes it, with CRLF line ends; all else is as strict as ever.
 
     Raises
     ------
     BadInputError
         Something in it cannot be read; the message names row and column, counted as a spreadsheet does.
     """
-    rows, remarks = read_with_remarks(path, lenient=lenient)
+    rows, remarks = read_with_remarks(path, lenient=lenient, compat=compat)
     for remark in remarks:
         _log.warning("%s: %s", path, remark)
     return rows
 
 
-def read_with_remarks(path: str | os.PathLike[str], *, lenient: bool = False) -> tuple[Rows, tuple[str, ...]]:
+def read_with_remarks(
+    path: str | os.PathLike[str], *, lenient: bool = False, compat: Literal["linumpy"] | None = None
+) -> tuple[Rows, tuple[str, ...]]:
     """Read as `read` does; return the remarks instead of logging them."""
     source = Path(path)
-    table = read_csv(source, lenient=lenient)
+    table = read_csv(source, lenient=lenient, crlf=compat is not None)
     for needed in ("slice_id", "use"):
         if needed not in table.header:
             raise BadInputError(f"{source}, row 1: there is no column {needed!r}; found {', '.join(table.header)}")

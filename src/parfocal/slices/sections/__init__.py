@@ -1,9 +1,10 @@
 """Serial sections: judge, repair, align, stack."""
 
-from parfocal.slices.sections._align import Aligned, align, chosen_slices, positions_px, stack
+from parfocal.slices.sections._align import Aligned, align
 from parfocal.slices.sections._build import BuiltVolume, Slot
+from parfocal.slices.sections._chosen import chosen_slices, positions_px
 from parfocal.slices.sections._clusters import PairScore, exclude_noisy_clusters
-from parfocal.slices.sections._fix_galvo import GalvoFix, decide_galvo_fix, fix_galvo
+from parfocal.slices.sections._fix_galvo import GalvoFix, RolledSections, decide_galvo_fix, fix_galvo
 from parfocal.slices.sections._folder import ChosenSections, SectionFolder, SectionPlanes, open_sections
 from parfocal.slices.sections._galvo import (
     GalvoReturn,
@@ -48,7 +49,8 @@ from parfocal.slices.sections._registration_file import (
     write_registration,
 )
 from parfocal.slices.sections._rehoming import Rehoming, detect_rehoming
-from parfocal.slices.sections._run import FINAL_CONFIG, RunSettings, SectionsRun, run_sections
+from parfocal.slices.sections._run import run_sections
+from parfocal.slices.sections._run_settings import FINAL_CONFIG, RunSettings, SectionsRun
 from parfocal.slices.sections._shifts import (
     SHIFT_COLUMNS,
     SectionPositions,
@@ -58,6 +60,7 @@ from parfocal.slices.sections._shifts import (
     write_shifts,
 )
 from parfocal.slices.sections._source import SectionArrays, SectionSource
+from parfocal.slices.sections._stack import stack
 from parfocal.slices.sections._thickness import CalibrationSlices, detect_calibration_slices
 from parfocal.slices.sections._tiles import RawTile, open_tile
 from parfocal.slices.sections._verify_rehoming import verify_by_image
@@ -88,6 +91,7 @@ __all__ = [
     "RegisterSettings",
     "Registration",
     "Rehoming",
+    "RolledSections",
     "RunSettings",
     "SectionArrays",
     "SectionFolder",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.files import write_ome_zarr
 from parfocal.slices.ledger import CellValue, Metric, StageResult, Stamp
+from parfocal.slices.sections._source import SectionSource
 
 STAGE = "fix-galvo"
 SHIFT_METRIC = "galvo_shift_lines"
@@ -32,6 +35,55 @@ class GalvoFix:
 
     shifts_lines: Mapping[str, int]
     stage: StageResult
+
+
+@dataclass(frozen=True, eq=False)
+class RolledSections:
+    """Sections of a source, some of them rolled when they are read.
+
+    Attributes
+    ----------
+    source : SectionSource
+        The sections as they are.
+    shifts_lines : mapping of slice id to int
+        As `GalvoFix.shifts_lines`; sections that are not in it stay as they are.
+    tile_lines : int, optional
+        See `fix_galvo`.
+    """
+
+    source: SectionSource
+    shifts_lines: Mapping[str, int]
+    tile_lines: int | None = None
+
+    @property
+    def slice_ids(self) -> tuple[str, ...]:
+        """Ids of the source."""
+        return self.source.slice_ids
+
+    @property
+    def voxel_size_um(self) -> tuple[float, float, float]:
+        """Voxel size of the source."""
+        return self.source.voxel_size_um
+
+    def shape(self, slice_id: str) -> tuple[int, int, int]:
+        """Shape of a section; rolling keeps it."""
+        return self.source.shape(slice_id)
+
+    def volume(self, slice_id: str) -> NDArray[np.generic]:
+        """Pixels of a section, rolled."""
+        shift = self.shifts_lines.get(slice_id, 0)
+        volume = self.source.volume(slice_id)
+        return fix_galvo(volume, shift, tile_lines=self.tile_lines) if shift else volume
+
+    def write(self, folder: Path, slice_ids: Iterable[str]) -> dict[str, Path]:
+        """Write sections into a folder, made where it is not there, as `slice_z<id>.ome.zarr`; return where."""
+        folder.mkdir(parents=True, exist_ok=True)
+        written: dict[str, Path] = {}
+        for sid in slice_ids:
+            attributes = {"parfocal": {"galvo_shift_lines": self.shifts_lines.get(sid, 0)}}
+            path = folder / f"slice_z{sid}.ome.zarr"
+            written[sid] = write_ome_zarr(path, self.volume(sid), self.voxel_size_um, attributes=attributes)
+        return written
 
 
 def fix_galvo(

@@ -17,7 +17,7 @@ from parfocal.errors import BadInputError
 from parfocal.files import write_ome_zarr
 from parfocal.imaging import ssim
 from parfocal.slices.ledger import Metric, SliceLedger, StageResult, Stamp, write_fragment
-from parfocal.slices.sections._align import chosen_slices, positions_px
+from parfocal.slices.sections._chosen import chosen_slices, positions_px
 from parfocal.slices.sections._folder import slice_id_of
 from parfocal.slices.sections._interpolate import (
     REASONS,

@@ -18,12 +18,13 @@ from parfocal.slices.sections._thickness import CALIBRATION_NOTE, CalibrationSli
 STAGE = "assess"
 _LEADING = 3
 _SURE_Z = 5.0
+_LEAST_SCATTER = 0.02  # of the median
 
 
 def assess_quality(
     source: SectionSource,
     *,
-    min_quality: float = 0.0,
+    min_quality: float | Literal["auto"] = 0.0,
     sample_depth: int = 5,
     roi_size: int = 0,
     max_shift_px: int = 64,
@@ -49,8 +50,10 @@ def assess_quality(
     ----------
     source : SectionSource
         The sections, in order. Each is read once; those with low scores, and who is asked of them, again.
-    min_quality : float
-        Sections with a lower score are not to be used; 0 leaves all in.
+    min_quality : float or "auto"
+        Sections with a lower score are not to be used; 0 leaves all in. "auto" sets it by the stack itself, 5
+        robust standard deviations below the median of its scores: what score a good section has depends on its
+        texture and on how far the next one is.
     sample_depth : int
         Planes compared; 0 for all.
     roi_size : int
@@ -79,7 +82,7 @@ def assess_quality(
         No section, or a parameter out of range.
     """
     ids = source.slice_ids
-    _check(ids, min_quality, sample_depth, roi_size, max_shift_px)
+    _check(ids, 0.0 if min_quality == "auto" else min_quality, sample_depth, roi_size, max_shift_px)
     depths = {sid: source.shape(sid)[0] for sid in ids}
     left_out = _calibration(depths, exclude_first, detect_calibration, calibration_thickness_ratio, compat)
     if compat is not None:
@@ -95,6 +98,10 @@ def assess_quality(
             messages = list(left_out.messages)
         judged |= {sid: Judged(0.0) for sid in left_out.slice_ids}
         numbers = {sid: _numbers(sid, kept, judged[sid], pairs, depths, has_data) for sid in ids}
+    if min_quality == "auto":
+        scores = [judged[sid].score for sid in ids if sid not in left_out.slice_ids]
+        min_quality, said = _by_the_stack(scores)
+        messages.append(said)
     return _result(ids, judged, numbers, left_out.slice_ids, min_quality, messages, compat)
 
 
@@ -139,6 +146,19 @@ def _unlike(ids: Sequence[str], judged: Mapping[str, Judged], left_out: Calibrat
     ]
     before = left_out.messages if left_out.slice_ids else ()
     return CalibrationSlices((*left_out.slice_ids, *found), (*before, *words))
+
+
+def _by_the_stack(scores: Sequence[float]) -> tuple[float, str]:
+    """Return the score below which a section is unlike the others of its stack, and how it came about."""
+    known = np.array([score for score in scores if np.isfinite(score)])
+    if known.size < 2 * _LEADING:
+        return 0.0, f"min_quality auto: {known.size} scores tell nothing about each other; none is left out"
+    median = float(np.median(known))
+    # Sections of one scatter would condemn each other for nothing.
+    spread = max(1.4826 * float(np.median(np.abs(known - median))), _LEAST_SCATTER * median)
+    limit = max(0.0, median - _SURE_Z * spread)
+    words = f"{_SURE_Z:g} robust standard deviations of {spread:.3f} below the median {median:.3f}"
+    return limit, f"min_quality auto: {limit:.3f}, {words} of {known.size} sections"
 
 
 def _numbers(
@@ -201,14 +221,14 @@ def _result(
             stamps += [Stamp(sid, "use", False), Stamp(sid, "notes", CALIBRATION_NOTE, append=True)]
         elif score < min_quality:
             low.append(sid)
-            note = f"low_quality (quality_score<{min_quality:g})"
+            note = f"low_quality (quality_score<{min_quality:.3g})"
             stamps += [Stamp(sid, "use", False), Stamp(sid, "notes", note, append=True)]
     said = list(messages)
     left = [sid for sid in ids if sid not in calibration and sid not in low]
     # Whether they are used is the ledger's to say: others may have left them out.
     said.append(f"nothing against ({len(left)}): {', '.join(left) or 'none'}")
     if low:
-        said.append(f"low quality ({len(low)}), below {min_quality:g}: {', '.join(low)}")
+        said.append(f"low quality ({len(low)}), below {min_quality:.3g}: {', '.join(low)}")
     empty = [sid for sid in ids if sid not in calibration and numbers[sid].get("has_data") is False]
     if empty:
         said.append(f"no data ({len(empty)}): {', '.join(empty)}")
@@ -226,7 +246,7 @@ def _nothing_left(ids: Sequence[str], judged: Mapping[str, Judged], low: Sequenc
     worst, best = (f(judged[sid].score for sid in low) for f in (min, max))
     return (
         f"assess: none of {len(ids)} sections is left to use: {len(low)} score {worst:.3f} to {best:.3f}, below "
-        f"min_quality {min_quality:g}; lower it, or set 0 to only score"
+        f"min_quality {min_quality:.3g}; lower it, set it by the stack itself with auto, or 0 to only score"
     )
 
 
