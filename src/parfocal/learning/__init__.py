@@ -19,6 +19,7 @@ from parfocal.learning._store_journal import ModelEvent
 from parfocal.learning._train import train
 from parfocal.learning._train_settings import Batches, Loss, TrainLog, TrainProgress, TrainSettings
 from parfocal.learning._weights import load_into, load_weights, save_weights
+from parfocal.learning._workers import train_on_workers
 
 __all__ = [
     "Batches",
@@ -47,4 +48,5 @@ __all__ = [
     "save_adapter",
     "save_weights",
     "train",
+    "train_on_workers",
 ]

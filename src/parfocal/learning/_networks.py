@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -86,7 +87,9 @@ def read_pth(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str,
     if not source.is_file():
         raise BadInputError(f"{source}: there is no such file")
     try:
-        content: Any = torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickle's protocols: what it cannot read is an error anyway
+            warnings.simplefilter("ignore", UserWarning)
+            content: Any = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadInputError(
             f"{source}: holds more than weights, and is not run; save its state_dict() alone"

@@ -74,7 +74,7 @@ def train(
     need_torch("training")
     import torch
 
-    device = _device(settings.device)
+    device = device_of(settings.device)
     home = next(net.parameters()).device
     path = None if checkpoint is None else Path(checkpoint)
     began_s = time.monotonic()
@@ -82,9 +82,9 @@ def train(
         torch.manual_seed(settings.seed)
         net.to(device).train()
         try:
-            loop = _Loop(net, loss, settings, device)
+            loop = Loop(net, loss, settings, device)
             if path is not None and path.exists():
-                loop.resume(path)
+                loop.restore(read_checkpoint(path), where=str(path))
             resumed_at = loop.step
             for step, arrays in _ahead(batches, resumed_at, settings):
                 told = loop.advance(step, arrays, began_s)
@@ -101,8 +101,8 @@ def train(
     return TrainLog(np.array(loop.losses), resumed_at, skipped, name, time.monotonic() - began_s)
 
 
-class _Loop:
-    """What changes from step to step."""
+class Loop:
+    """A network and all that changes with it from step to step; it can be put down and taken up again."""
 
     def __init__(self, net: nn.Module, loss: Loss, settings: TrainSettings, device: torch.device) -> None:
         import torch
@@ -123,6 +123,7 @@ class _Loop:
         self.losses: list[float] = []
 
     def advance(self, step: int, arrays: Sequence[Array], began_s: float) -> TrainProgress:
+        """Take a step."""
         import torch
 
         rate = self._settings.rate_at(step)
@@ -158,6 +159,7 @@ class _Loop:
         return TrainProgress(self.step, self._settings.steps, value, terms, rate, grad_norm, elapsed_s)
 
     def checkpoint(self) -> Checkpoint:
+        """Put everything down; the tensors are those that go on changing."""
         import torch
 
         moments: dict[str, Tensor] = {}
@@ -174,22 +176,30 @@ class _Loop:
             loss=np.array(self.losses),
         )
 
-    def resume(self, path: Path) -> None:
+    def restore(self, found: Checkpoint, *, where: str) -> None:
+        """Take everything up again.
+
+        Raises
+        ------
+        BadInputError
+            It is of other settings or of another network.
+        """
         import torch
 
-        found = read_checkpoint(path)
         wanted = _fixed(self._settings)
         if other := [name for name, value in wanted.items() if found.settings.get(name) != value]:
             name = other[0]
             raise BadInputError(
-                f"{path}: was begun with {name} {found.settings.get(name)!r}, not {wanted[name]!r};"
+                f"{where}: was begun with {name} {found.settings.get(name)!r}, not {wanted[name]!r};"
                 " delete it to begin anew"
             )
-        load_into(self._net, found.net, where=str(path))
+        load_into(self._net, found.net, where=where)
         for key, tensor in found.moments.items():
             quantity, name = key.split(":", 1)
             if name not in self._named:
-                raise BadInputError(f"{path}: {name} was trained, and may not change now; delete it to begin anew")
+                raise BadInputError(
+                    f"{where}: {name} was trained, and may not change now; delete it to begin anew"
+                )
             # AdamW counts its steps on the CPU.
             at = tensor if quantity == "step" else tensor.to(self._device)
             self._optimizer.state[self._named[name]][quantity] = at
@@ -237,7 +247,14 @@ def _fixed(settings: TrainSettings) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in _FREE_TO_CHANGE}
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device of a name.
+
+    Raises
+    ------
+    BadInputError
+        It is CUDA, and there is none.
+    """
     import torch
 
     has_cuda = torch.cuda.is_available()

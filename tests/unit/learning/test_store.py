@@ -132,8 +132,8 @@ def test_an_adapter_outlives_a_release_that_ships_other_weights(store, tmp_path)
     second = store.add(adapter_state(net), adapter_card(card(version="2"), found.card), half=False)
     torch.testing.assert_close(store.network(second)(image).detach(), wanted, rtol=0, atol=1e-4)
     assert len(store.lineage(second)) == 3
+    unknown = replace(base.card, weights_sha256="cd" * 32)
     with pytest.raises(BadInputError, match=r"nuclei2d 3 stands on cdcdcdcdcdcd, which is not in"):
-        unknown = replace(base.card, weights_sha256="cd" * 32)
         store.add(adapter_state(adapted_net()), adapter_card(card(version="3"), unknown))
 
 
