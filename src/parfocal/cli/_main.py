@@ -23,6 +23,7 @@ _MODULES = {
     "_report": ("report",),
     "_slices": ("slices",),
     "_models": ("models",),
+    "_train": ("train",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

@@ -16,7 +16,7 @@ from parfocal.segmentation.generator._scene import Volume, smooth_noise
 
 @dataclass(frozen=True)
 class Exposure:
-    """Counts uint16[plane, y, x], what they would be without noise, and where the planes lie on the isotropic grid."""
+    """Counts uint16[plane, y, x], the same without noise, and where the planes lie on the isotropic grid."""
 
     counts: NDArray[np.uint16]
     clean: Volume
@@ -56,13 +56,17 @@ def _through_optics(rng: np.random.Generator, light: Volume, imaging: Imaging) -
         # Out-of-focus light of a whole column: more than its share of the peak, spread thin.
         sharp = (1 - haze) * sharp + 1.5 * haze * wide
     level = log_uniform(rng, imaging.background)
-    wave = 1.0 + rng.uniform(0, 0.5) * smooth_noise(rng, light.shape, float(rng.uniform(10, 40)))
+    wave = 1.0 + rng.uniform(0, 0.5) * smooth_noise(rng, _shape3(light), float(rng.uniform(10, 40)))
     seen = sharp + np.float32(level) * np.clip(wave, 0.1, 3.0)
     if rng.random() < 0.4:  # uneven light across the field
         slope = rng.uniform(-0.4, 0.4, 2)
         y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in light.shape[1:])
         seen *= (1 + np.float32(slope[0]) * y[:, None] + np.float32(slope[1]) * x[None, :])[None]
     return np.ascontiguousarray(seen, dtype=np.float32)
+
+
+def _shape3(volume: Volume) -> tuple[int, int, int]:
+    return volume.shape[0], volume.shape[1], volume.shape[2]
 
 
 def _brightness(rng: np.random.Generator, n_planes: int, imaging: Imaging) -> Volume:
@@ -77,9 +81,7 @@ def _brightness(rng: np.random.Generator, n_planes: int, imaging: Imaging) -> Vo
     return factors.astype(np.float32)
 
 
-def _counts(
-    rng: np.random.Generator, planes: Volume, imaging: Imaging
-) -> tuple[NDArray[np.uint16], Volume]:
+def _counts(rng: np.random.Generator, planes: Volume, imaging: Imaging) -> tuple[NDArray[np.uint16], Volume]:
     """Return counts, and the same without noise."""
     photons = planes * np.float32(log_uniform(rng, imaging.peak_photons))
     noisy = rng.poisson(photons).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Loops over voxels: outlines of nuclei, their inside, small balls, resampling along z. Compiled once, released GIL."""
+"""Loops over voxels: outlines of nuclei, their inside, small balls, resampling; compiled once, without the GIL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ N_COLUMNS = 23
 
 
 @njit(cache=True, nogil=True)
-def throw_darts(uniforms: Any, radii: Any, low: Any, high: Any, spacing: float, touching: float, n_wanted: int) -> Any:
+def throw_darts(
+    uniforms: Any, radii: Any, low: Any, high: Any, spacing: float, touching: float, n_wanted: int
+) -> Any:
     """Return centres float64[n, 3] of balls no nearer than `spacing` times the sum of their radii.
 
     `uniforms` float64[tries, 5] in [0, 1): a place (3), whether to go beside another ball, and which one.
@@ -63,7 +65,7 @@ def throw_darts(uniforms: Any, radii: Any, low: Any, high: Any, spacing: float, 
 
 @njit(cache=True, nogil=True)
 def draw_outlines(nuclei: Any, first: int, labels: Any, depth: Any, halo: Any) -> None:
-    """Write labels int32, `depth` float32 (0 at the centre, 1 at the outline) and the level of cytoplasm, in place.
+    """Write labels int32, `depth` float32 (0 at a centre, 1 at its outline) and the level of cytoplasm.
 
     Where two nuclei meet, a voxel goes to the one in which it lies deeper: what touches is flattened.
     """

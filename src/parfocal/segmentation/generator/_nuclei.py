@@ -17,7 +17,7 @@ _DENSEST = 0.38  # packing at which balls that fall at random find no more room
 
 @dataclass(frozen=True)
 class NucleiTable:
-    """Nuclei of one volume: outlines (`_kernel` names the columns), looks (one row more, for label 0), mean radius."""
+    """Nuclei of a volume: outlines (`_kernel` names the columns), looks (a row more, for label 0), mean radius."""
 
     outlines: Table
     looks: Table
@@ -114,7 +114,8 @@ def _places(
     radii = mean_radius * np.exp(rng.normal(0, spread, wanted).clip(-0.6, 0.5))
     tries = rng.random((min(40 * wanted + 50, 20_000), 5))
     centres = np.asarray(
-        kernel.throw_darts(tries, radii, low, high, spacing, rng.uniform(*scene.touching), wanted), dtype=np.float64
+        kernel.throw_darts(tries, radii, low, high, spacing, rng.uniform(*scene.touching), wanted),
+        dtype=np.float64,
     )
     return centres, radii[: len(centres)]
 

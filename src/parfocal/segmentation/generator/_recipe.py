@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scene:
-    """One kind of specimen. Lengths are in voxels of the isotropic grid that it is drawn on, levels relative to a nucleus.
+    """One kind of specimen; lengths in voxels of the isotropic grid, levels relative to a bright nucleus.
 
     Parameters
     ----------
@@ -81,13 +81,14 @@ SCENES: Mapping[str, Scene] = {
         radius_px=(4.0, 7.0), elongation=(1.5, 2.6), aligned=(0.5, 1.0), bend=(0.0, 0.35), fill=(0.2, 0.8),
     ),
     "embryo": Scene(
-        radius_px=(5.5, 11.0), radius_spread=(0.03, 0.12), fill=(0.1, 0.7), spacing=(0.95, 2.1), touching=(0.0, 0.3),
-        elongation=(1.0, 1.25), mitotic=(0.0, 0.25), cytoplasm=(0.0, 0.3), body=(0.05, 0.4), debris=(0, 3),
-        blobs=(0, 6), texture=(0.05, 0.4), level=(0.5, 1.0),
+        radius_px=(5.5, 11.0), radius_spread=(0.03, 0.12), fill=(0.1, 0.7), spacing=(0.95, 2.1),
+        touching=(0.0, 0.3), elongation=(1.0, 1.25), mitotic=(0.0, 0.25), cytoplasm=(0.0, 0.3),
+        body=(0.05, 0.4), debris=(0, 3), blobs=(0, 6), texture=(0.05, 0.4), level=(0.5, 1.0),
     ),
     "ovule": Scene(
         radius_px=(4.5, 9.0), radius_spread=(0.05, 0.2), fill=(0.6, 1.0), spacing=(0.9, 1.15), nucleoli=(1, 2),
-        nucleolus_radius=(0.3, 0.55), cytoplasm=(0.02, 0.2), texture=(0.1, 0.4), bump=(0.03, 0.15), mitotic=(0.0, 0.05),
+        nucleolus_radius=(0.3, 0.55), cytoplasm=(0.02, 0.2), texture=(0.1, 0.4), bump=(0.03, 0.15),
+        mitotic=(0.0, 0.05),
     ),
     "mitotic": Scene(radius_px=(5.0, 9.0), mitotic=(0.3, 0.7), fill=(0.15, 0.6), spacing=(1.0, 1.5)),
     "sparse": Scene(radius_px=(4.0, 10.0), fill=(0.02, 0.08), cytoplasm=(0.0, 0.3), debris=(0, 10), blobs=(0, 10)),
@@ -149,8 +150,8 @@ class Imaging:
 
 
 _SHARES = {
-    "tissue": 0.2, "culture": 0.14, "elongated": 0.1, "embryo": 0.26, "ovule": 0.14, "mitotic": 0.04, "sparse": 0.07,
-    "empty": 0.05,
+    "tissue": 0.2, "culture": 0.14, "elongated": 0.1, "embryo": 0.26, "ovule": 0.14, "mitotic": 0.04,
+    "sparse": 0.07, "empty": 0.05,
 }  # fmt: skip
 
 
@@ -231,18 +232,19 @@ _NO_Z: Range = (1.0, 1.0)
 
 FIELDS: Mapping[str, Scene] = {
     "field": Scene(
-        radius_px=(6.0, 18.0), radius_spread=(0.05, 0.4), fill=(0.05, 0.8), spacing=(0.85, 1.15), touching=(0.0, 0.7),
-        elongation=(1.0, 1.7), bump=(0.02, 0.18), bend=(0.0, 0.25), level=(0.15, 1.0), texture=(0.0, 0.5),
-        nucleoli=(0, 6), nucleolus_radius=(0.1, 0.3), debris=(0, 8), blobs=(0, 3),
+        radius_px=(6.0, 18.0), radius_spread=(0.05, 0.4), fill=(0.05, 0.8), spacing=(0.85, 1.15),
+        touching=(0.0, 0.7), elongation=(1.0, 1.7), bump=(0.02, 0.18), bend=(0.0, 0.25),
+        level=(0.15, 1.0), texture=(0.0, 0.5), nucleoli=(0, 6), nucleolus_radius=(0.1, 0.3),
+        debris=(0, 8), blobs=(0, 3),
     ),
     "small": Scene(
         radius_px=(3.5, 7.0), radius_spread=(0.05, 0.3), fill=(0.1, 0.9), spacing=(0.85, 1.2), level=(0.2, 1.0),
         elongation=(1.0, 1.6), debris=(0, 5),
     ),
     "large": Scene(
-        radius_px=(16.0, 32.0), radius_spread=(0.05, 0.25), fill=(0.1, 0.8), spacing=(0.85, 1.2), touching=(0.0, 0.7),
-        elongation=(1.0, 1.6), bump=(0.02, 0.15), bend=(0.0, 0.2), level=(0.2, 1.0), texture=(0.1, 0.6),
-        nucleoli=(0, 9), nucleolus_radius=(0.08, 0.25), debris=(0, 8),
+        radius_px=(16.0, 32.0), radius_spread=(0.05, 0.25), fill=(0.1, 0.8), spacing=(0.85, 1.2),
+        touching=(0.0, 0.7), elongation=(1.0, 1.6), bump=(0.02, 0.15), bend=(0.0, 0.2),
+        level=(0.2, 1.0), texture=(0.1, 0.6), nucleoli=(0, 9), nucleolus_radius=(0.08, 0.25), debris=(0, 8),
     ),
     "crowded": Scene(
         radius_px=(5.0, 14.0), fill=(0.7, 1.0), spacing=(0.75, 0.95), touching=(0.5, 1.0), elongation=(1.0, 1.8),

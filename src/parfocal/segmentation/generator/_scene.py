@@ -60,7 +60,7 @@ def draw_specimen(rng: np.random.Generator, scene: Scene, shape: tuple[int, int,
 
 
 def _body(rng: np.random.Generator, scene: Scene, shape: tuple[int, int, int]) -> Volume | None:
-    """An embryo that fills a part of the volume or all of it; None where the scene has none."""
+    """Return an embryo that fills a part of the volume or all of it; None where the scene has none."""
     level = rng.uniform(*scene.body)
     if level <= 0 or rng.random() < 0.25:
         return None

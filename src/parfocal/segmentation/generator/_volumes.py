@@ -122,7 +122,7 @@ def _draw(rng: np.random.Generator, recipe: NucleiRecipe) -> tuple[Specimen, Exp
 
 
 def _again_consecutive(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Number anew: a small nucleus may lie between two planes."""
+    """Return ids 1 to n again: a small nucleus may lie between two planes."""
     present = np.bincount(labels.ravel()) > 0
     present[0] = False
     new = np.zeros(present.size, dtype=np.int32)

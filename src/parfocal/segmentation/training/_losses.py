@@ -10,7 +10,7 @@ FLOW_WEIGHT, BOUNDARY_WEIGHT, BOUNDARY_POSITIVE = 3.0, 0.5, 2.0
 
 
 def nuclei_loss(output: Tensor, flow: Tensor, foreground: Tensor, boundary: Tensor) -> dict[str, Tensor]:
-    """Return the terms of the loss: flow (mean squared, in objects alone), foreground and boundary (cross entropy).
+    """Return the terms of the loss: flow (mean squared, in objects alone), foreground, boundary (cross entropy).
 
     Parameters
     ----------
@@ -28,5 +28,7 @@ def nuclei_loss(output: Tensor, flow: Tensor, foreground: Tensor, boundary: Tens
         "flow": FLOW_WEIGHT * wrong,
         "foreground": functional.binary_cross_entropy_with_logits(output[:, ndim : ndim + 1], foreground),
         "boundary": BOUNDARY_WEIGHT
-        * functional.binary_cross_entropy_with_logits(output[:, ndim + 1 : ndim + 2], boundary, pos_weight=positive),
+        * functional.binary_cross_entropy_with_logits(
+            output[:, ndim + 1 : ndim + 2], boundary, pos_weight=positive
+        ),
     }

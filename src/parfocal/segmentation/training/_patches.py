@@ -43,7 +43,7 @@ def turned(rng: np.random.Generator, *arrays: NDArray[Any]) -> tuple[NDArray[Any
 
 
 def nuclei_batch(draw: Draw, n: int, seed: int, step: int) -> Sequence[NDArray[np.float32]]:
-    """Return one step's arrays: images `(n, 1, ...)`, flow `(n, ndim, ...)`, foreground and boundary `(n, 1, ...)`.
+    """Return one step's images `(n, 1, ...)`, flow `(n, ndim, ...)`, foreground and boundary `(n, 1, ...)`.
 
     The seed and the step alone decide what is in them.
     """
