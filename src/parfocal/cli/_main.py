@@ -24,6 +24,7 @@ _MODULES = {
     "_slices": ("slices",),
     "_models": ("models",),
     "_train": ("train",),
+    "_segment": ("segment",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 
