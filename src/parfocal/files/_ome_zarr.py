@@ -212,7 +212,8 @@ def writing_ome_zarr(
     overwrite : bool
         Replace what is there; refused otherwise.
     attributes : mapping, optional
-        More attributes of the group, beside `ome`: where the volume comes from.
+        More attributes of the group, beside `ome`: where the volume comes from. An `ome` of its own is
+        added to ours: `image-label` makes the volume an image of labels.
 
     Raises
     ------
@@ -290,7 +291,7 @@ def _create(
         "axes": axes,
         "datasets": [{"path": "0", "coordinateTransformations": [transform]}],
     }
-    told = {**attributes, "ome": {"version": "0.5", "multiscales": [multiscale]}}
+    told = {**attributes, "ome": {**attributes.get("ome", {}), "version": "0.5", "multiscales": [multiscale]}}
     metadata = {
         "shape": list(shape),
         "chunk_grid": {

@@ -17,6 +17,7 @@ from parfocal.report._references_report import (
     references_report,
     write_references_report,
 )
+from parfocal.report._segmentation_report import draw_segmentation, write_segmentation_page
 from parfocal.report._slices_report import SlicesStory, slices_report, write_slices_report
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "draw_calibration",
     "draw_reference_metrics",
     "draw_reference_stack",
+    "draw_segmentation",
     "event_line",
     "explain",
     "is_safeguard",
@@ -43,5 +45,6 @@ __all__ = [
     "write_calibration_report",
     "write_lock_report",
     "write_references_report",
+    "write_segmentation_page",
     "write_slices_report",
 ]

@@ -1,0 +1,283 @@
+"""`parfocal segment`: find the nuclei of a stack; labels, a table of objects, a picture and a page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from parfocal import __version__
+from parfocal.errors import BadInputError
+from parfocal.files import csv_text, open_stack, read_ome_zarr, write_atomically, write_ome_zarr
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("segment")(segment_command)
+
+
+def segment_command(
+    file: Annotated[str, typer.Argument(help="TIFF, ND2, HDF5 (file.h5:dataset), OME-Zarr, a folder of planes.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to make. Default: FILE's name and _nuclei, here.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Which; see --list. Default: unet2d+link, watershed without PyTorch.")
+    ] = None,
+    diameter: Annotated[float | None, typer.Option(help="Of a typical nucleus, um. Default: measured.")] = None,
+    restoration: Annotated[
+        str, typer.Option(help="none, auto, denoise, deblur or denoise+deblur; kept where it helps.")
+    ] = "none",
+    denoiser: Annotated[
+        str, typer.Option(help="wavelet, nlm, denoise2d, a .safetensors file, or cellpose:PATH.")
+    ] = "wavelet",
+    voxel_size: Annotated[
+        str | None, typer.Option("--voxel-size", help="z,y,x in um, where the file does not say.")
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option(help="What its axes are, such as ZYX, where it does not say.")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", help="Index of another axis, such as t=0 or p=2. May be repeated.")
+    ] = None,
+    channel: Annotated[int, typer.Option(min=0, help="The channel of nuclei; all are measured.")] = 0,
+    offset: Annotated[
+        float, typer.Option(help="What the camera adds to each pixel; taken off intensities.")
+    ] = 0.0,
+    weights: Annotated[Path | None, typer.Option(help="File of weights, for backends that take one.")] = None,
+    command: Annotated[
+        str | None, typer.Option(help="For external: the program, with {input} and {output}.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="NAME=VALUE of the backend's settings. May be repeated.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="List the backends and end.", is_eager=True)] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find the nuclei of a stack: labels, a table of objects, a picture, a page."""
+    from parfocal.segmentation.backends import BACKENDS, measure_objects, segment_volume
+    from parfocal.segmentation.restoration import open_denoiser
+
+    if show_list:
+        typer.echo("\n".join(BACKENDS))
+        return
+    given = _opened(file, axes, at or [], channel, voxel_size)
+    target = out or Path(f"{_stem(file)}_nuclei")
+    if target.exists() and not overwrite:
+        raise BadInputError(f"{target}: exists already; name another with --out, or replace it with --overwrite")
+    told: dict[str, Any] = {**_options(option or []), "weights": weights, "command": command}
+    with _progress(as_json) as said, _whole_folder(target) as folder:
+        said("segmenting")
+        began = time.monotonic()
+        found = segment_volume(
+            given.images[given.nuclei],
+            given.voxel_size_um,
+            backend,
+            restoration=cast(Any, restoration),
+            denoiser=open_denoiser(denoiser) if restoration != "none" else None,
+            diameter_um=diameter,
+            **{name: value for name, value in told.items() if value is not None},
+        )
+        seconds = time.monotonic() - began
+        said("measuring")
+        objects = measure_objects(found, given.images, offset=offset)
+        said("writing")
+        facts: dict[str, Any] = {
+            "source": given.source,
+            "backend": found.backend,
+            "model_hash": found.model_hash,
+            "restoration": found.restoration,
+            "linked": found.linked,
+            "voxel_size_um": list(found.voxel_size_um),
+            "shape": list(found.labels.shape),
+            "n_objects": len(objects),
+            "seconds": round(seconds, 3),
+            "remarks": [*found.remarks, *given.warnings],
+            "parfocal": __version__,
+        }
+        _write(folder, given, found, objects, facts)
+    if as_json:
+        typer.echo(json.dumps({**facts, "folder": str(target)}))
+        return
+    console = Console(highlight=False)
+    console.print(f"{len(objects)} nuclei by {found.backend} in {seconds:.1f} s", markup=False)
+    for remark in facts["remarks"]:
+        console.print(remark, markup=False, soft_wrap=True)
+    console.print(str(target), markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The volume that was asked for, in all its channels."""
+
+    source: str
+    images: Mapping[str, NDArray[np.generic]]
+    nuclei: str
+    voxel_size_um: tuple[float, float, float]
+    warnings: tuple[str, ...]
+
+
+def _opened(file: str, axes: str | None, at: list[str], channel: int, voxel_size: str | None) -> _Given:
+    told = _voxel_size(voxel_size)
+    folder = Path(file).expanduser()
+    if (folder / "zarr.json").is_file() or (folder / ".zattrs").is_file():
+        pixels, size_um = read_ome_zarr(folder)
+        return _Given(file, {"0": pixels}, "0", told or size_um, ())
+    stack = open_stack(file, axes)
+    where = _places(at, stack.source)
+    several = [a for a in "TP" if stack.size(a) > 1 and a not in where]
+    if several:
+        raise BadInputError(
+            f"{stack.source}: {stack.size(several[0])} along {several[0].lower()}; say which with "
+            f"--at {several[0].lower()}=0"
+        )
+    if channel >= stack.size("C"):
+        raise BadInputError(f"{stack.source}: no channel {channel}, there are {stack.size('C')}, from 0")
+    found = stack.voxel_size_um
+    if told is None and (None in found[1:] or (found[0] is None and stack.size("Z") > 1)):
+        raise BadInputError(
+            f"{stack.source}: voxel size (z, y, x) {found} um is not all known; say it with --voxel-size, "
+            "such as --voxel-size 2,0.5,0.5"
+        )
+    size_um = told or (found[0] or 1.0, cast(float, found[1]), cast(float, found[2]))
+    images: dict[str, NDArray[np.generic]] = {}
+    for c in range(stack.size("C")):
+        index = {**where, **({"C": c} if "C" in stack.axes else {})}
+        planes = [
+            stack.plane(**{**index, **({"Z": z} if "Z" in stack.axes else {})}) for z in range(stack.size("Z"))
+        ]
+        name = stack.channels[c] if c < len(stack.channels) else str(c)
+        images[name if name not in images else f"{name}_{c}"] = np.stack(planes)
+    return _Given(stack.source, images, list(images)[channel], size_um, stack.warnings)
+
+
+def _places(at: list[str], source: str) -> dict[str, int]:
+    where: dict[str, int] = {}
+    for text in at:
+        match = re.fullmatch(r"([tpTP])=(\d+)", text.strip())
+        if match is None:
+            raise BadInputError(f"--at {text}: {source}: expected t or p and its index, such as t=0")
+        where[match[1].upper()] = int(match[2])
+    return where
+
+
+def _voxel_size(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) != 3 or not all(0 < size < float("inf") for size in sizes):
+        raise BadInputError(f"--voxel-size {text!r}: expected z,y,x in um, such as 2,0.5,0.5")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """Return options as JSON values where they are such, else as text."""
+    told: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadInputError(f"--option {text}: expected NAME=VALUE, such as do_3d=true")
+        try:
+            told[name] = json.loads(value)
+        except ValueError:
+            told[name] = value
+    return told
+
+
+def _stem(file: str) -> str:
+    name = Path(file.split(":")[0] if ".h5:" in file or ".hdf5:" in file else file).name
+    return re.sub(r"(\.ome)?\.[A-Za-z0-9]+$", "", name) or "stack"
+
+
+@contextmanager
+def _progress(silent: bool) -> Generator[Any, None, None]:
+    """Show what is being done and for how long; on stderr, so that stdout holds the result alone."""
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=silent,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def say(what: str) -> None:
+            bar.reset(task, description=what, total=None)
+
+        yield say
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Generator[Path, None, None]:
+    """Give a temporary folder; when the block ends well it becomes `target`, which is else as before."""
+    if not target.absolute().parent.is_dir():
+        raise BadInputError(f"{target}: cannot be made, there is no folder {target.parent}")
+    mark = secrets.token_hex(6)
+    temporary = target.parent / f".{target.name[:80]}.{mark}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.exists():
+            if target.is_dir() and not (target / "summary.json").is_file():
+                raise BadInputError(f"{target}: holds no segmentation; it is not replaced")
+            old = target.parent / f".{target.name[:80]}.{mark}.old"
+            target.rename(old)
+            temporary.rename(target)
+            shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
+        else:
+            temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(folder: Path, given: _Given, found: Any, objects: Any, facts: Mapping[str, Any]) -> None:
+    from parfocal.report import draw_segmentation, write_segmentation_page
+
+    write_ome_zarr(
+        folder / "labels.ome.zarr",
+        found.labels,
+        found.voxel_size_um,
+        attributes={"parfocal": dict(facts), "ome": {"image-label": {"version": "0.5"}}},
+    )
+    columns = objects.columns()
+    cells = [[_cell(value) for value in column.tolist()] for column in columns.values()]
+    with write_atomically(folder / "objects.csv") as temporary:
+        temporary.write_text(csv_text(list(columns), cells), encoding="utf-8")
+    title = f"{Path(given.source).name}: {len(objects)} nuclei by {found.backend}"
+    picture = draw_segmentation(folder / "picture.png", given.images[given.nuclei], found, title)
+    told = {
+        **facts,
+        "labels_sha256": hashlib.sha256(np.ascontiguousarray(found.labels).tobytes()).hexdigest(),
+        "channels": list(given.images),
+    }
+    with write_atomically(folder / "summary.json") as temporary:
+        temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    shown = {name: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in facts.items() if v}
+    shown.pop("remarks", None)
+    write_segmentation_page(folder / "summary.html", found, objects, shown, picture, time_s=time.time())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

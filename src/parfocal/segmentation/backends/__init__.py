@@ -1,0 +1,36 @@
+"""Ways to find nuclei behind one protocol, and the table of what was found.
+
+`segment_volume` is the door; `BACKENDS` names the ways. Each is imported when it is asked for: none of this needs
+PyTorch until a network does.
+"""
+
+from parfocal.segmentation.backends._cellpose import Cellpose, CellposeSettings, read_cellpose_weights
+from parfocal.segmentation.backends._external import External, ExternalSettings
+from parfocal.segmentation.backends._measure import ObjectTable, measure_objects
+from parfocal.segmentation.backends._registry import BACKENDS, DEFAULT_BACKEND, default_backend, open_backend
+from parfocal.segmentation.backends._segment import segment_volume
+from parfocal.segmentation.backends._watershed import (
+    Watershed,
+    WatershedSettings,
+    label_nuclei,
+    measured_diameter_um,
+)
+
+__all__ = [
+    "BACKENDS",
+    "DEFAULT_BACKEND",
+    "Cellpose",
+    "CellposeSettings",
+    "External",
+    "ExternalSettings",
+    "ObjectTable",
+    "Watershed",
+    "WatershedSettings",
+    "default_backend",
+    "label_nuclei",
+    "measure_objects",
+    "measured_diameter_um",
+    "open_backend",
+    "read_cellpose_weights",
+    "segment_volume",
+]

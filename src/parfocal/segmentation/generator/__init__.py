@@ -1,0 +1,37 @@
+"""Synthetic nuclei with their truth: what the shipped networks are trained on, and nothing else."""
+
+from parfocal.segmentation.generator._recipe import (
+    FIELDS,
+    GENERATOR_VERSION,
+    SCENES,
+    Imaging,
+    NucleiRecipe,
+    Scene,
+    field_recipe,
+    hard_recipe,
+    of_scene,
+)
+from parfocal.segmentation.generator._volumes import (
+    NucleiPatch,
+    NucleiSample,
+    nuclei_patch,
+    nuclei_plane,
+    nuclei_volume,
+)
+
+__all__ = [
+    "FIELDS",
+    "GENERATOR_VERSION",
+    "SCENES",
+    "Imaging",
+    "NucleiPatch",
+    "NucleiRecipe",
+    "NucleiSample",
+    "Scene",
+    "field_recipe",
+    "hard_recipe",
+    "nuclei_patch",
+    "nuclei_plane",
+    "nuclei_volume",
+    "of_scene",
+]

@@ -1,0 +1,115 @@
+"""`parfocal segment`: a file in; labels, a table, a picture and a page out."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import zarr
+
+from parfocal.cli import main
+from parfocal.files import read_ome_zarr
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Return a TIFF of two channels with three nuclei in the first, and their truth."""
+    rng = np.random.default_rng(0)
+    z, y, x = np.indices((12, 48, 60))
+    truth = np.zeros(z.shape, np.int32)
+    for i, (cz, cy, cx) in enumerate([(6, 14, 14), (5, 32, 40), (7, 14, 44)], start=1):
+        truth[((z - cz) * 2.0) ** 2 + (y - cy) ** 2 + (x - cx) ** 2 < 64] = i
+    nuclei = rng.poisson(100 + 400 * (truth > 0))
+    marker = rng.poisson(100 + 50 * truth)
+    path = tmp_path_factory.mktemp("stacks") / "embryo.ome.tif"
+    sizes = {f"PhysicalSize{a}": s for a, s in (("Z", 1.0), ("Y", 0.5), ("X", 0.5))}
+    tifffile.imwrite(
+        path,
+        np.stack([nuclei, marker], axis=1).astype(np.uint16),
+        metadata={"axes": "ZCYX", "Channel": {"Name": ["DAPI", "marker"]}, **sizes},
+    )
+    return path, truth
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    return ended.value.code
+
+
+def test_a_file_becomes_labels_a_table_a_picture_and_a_page(stack, tmp_path, capsys):
+    path, truth = stack
+    out = tmp_path / "found"
+    command = ("segment", path, "--backend", "watershed", "--out", out, "--offset", "100", "--json")
+    assert run(*command) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["n_objects"], told["backend"], told["model_hash"]) == (3, "watershed", None)
+    labels, voxel_um = read_ome_zarr(out / "labels.ome.zarr")
+    assert voxel_um == (1.0, 0.5, 0.5)
+    assert np.mean((labels > 0) == (truth > 0)) > 0.98
+    group = zarr.open_group(out / "labels.ome.zarr", mode="r")
+    assert group.attrs["ome"]["image-label"] == {"version": "0.5"}
+    assert group.attrs["ome"]["multiscales"][0]["axes"][0]["name"] == "z"
+    assert group.attrs["parfocal"]["backend"] == "watershed"
+    objects = pd.read_csv(out / "objects.csv")
+    assert len(objects) == 3
+    assert objects["mean_DAPI"].between(330, 410).all()
+    assert sorted(objects["mean_marker"].round(-1)) == pytest.approx([50, 100, 150], abs=15)
+    by_x = objects.sort_values("x_um")
+    assert by_x["x_um"].tolist() == pytest.approx([7.0, 20.0, 22.0], abs=0.3)
+    assert (out / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert "3 nuclei by watershed" in (out / "summary.html").read_text()
+    assert json.loads((out / "summary.json").read_text())["channels"] == ["DAPI", "marker"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["found"]
+
+
+def test_what_is_there_is_replaced_only_when_asked(stack, tmp_path, capsys):
+    path, _ = stack
+    out = tmp_path / "found"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    assert run("segment", path, "--backend", "watershed", "--out", out) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run("segment", path, "--backend", "watershed", "--out", out, "--overwrite") == 2
+    assert "holds no segmentation; it is not replaced" in " ".join(capsys.readouterr().err.split())
+    assert (out / "mine.txt").read_text() == "mine"
+
+
+def test_a_failure_leaves_nothing_behind(stack, tmp_path, capsys):
+    path, _ = stack
+    out = tmp_path / "found"
+    command = "false {input} {output}"
+    assert run("segment", path, "--backend", "external", "--command", command, "--out", out) == 2
+    assert "false ended with exit code 1" in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--voxel-size", "1,2"), "expected z,y,x in um"),
+        (("--channel", "5"), "no channel 5, there are 2"),
+        (("--backend", "magic"), "no backend 'magic'"),
+        (("--at", "q=1"), "expected t or p and its index"),
+        (("--option", "split"), "expected NAME=VALUE"),
+        (("--backend", "watershed", "--option", "colour=1"), "the backend watershed has no option colour"),
+        (("--backend", "cellpose"), "no weights were named"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(stack, tmp_path, capsys, options, complaint):
+    assert run("segment", stack[0], "--out", tmp_path / "found", *options) == 2
+    said = capsys.readouterr().err
+    assert complaint in " ".join(said.split())
+
+
+def test_the_backends_are_listed_without_a_stack(capsys):
+    assert run("segment", "none", "--list") == 0
+    assert capsys.readouterr().out.split() == [
+        "default",
+        "unet2d+link",
+        "unet3d",
+        "cellpose",
+        "watershed",
+        "external",
+    ]
