@@ -29,6 +29,7 @@ from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 from parfocal.segmentation.corrections._edits import Box, Edit, box_slices
 from parfocal.segmentation.corrections._kinds import Kind, Labels, kinds_of
+from parfocal.segmentation.networks import pixel_range
 
 SCHEMA = 1
 
@@ -63,6 +64,9 @@ class Correction:
         When, UTC, ISO 8601.
     note : str
         In the user's words.
+    image_range : (float, float), optional
+        What of the whole volume was 0 and 1 for the network (`networks.pixel_range`): a dim nucleus is dim in its
+        volume, and no longer in a crop that is stretched by itself.
     """
 
     id: str
@@ -79,6 +83,7 @@ class Correction:
     weight: float = 1.0
     made: str = ""
     note: str = ""
+    image_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ class CorrectionJournal:
         user: str = "",
         weight: float = 1.0,
         note: str = "",
+        image_range: tuple[float, float] | None = None,
     ) -> Correction:
         """Write a correction down, with its pixels; what was written before is returned and not written again.
 
@@ -150,8 +156,8 @@ class CorrectionJournal:
             Labels of the whole volume, before or after the edit.
         edit : Edit
             What was done.
-        source, data_key, stream, model_hash, user, weight, note
-            See `Correction`.
+        source, data_key, stream, model_hash, user, weight, note, image_range
+            See `Correction`; the range is measured where it is not told.
         voxel_size_um : sequence of float
             Size of a voxel along each axis.
         kind : Kind, optional
@@ -196,6 +202,7 @@ class CorrectionJournal:
             weight=float(weight),
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
             note=note,
+            image_range=image_range or range_of(image),
         )
         there = {known.id: known for known in self.corrections()}
         if correction.id in there:
@@ -305,7 +312,14 @@ def _correction(entry: Mapping[str, Any]) -> Correction:
         voxel_size_um=tuple(read.voxel_size_um),
         ids_before=tuple(read.ids_before),
         ids_after=tuple(read.ids_after),
+        image_range=None if read.image_range is None else (read.image_range[0], read.image_range[1]),
     )
+
+
+def range_of(image: NDArray[np.generic]) -> tuple[float, float]:
+    """Return what of a whole volume is 0 and 1 for a network."""
+    found = pixel_range(image)
+    return found.low, found.high
 
 
 def _with_margin(edit: Edit, shape: tuple[int, ...], voxel_size_um: Sequence[float]) -> Box:
