@@ -1,0 +1,136 @@
+"""Nuclei in napari: find them, review those to doubt, let the model learn, see its versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QTabWidget, QVBoxLayout, QWidget
+
+import parfocal
+from parfocal.catalog import DataFolder
+from parfocal.gui._job import Job
+from parfocal.gui._models_panel import ModelsPanel
+from parfocal.gui._nuclei_source import NucleiSource, corrected_path
+from parfocal.gui._review_layers import ReviewLayers
+from parfocal.gui._review_panel import ReviewPanel
+from parfocal.gui._segment_panel import Found, SegmentPanel
+from parfocal.learning import ModelStore
+from parfocal.segmentation.corrections import CorrectionJournal, ReviewSession, pixels_hash
+
+
+class NucleiWidget(QWidget):
+    """Three tabs beside a napari viewer, and one line that says what happened last.
+
+    ::
+
+        Segment --labels, doubts--> ReviewSession --> Review (queue, buttons) --> journal --> Models (retrain)
+                                    the same as of `parfocal review`                  gate --> promoted --> Segment
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    source : NucleiSource
+        What is looked at.
+    data : DataFolder
+        Where corrections and models are kept.
+    session : ReviewSession, optional
+        A review to go on with; else one of the labels that the source has.
+    """
+
+    def __init__(
+        self, viewer: Any, source: NucleiSource, data: DataFolder, session: ReviewSession | None = None
+    ) -> None:
+        super().__init__()
+        self.source, self._corrected = source, source.corrected
+        self._session = session
+        self._uid = ""
+        package = Path(parfocal.__file__).parent
+        self.journal = CorrectionJournal(data.root / "corrections") if session is None else session.journal
+        self.store = ModelStore(data.root / "models", shipped=sorted(package.glob("*/weights")))
+        self._data = data
+        self.layers = ReviewLayers(viewer, source.images, source.voxel_size_um)
+        self.review = ReviewPanel()
+        self.segment = SegmentPanel(source.images, source.nuclei, source.voxel_size_um, self.store)
+        self.models = ModelsPanel(self.store, self.journal, data.root / "models" / "retraining.checkpoint")
+        self._saving = Job()
+        self._saving.done.connect(lambda path: self.say(f"written: {path}"))
+        self._saving.failed.connect(self.complain)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.review, "Review")
+        self.tabs.addTab(self.segment, "Segment")
+        self.tabs.addTab(self.models, "Models")
+        self.line = QLabel("")
+        self.line.setWordWrap(True)
+        self.line.setTextFormat(Qt.TextFormat.PlainText)
+        for panel in (self.review, self.segment, self.models):
+            panel.said.connect(self.say)
+            panel.failed.connect(self.complain)
+        self.review.save_asked.connect(self.save)
+        self.review.reviewed.connect(self.models.refresh)
+        self.segment.found.connect(self._open_found)
+        self.models.promoted.connect(lambda name: self.say(f"the next segmentation takes the new {name}"))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 4, 4, 4)
+        column.addWidget(self.tabs, 1)
+        column.addWidget(self.line)
+        self.review.bind_keys(viewer)
+        if session is None and source.labels is not None:
+            session = self._session_of(source, source.labels, source.model_hash)
+        if session is not None:
+            self._open(session)
+        else:
+            self.tabs.setCurrentWidget(self.segment)
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self.line.setStyleSheet("")
+        self.line.setText(text)
+
+    def complain(self, text: str) -> None:
+        """Show what went wrong."""
+        self.line.setStyleSheet("color: #ff7070")
+        self.line.setText(text)
+
+    def save(self) -> None:
+        """Write the corrected labels, in a thread."""
+        session, path = self._session, self._corrected
+        if session is None:
+            return
+
+        def work(_tell: object) -> Path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return session.save(path)
+
+        self._saving.start(work, "save-labels")
+
+    def shut(self) -> None:
+        """End what runs: a training can be taken up again, a segmentation is dropped."""
+        for job in (self.segment.job, self.models.job, self._saving):
+            job.join()
+
+    def _open(self, session: ReviewSession) -> None:
+        self._session = session
+        self.review.open(session, self.layers)
+        self.tabs.setCurrentWidget(self.review)
+
+    def _open_found(self, found: Found) -> None:
+        got = found.segmentation
+        session = self._session_of(self.source, got.labels, got.model_hash, found)
+        self._corrected = corrected_path(self._data, pixels_hash(self.source.images[found.channel]), session.labels_hash)
+        self._open(session)
+
+    def _session_of(
+        self, source: NucleiSource, labels: Any, model_hash: str | None, found: Found | None = None
+    ) -> ReviewSession:
+        image = source.images[found.channel] if found is not None else source.image
+        return ReviewSession(
+            labels,
+            image,
+            source.voxel_size_um,
+            self.journal,
+            source=pixels_hash(image),
+            model_hash=model_hash,
+            doubts=found.doubts if found is not None else None,
+        )
