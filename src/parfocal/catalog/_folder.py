@@ -30,6 +30,8 @@ class DataFolder:
           catalog/       catalog.db, tables.duckdb, arrays/: what Tiled keeps
                          secrets.json, database.json: where it is kept elsewhere (mode 0600)
           calibrations/  of the focus lock, a file each
+          models/        that were trained here, with their versions
+          corrections/   of labels, with their pixels
           server.json    where the running server is (pid, URL, API key; mode 0600)
           server.log     what it said
 
@@ -58,6 +60,21 @@ class DataFolder:
     def wal(self) -> Path:
         """Write-ahead logs."""
         return self.root / "wal"
+
+    @property
+    def spooled_tables(self) -> Path:
+        """Rows of result tables that the catalog does not hold yet."""
+        return self.wal / "tables"
+
+    @property
+    def models(self) -> Path:
+        """Models that were trained here."""
+        return self.root / "models"
+
+    @property
+    def corrections(self) -> Path:
+        """Corrections of labels, with their pixels."""
+        return self.root / "corrections"
 
     @property
     def catalog(self) -> Path:
