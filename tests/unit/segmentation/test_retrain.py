@@ -1,11 +1,10 @@
-"""Learning from corrections: what was corrected is found, what is worse is not promoted, and there is a way back."""
+"""Learning from corrections: what was corrected is found, what is worse is not promoted, and one can go back."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from parfocal.errors import BadInputError
 from parfocal.learning import ModelCard, ModelStore, TrainSettings, UNetShape, build_unet, train
 from parfocal.segmentation.corrections import (
     CorrectionJournal,
@@ -13,7 +12,6 @@ from parfocal.segmentation.corrections import (
     RetrainSettings,
     add,
     apply_edit,
-    delete,
     readiness,
     retrain,
 )

@@ -26,6 +26,13 @@ from parfocal.segmentation.corrections._kinds import (
 )
 from parfocal.segmentation.corrections._retrain import Retrained, retrain
 from parfocal.segmentation.corrections._retrain_settings import Readiness, RetrainSettings, readiness
+from parfocal.segmentation.corrections._session import (
+    ReviewItem,
+    ReviewSession,
+    known_doubts,
+    labels_hash,
+    pixels_hash,
+)
 
 __all__ = [
     "Box",
@@ -39,6 +46,8 @@ __all__ = [
     "Readiness",
     "RetrainSettings",
     "Retrained",
+    "ReviewItem",
+    "ReviewSession",
     "accept",
     "add",
     "apply_edit",
@@ -47,7 +56,10 @@ __all__ = [
     "delete",
     "gate",
     "kinds_of",
+    "known_doubts",
+    "labels_hash",
     "merge",
+    "pixels_hash",
     "readiness",
     "redraw",
     "retrain",

@@ -132,7 +132,7 @@ def typical_diameter_um(crop: Crop, voxel_size_um: Sequence[float]) -> float:
 
 
 def cut_patch(rng: np.random.Generator, crop: LearningCrop, shape: Sequence[int]) -> tuple[Floats, Labels, Floats]:
-    """Return a patch about a corrected voxel, `(z, y, x)` or `(y, x)`; what lies outside the crop counts nothing."""
+    """Return a patch about a corrected voxel, `(z, y, x)` or `(y, x)`; what is outside the crop counts nothing."""
     counts = np.argwhere(crop.weight >= crop.weight.max())
     centre = counts[int(rng.integers(len(counts)))]
     flat = len(shape) == 2

@@ -45,7 +45,7 @@ class Correction:
     kinds : tuple of Kind
         What was done, as told from the masks.
     source : str
-        Uid of the raw run, or SHA-256 of the file.
+        Uid of the raw run, or SHA-256 of a file's pixels.
     data_key, stream : str
         Of the images in the run; empty for a file.
     box : sequence of (start, stop)
@@ -67,6 +67,8 @@ class Correction:
     image_range : (float, float), optional
         What of the whole volume was 0 and 1 for the network (`networks.pixel_range`): a dim nucleus is dim in its
         volume, and no longer in a crop that is stretched by itself.
+    labels_hash : str
+        SHA-256 of the model's labels that were corrected (`labels_hash`); empty where not told.
     """
 
     id: str
@@ -84,6 +86,7 @@ class Correction:
     made: str = ""
     note: str = ""
     image_range: tuple[float, float] | None = None
+    labels_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ class CorrectionJournal:
         weight: float = 1.0,
         note: str = "",
         image_range: tuple[float, float] | None = None,
+        labels_hash: str = "",
     ) -> Correction:
         """Write a correction down, with its pixels; what was written before is returned and not written again.
 
@@ -156,7 +160,7 @@ class CorrectionJournal:
             Labels of the whole volume, before or after the edit.
         edit : Edit
             What was done.
-        source, data_key, stream, model_hash, user, weight, note, image_range
+        source, data_key, stream, model_hash, user, weight, note, image_range, labels_hash
             See `Correction`; the range is measured where it is not told.
         voxel_size_um : sequence of float
             Size of a voxel along each axis.
@@ -188,7 +192,7 @@ class CorrectionJournal:
             )
         crop = Crop(np.ascontiguousarray(image[box_slices(box)]), before, after)
         correction = Correction(
-            id=_hash(crop, box, source, declared),
+            id=_hash(crop, box, source + labels_hash, declared),
             kinds=kinds,
             source=source,
             box=box,
@@ -203,6 +207,7 @@ class CorrectionJournal:
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
             note=note,
             image_range=image_range or range_of(image),
+            labels_hash=labels_hash,
         )
         there = {known.id: known for known in self.corrections()}
         if correction.id in there:

@@ -173,8 +173,8 @@ def _dims(model: StoredModel) -> int:
         return 2
     if kind != "unet" or shape.get("n_in", 1) != 1 or shape.get("n_out") != dims + 2:
         raise BadInputError(
-            f"retraining: {model.name}@{model.version} is a {kind} that does not find nuclei; expected one of ours "
-            "or Cellpose 3's"
+            f"retraining: {model.name}@{model.version} is a {kind} that does not find nuclei; expected one of "
+            "ours or Cellpose 3's"
         )
     return dims
 
