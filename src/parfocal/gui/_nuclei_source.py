@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.catalog import DataFolder
+from parfocal.callbacks import open_review
+from parfocal.catalog import DataFolder, open_catalog
 from parfocal.errors import BadInputError
 from parfocal.files import open_stack, read_ome_zarr
+from parfocal.segmentation.corrections import CorrectionJournal, ReviewSession, known_doubts, pixels_hash
+from parfocal.segmentation.uncertainty import ObjectDoubts
 
 Voxel = tuple[float, float, float]
 
@@ -34,10 +38,10 @@ class NucleiSource:
         z, y, x.
     corrected : Path
         Where corrected labels are written.
-    labels : int32[z, y, x], optional
-        What was found in it.
-    model_hash : str, optional
-        Of the model that drew the labels.
+    about : mapping
+        What the journal is told of each correction: source, user ...
+    session : ReviewSession, optional
+        Of the labels, where there are any.
     """
 
     name: str
@@ -45,16 +49,11 @@ class NucleiSource:
     nuclei: str
     voxel_size_um: Voxel
     corrected: Path
-    labels: NDArray[np.int32] | None = None
-    model_hash: str | None = None
-
-    @property
-    def image(self) -> NDArray[np.generic]:
-        """The pixels of the nuclei."""
-        return self.images[self.nuclei]
+    about: Mapping[str, Any]
+    session: ReviewSession | None = None
 
 
-def open_source(path: Path) -> NucleiSource:
+def open_source(path: Path, data: DataFolder, user: str = "") -> NucleiSource:
     """Open an image file, or the folder that `parfocal segment` made.
 
     Raises
@@ -64,41 +63,77 @@ def open_source(path: Path) -> NucleiSource:
     """
     path = path.expanduser()
     if (path / "summary.json").is_file():
-        return _segmented(path)
-    if (path / "zarr.json").is_file() or (path / ".zattrs").is_file():
-        pixels, voxel_size_um = read_ome_zarr(path)
-        return NucleiSource(str(path), {"image": pixels}, "image", voxel_size_um, _beside(path))
-    return _from_stack(path, None, {}, 0, None)
+        return _segmented(path, data, user)
+    images, nuclei, voxel_size_um = _read(path, None, {}, 0, None)
+    about = {"source": pixels_hash(images[nuclei]), "user": user}
+    corrected = path.parent / f"{path.name.split('.')[0]}_labels_corrected.ome.zarr"
+    return NucleiSource(path.name, images, nuclei, voxel_size_um, corrected, about)
 
 
-def corrected_path(data: DataFolder, source: str, labels_hash: str) -> Path:
-    """Return where corrected labels of a source go that has no folder of its own."""
-    return data.root / "corrections" / "labels" / f"{source[:16]}-{labels_hash[:8]}.ome.zarr"
+def open_run(data: DataFolder, run: str, labels: str = "", user: str = "") -> NucleiSource:
+    """Open a run whose nuclei were found; see `parfocal.callbacks.open_review`.
+
+    Raises
+    ------
+    BadInputError
+        They were not, or raw planes are missing.
+    """
+    with open_catalog(data) as catalog:
+        session, corrected = open_review(catalog, run, labels, user)
+    about = {key: session.about[key] for key in ("source", "data_key", "stream", "user")}
+    name = str(about["data_key"]) or "image"
+    images = {name: session.image}
+    title = f"run {str(about['source'])[:8]}, {corrected.name.split('_corrected')[0]}"
+    return NucleiSource(title, images, name, session.voxel_size_um, corrected, about, session)
 
 
-def _segmented(folder: Path) -> NucleiSource:
+def _segmented(folder: Path, data: DataFolder, user: str) -> NucleiSource:
     try:
-        about: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        raw, asked = Path(str(about["source"])), cast("dict[str, Any]", about.get("asked") or {})
+        said: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        raw, asked = Path(str(said["source"])), cast("dict[str, Any]", said.get("asked") or {})
+        where = {text[0].upper(): int(text[2:]) for text in asked.get("at") or []}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{folder}: no folder of `parfocal segment` (its summary.json: {error})") from error
     labels, voxel_size_um = read_ome_zarr(folder / "labels.ome.zarr")
-    if (raw / "zarr.json").is_file() or (raw / ".zattrs").is_file():
-        images, nuclei = {"image": read_ome_zarr(raw)[0]}, "image"
-    else:
-        where = {text[0].upper(): int(text[2:]) for text in asked.get("at") or []}
-        opened = _from_stack(raw, asked.get("axes"), where, int(asked.get("channel") or 0), voxel_size_um)
-        images, nuclei = opened.images, opened.nuclei
+    images, nuclei, _ = _read(raw, asked.get("axes"), where, int(asked.get("channel") or 0), voxel_size_um)
     if images[nuclei].shape != labels.shape:
         raise BadInputError(f"{raw}: is {images[nuclei].shape}, the labels in {folder} are {labels.shape}")
+    about = {"source": pixels_hash(images[nuclei]), "user": user}
+    session = ReviewSession(
+        labels.astype(np.int32),
+        images[nuclei],
+        voxel_size_um,
+        CorrectionJournal(data.corrections),
+        model_hash=cast("str | None", said.get("model_hash")),
+        doubts=_doubts(folder / "objects.csv"),
+        **about,
+    )
     corrected = folder / "labels_corrected.ome.zarr"
-    found = cast("str | None", about.get("model_hash"))
-    return NucleiSource(folder.name, images, nuclei, voxel_size_um, corrected, labels.astype(np.int32), found)
+    return NucleiSource(folder.name, images, nuclei, voxel_size_um, corrected, about, session)
 
 
-def _from_stack(
+def _doubts(path: Path) -> ObjectDoubts | None:
+    """Return the doubts in a table of objects; None where it has none: then shapes and sizes tell."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return known_doubts(
+            np.array([int(row["id"]) for row in rows], np.int32),
+            np.array([float(row["doubt"]) for row in rows], np.float32),
+            [row["reasons"] for row in rows],
+            np.array([[float(row[axis]) for axis in ("z_um", "y_um", "x_um")] for row in rows]).reshape(-1, 3),
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _read(
     path: Path, axes: str | None, where: Mapping[str, int], channel: int, voxel_size_um: Voxel | None
-) -> NucleiSource:
+) -> tuple[dict[str, NDArray[np.generic]], str, Voxel]:
+    """Return the channels of a volume, the name of that of nuclei, and the size of a voxel."""
+    if (path / "zarr.json").is_file() or (path / ".zattrs").is_file():
+        pixels, found_um = read_ome_zarr(path)
+        return {"image": pixels}, "image", voxel_size_um or found_um
     stack = open_stack(path, axes)
     found = voxel_size_um or stack.voxel_size_um
     if None in found[1:] or (found[0] is None and stack.size("Z") > 1):
@@ -115,8 +150,4 @@ def _from_stack(
         name = stack.channels[c] if c < len(stack.channels) else f"channel {c}"
         images[name if name not in images else f"{name} {c}"] = np.stack(planes)
     size_um: Voxel = (float(found[0] or 1.0), float(cast(float, found[1])), float(cast(float, found[2])))
-    return NucleiSource(path.name, images, list(images)[channel], size_um, _beside(path))
-
-
-def _beside(path: Path) -> Path:
-    return path.parent / f"{path.name.split('.')[0]}_labels_corrected.ome.zarr"
+    return images, list(images)[channel], size_um

@@ -12,7 +12,7 @@ import parfocal
 from parfocal.catalog import DataFolder
 from parfocal.gui._job import Job
 from parfocal.gui._models_panel import ModelsPanel
-from parfocal.gui._nuclei_source import NucleiSource, corrected_path
+from parfocal.gui._nuclei_source import NucleiSource
 from parfocal.gui._review_layers import ReviewLayers
 from parfocal.gui._review_panel import ReviewPanel
 from parfocal.gui._segment_panel import Found, SegmentPanel
@@ -26,7 +26,7 @@ class NucleiWidget(QWidget):
     ::
 
         Segment --labels, doubts--> ReviewSession --> Review (queue, buttons) --> journal --> Models (retrain)
-                                    the same as of `parfocal review`                  gate --> promoted --> Segment
+                                    the same as in `parfocal review`               gate --> promoted --> Segment
 
     Parameters
     ----------
@@ -35,25 +35,20 @@ class NucleiWidget(QWidget):
         What is looked at.
     data : DataFolder
         Where corrections and models are kept.
-    session : ReviewSession, optional
-        A review to go on with; else one of the labels that the source has.
     """
 
-    def __init__(
-        self, viewer: Any, source: NucleiSource, data: DataFolder, session: ReviewSession | None = None
-    ) -> None:
+    def __init__(self, viewer: Any, source: NucleiSource, data: DataFolder) -> None:
         super().__init__()
         self.source, self._corrected = source, source.corrected
-        self._session = session
-        self._uid = ""
+        self._session: ReviewSession | None = None
         package = Path(parfocal.__file__).parent
-        self.journal = CorrectionJournal(data.root / "corrections") if session is None else session.journal
-        self.store = ModelStore(data.root / "models", shipped=sorted(package.glob("*/weights")))
+        self.journal = CorrectionJournal(data.corrections)
+        self.store = ModelStore(data.models, shipped=sorted(package.glob("*/weights")))
         self._data = data
         self.layers = ReviewLayers(viewer, source.images, source.voxel_size_um)
         self.review = ReviewPanel()
         self.segment = SegmentPanel(source.images, source.nuclei, source.voxel_size_um, self.store)
-        self.models = ModelsPanel(self.store, self.journal, data.root / "models" / "retraining.checkpoint")
+        self.models = ModelsPanel(self.store, self.journal, data.models / "retraining.checkpoint")
         self._saving = Job()
         self._saving.done.connect(lambda path: self.say(f"written: {path}"))
         self._saving.failed.connect(self.complain)
@@ -76,10 +71,8 @@ class NucleiWidget(QWidget):
         column.addWidget(self.tabs, 1)
         column.addWidget(self.line)
         self.review.bind_keys(viewer)
-        if session is None and source.labels is not None:
-            session = self._session_of(source, source.labels, source.model_hash)
-        if session is not None:
-            self._open(session)
+        if source.session is not None:
+            self._open(source.session)
         else:
             self.tabs.setCurrentWidget(self.segment)
 
@@ -116,21 +109,29 @@ class NucleiWidget(QWidget):
         self.tabs.setCurrentWidget(self.review)
 
     def _open_found(self, found: Found) -> None:
-        got = found.segmentation
-        session = self._session_of(self.source, got.labels, got.model_hash, found)
-        self._corrected = corrected_path(self._data, pixels_hash(self.source.images[found.channel]), session.labels_hash)
-        self._open(session)
-
-    def _session_of(
-        self, source: NucleiSource, labels: Any, model_hash: str | None, found: Found | None = None
-    ) -> ReviewSession:
-        image = source.images[found.channel] if found is not None else source.image
-        return ReviewSession(
-            labels,
+        source, got = self.source, found.segmentation
+        image = source.images[found.channel]
+        about = dict(source.about)
+        if found.channel != source.nuclei:  # other pixels than those that are named there
+            about |= {"source": pixels_hash(image), "data_key": "", "stream": ""}
+        session = ReviewSession(
+            got.labels,
             image,
             source.voxel_size_um,
             self.journal,
-            source=pixels_hash(image),
-            model_hash=model_hash,
-            doubts=found.doubts if found is not None else None,
+            model_hash=got.model_hash,
+            doubts=found.doubts,
+            **about,
         )
+        # Not where the labels that were opened go: these are others.
+        name = f"{str(about['source'])[:16]}-{session.labels_hash[:8]}.ome.zarr"
+        self._corrected = self._data.corrections / "labels" / name
+        self._open(session)
+
+
+def add_nuclei_widget(viewer: Any, source: NucleiSource, data: DataFolder) -> NucleiWidget:
+    """Add the widget to a viewer, at its right."""
+    widget = NucleiWidget(viewer, source, data)
+    dock = viewer.window.add_dock_widget(widget, area="right", name="nuclei", tabify=False)
+    dock.setMinimumWidth(420)
+    return widget

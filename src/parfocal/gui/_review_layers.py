@@ -45,7 +45,7 @@ class ReviewLayers:
         self._drawn: Any = None
         self._points: Any = None
         for k, (name, pixels) in enumerate(images.items()):
-            low, high = np.percentile(pixels[:: max(1, len(pixels) // 8)], (1, 99.8))
+            low, high = np.percentile(np.asarray(pixels[:: max(1, len(pixels) // 8)], np.float32), (1, 99.8))
             viewer.add_image(
                 pixels,
                 name=name,
@@ -57,7 +57,7 @@ class ReviewLayers:
         viewer.scale_bar.visible = True
 
     def show(self, session: ReviewSession, on_pick: Callable[[int, bool], object]) -> None:
-        """Show labels under review in place of those before; `on_pick` hears of clicks: id, and whether to add it."""
+        """Show labels under review in place of those before; `on_pick` hears of clicks: id, and if it is added."""
         for layer in (self._heat, self.labels, self._selected, self._drawn, self._points):
             if layer is not None and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
@@ -137,7 +137,9 @@ class ReviewLayers:
         if not there:
             self._selected.data = np.zeros((1, 1, 1), np.uint8)
             return
-        box = [(max(0, a - 2), min(n, b + 2)) for (a, b), n in zip(box_of(labels, there), labels.shape, strict=True)]
+        box = [
+            (max(0, a - 2), min(n, b + 2)) for (a, b), n in zip(box_of(labels, there), labels.shape, strict=True)
+        ]
         mask = np.isin(labels[tuple(slice(a, b) for a, b in box)], there)
         self._selected.data = mask.astype(np.uint8)
         self._selected.translate = tuple(a * size for (a, _), size in zip(box, self.voxel_size_um, strict=True))

@@ -238,8 +238,10 @@ class ReviewPanel(QWidget):
         self.table.clearSelection()
         for row, one in enumerate(self._queued):
             if one in self.selected:
-                for column in range(self.table.columnCount()):
-                    self.table.item(row, column).setSelected(True)
+                cells = (self.table.item(row, column) for column in range(self.table.columnCount()))
+                for cell in cells:
+                    if cell is not None:
+                        cell.setSelected(True)
         self.table.blockSignals(False)
 
     def _show_selected(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -26,15 +26,16 @@ from parfocal.gui._job import Job, Tell
 from parfocal.learning import ModelStore
 from parfocal.segmentation import Segmentation
 from parfocal.segmentation.backends import BACKENDS, default_backend, segment_volume
+from parfocal.segmentation.networks import NucleiNet, as_net
 from parfocal.segmentation.restoration import RESTORATION_MODES, RestorationMode
 from parfocal.segmentation.uncertainty import ObjectDoubts, object_doubts
 
-_TAKES_MODEL = ("default", "unet2d+link", "unet3d")
+_USUAL = {"default": "nuclei2d", "unet2d+link": "nuclei2d", "unet3d": "nuclei3d"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a segmentation: labels, and which of them to doubt, told while the network's output was there."""
+    """What came of a segmentation: labels, and which of them to doubt, told while the output was there."""
 
     channel: str
     segmentation: Segmentation
@@ -122,11 +123,10 @@ class SegmentPanel(QWidget):
         """Begin with what the fields say; what comes of it is told by `found` or `failed`."""
         channel, backend = self.channel.currentText(), self.backend.currentText()
         options: dict[str, Any] = {}
-        if backend in _TAKES_MODEL:
-            options["models"] = self._store
-            if self.model.text().strip():
-                options["model"] = self.model.text().strip()
+        if backend in _USUAL:
+            options["weights"] = self.model.text().strip() or _USUAL[backend]
         work = _work(
+            self._store,
             channel,
             self._images[channel],
             self._voxel_size_um,
@@ -142,7 +142,7 @@ class SegmentPanel(QWidget):
         self.job.start(work, "segment")
 
     def _backend_chosen(self, name: str) -> None:
-        self.model.setEnabled(name in _TAKES_MODEL)
+        self.model.setEnabled(name in _USUAL)
 
     def _tick(self) -> None:
         self.run.setText(f"Finding nuclei, {time.monotonic() - self._began_s:.0f} s")
@@ -168,6 +168,7 @@ class SegmentPanel(QWidget):
 
 
 def _work(
+    store: ModelStore,
     channel: str,
     image: NDArray[np.generic],
     voxel_size_um: tuple[float, float, float],
@@ -178,11 +179,23 @@ def _work(
 ) -> Callable[[Tell], Found]:
     def work(tell: Tell) -> Found:
         began = time.monotonic()
+        told = dict(options)
+        if "weights" in told:
+            tell("opening the network")
+            told["weights"] = stored_network(store, str(told["weights"]))
         tell(f"segmenting {image.shape} voxels")
         segmentation = segment_volume(
-            image, voxel_size_um, backend, restoration=restoration, diameter_um=diameter_um, **options
+            image, voxel_size_um, backend, restoration=restoration, diameter_um=diameter_um, **told
         )
         tell("asking which to doubt")
         return Found(channel, segmentation, object_doubts(segmentation, image), time.monotonic() - began)
 
     return work
+
+
+def stored_network(store: ModelStore, asked: str) -> NucleiNet:
+    """Return a model of the store ready to be asked; its hash goes with it into what it finds."""
+    model = store.find(asked)
+    net = as_net(store.network(model), name=model.name)
+    known_px = float(model.card.recipe.get("diameter_px", net.diameter_px))
+    return replace(net, diameter_px=known_px, model_hash=model.weights_sha256)

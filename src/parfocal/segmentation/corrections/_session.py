@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,11 @@ class ReviewSession:
         for made in self.corrections():
             if not self._put(made, forward=True):
                 self.remarks += (f"correction {made.id} does not fit these labels any more; it was passed over",)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What every line of the journal says of these labels: source, data key, stream, model, user."""
+        return dict(self._about)
 
     def corrections(self) -> list[Correction]:
         """Return the corrections of these labels that stand, oldest first."""
