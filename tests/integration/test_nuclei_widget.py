@@ -19,7 +19,7 @@ if find_spec("napari") is None or find_spec("pyqtgraph") is None:
 
 from parfocal.gui._nuclei_source import NucleiSource, open_source
 from parfocal.gui._offscreen import offscreen_gl, picture_of_canvas
-from parfocal.segmentation.corrections import CorrectionJournal, ReviewSession
+from parfocal.segmentation.corrections import ReviewSession
 
 VOXEL = (2.0, 0.5, 0.5)
 SHAPE = (8, 64, 96)
@@ -54,11 +54,6 @@ def viewer():
         shown.close()
 
 
-@pytest.fixture
-def data(tmp_path):
-    return DataFolder(tmp_path / "data")
-
-
 def scene():
     """Raw pixels, and labels with four mistakes: twins as one, a nucleus in halves, one that is none, one missed."""
     image = 100 + 800 * (ONE | TWIN_A | TWIN_B | MISSED)
@@ -71,20 +66,26 @@ def scene():
     return image, labels
 
 
-@pytest.fixture
-def widget(viewer, data):
+@pytest.fixture(scope="module")
+def window(viewer, tmp_path_factory):
     from parfocal.gui._nuclei_widget import add_nuclei_widget
 
-    image, labels = scene()
-    about = {"source": "a-run", "user": "someone"}
-    session = ReviewSession(labels, image, VOXEL, CorrectionJournal(data.corrections), **about)
+    data = DataFolder(tmp_path_factory.mktemp("nuclei") / "data")
+    image, _ = scene()
     corrected = data.root / "corrected.ome.zarr"
-    source = NucleiSource("a scene", {"dapi": image}, "dapi", VOXEL, corrected, about, session)
+    source = NucleiSource("a scene", {"dapi": image}, "dapi", VOXEL, corrected, {"source": "a-run"})
     shown = add_nuclei_widget(viewer, source, data)
     yield shown
     shown.shut()
-    viewer.window.remove_dock_widget(shown)
-    viewer.layers.clear()
+
+
+@pytest.fixture
+def widget(window, request):
+    """The one window, a review of the scene begun anew in it."""
+    image, labels = scene()
+    about = {"source": request.node.name, "user": "someone"}
+    window.open(ReviewSession(labels, image, VOXEL, window.journal, **about), window.source.corrected)
+    return window
 
 
 def wait(is_over, longest_s=20.0):
@@ -100,7 +101,7 @@ def wait(is_over, longest_s=20.0):
 
 
 def kinds(widget):
-    return [made.kinds[0].value for made in widget.journal.corrections()]
+    return [made.kinds[0].value for made in widget.review.session.corrections()]
 
 
 def test_layers_lie_on_each_other_in_um(viewer, widget):
@@ -121,6 +122,7 @@ def test_the_queue_is_that_of_the_terminal_and_a_row_turns_to_its_object(viewer,
     assert panel.selected == [4]
     z, y, x = panel.session.item(4).centroid_px
     assert tuple(viewer.camera.center)[1:] == pytest.approx((y * 0.5, x * 0.5))
+    assert viewer.camera.zoom > 1.5 * widget.layers._whole_zoom  # it is small, and is looked at from near
     assert viewer.dims.current_step[0] in (int(z), int(z) + 1)
     assert viewer.layers["selected"].data.any()
 
@@ -157,9 +159,10 @@ def test_one_click_each_mends_what_a_model_did_wrong(viewer, widget):
     found = labels == labels[4, 30, 80]
     assert (found & MISSED).sum() / (found | MISSED).sum() > 0.8
     assert kinds(widget) == ["split", "merge", "delete", "add"]
-    assert {made.user for made in widget.journal.corrections()} == {"someone"}
-    lines = (widget.journal.folder / "journal.jsonl").read_text().splitlines()
-    assert len([json.loads(line) for line in lines]) == 4
+    assert {made.user for made in widget.review.session.corrections()} == {"someone"}
+    lines = (widget.journal.folder / "journal.jsonl").read_text().splitlines()[-4:]
+    written = [json.loads(json.loads(line)["entry"])["correction"] for line in lines]
+    assert [one["kinds"][0] for one in written] == kinds(widget)
 
 
 def test_what_is_painted_becomes_an_object(viewer, widget):
@@ -216,7 +219,7 @@ def test_the_canvas_shows_them(viewer, widget):
     assert np.abs(picture_of_canvas(viewer).astype(int) - with_it).max() > 50
 
 
-def test_corrected_labels_are_written_and_a_later_session_goes_on(widget, data):
+def test_corrected_labels_are_written_and_a_later_session_goes_on(widget, request):
     panel = widget.review
     panel.pick(4)
     panel.buttons["delete"].click()
@@ -226,7 +229,7 @@ def test_corrected_labels_are_written_and_a_later_session_goes_on(widget, data):
     assert voxel_um == VOXEL
     assert (labels == panel.session.labels).all()
     image, drawn = scene()
-    again = ReviewSession(drawn, image, VOXEL, widget.journal, source="a-run")
+    again = ReviewSession(drawn, image, VOXEL, widget.journal, source=request.node.name)
     assert (again.labels == labels).all()
 
 
@@ -245,7 +248,7 @@ def test_nuclei_are_found_in_a_thread_and_come_up_for_review(viewer, widget):
     assert widget.review.table.rowCount() == len(np.unique(labels)) - 1
     assert [layer.name for layer in viewer.layers].count("nuclei") == 1
     widget.review.buttons["accept"].click()
-    assert [made.source for made in widget.journal.corrections()] == ["a-run"]
+    assert [made.source for made in widget.review.session.corrections()] == ["a-run"]
 
 
 def test_what_goes_wrong_is_one_line_and_the_window_goes_on(widget):
@@ -258,14 +261,17 @@ def test_what_goes_wrong_is_one_line_and_the_window_goes_on(widget):
     assert panel.run.isEnabled()
 
 
-def test_a_folder_of_segment_is_opened_with_its_doubts(tmp_path, data):
+def test_a_folder_of_segment_is_opened_with_its_doubts(tmp_path):
+    data = DataFolder(tmp_path / "data")
     image, labels = scene()
     raw, folder = tmp_path / "stack.ome.zarr", tmp_path / "stack_nuclei"
     write_ome_zarr(raw, image, VOXEL)
     folder.mkdir()
     write_ome_zarr(folder / "labels.ome.zarr", labels, VOXEL)
     rows = ["id,z_um,y_um,x_um,doubt,reasons"]
-    rows += [f"{k},4,{k},{k},{doubt},{why}" for k, doubt, why in ((1, 0.2, ""), (2, 0.9, "odd; dim"), (3, 0.1, ""))]
+    rows += [
+        f"{k},4,{k},{k},{doubt},{why}" for k, doubt, why in ((1, 0.2, ""), (2, 0.9, "odd; dim"), (3, 0.1, ""))
+    ]
     (folder / "objects.csv").write_text("\n".join([*rows, "4,4,4,4,0.3,"]))
     (folder / "summary.json").write_text(json.dumps({"source": str(raw), "model_hash": None}))
     opened = open_source(folder, data, "someone")
@@ -291,17 +297,17 @@ def test_the_history_of_a_model_is_shown_and_goes_back(widget):
     panel = widget.models
     panel.refresh()
     panel.name.setCurrentText("mine")
-    rows = {panel.table.item(row, 0).text(): panel.table.item(row, 4).text() for row in range(panel.table.rowCount())}
+    rows = {
+        panel.table.item(row, 0).text(): panel.table.item(row, 4).text() for row in range(panel.table.rowCount())
+    }
     assert rows == {"first": "", "second": "in use"}
     assert panel.table.item(0, 3).text() == "0.500 → 0.750"
     assert "promoted second" in panel.history.toPlainText().splitlines()[0]
-    assert "0 new corrections" in panel.ready.text()
+    n_made = len(widget.journal.corrections())
+    assert f"{n_made} new corrections" in panel.ready.text()
     panel.rollback.click()
     assert widget.store.find("mine").version == "first"
     panel.table.selectRow(1)
     panel.promote.click()
     assert widget.store.find("mine").version == "second"
     assert "mine" in widget.line.text()
-    panel.start.click()  # nothing was corrected yet
-    wait(lambda: not panel.job.is_running)
-    assert "to learn from" in widget.line.text()

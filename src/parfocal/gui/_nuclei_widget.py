@@ -72,9 +72,15 @@ class NucleiWidget(QWidget):
         column.addWidget(self.line)
         self.review.bind_keys(viewer)
         if source.session is not None:
-            self._open(source.session)
+            self.open(source.session, source.corrected)
         else:
             self.tabs.setCurrentWidget(self.segment)
+
+    def open(self, session: ReviewSession, corrected: Path) -> None:
+        """Review labels; `corrected` is where they are written."""
+        self._session, self._corrected = session, corrected
+        self.review.open(session, self.layers)
+        self.tabs.setCurrentWidget(self.review)
 
     def say(self, text: str) -> None:
         """Show a line."""
@@ -103,11 +109,6 @@ class NucleiWidget(QWidget):
         for job in (self.segment.job, self.models.job, self._saving):
             job.join()
 
-    def _open(self, session: ReviewSession) -> None:
-        self._session = session
-        self.review.open(session, self.layers)
-        self.tabs.setCurrentWidget(self.review)
-
     def _open_found(self, found: Found) -> None:
         source, got = self.source, found.segmentation
         image = source.images[found.channel]
@@ -125,8 +126,7 @@ class NucleiWidget(QWidget):
         )
         # Not where the labels that were opened go: these are others.
         name = f"{str(about['source'])[:16]}-{session.labels_hash[:8]}.ome.zarr"
-        self._corrected = self._data.corrections / "labels" / name
-        self._open(session)
+        self.open(session, self._data.corrections / "labels" / name)
 
 
 def add_nuclei_widget(viewer: Any, source: NucleiSource, data: DataFolder) -> NucleiWidget:

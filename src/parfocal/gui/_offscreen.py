@@ -44,3 +44,20 @@ def offscreen_gl() -> bool:
 def picture_of_canvas(viewer: Any) -> Any:
     """Return what a viewer's canvas shows, uint8[y, x, 4], drawn into memory."""
     return viewer.window._qt_viewer.canvas._scene_canvas.render()  # noqa: SLF001
+
+
+def picture_of_window(viewer: Any) -> Any:
+    """Return a viewer's window as a QImage, its canvas drawn into memory: Qt's own picture lacks that."""
+    from PySide6.QtCore import QPoint
+    from PySide6.QtGui import QImage, QPainter
+
+    window: Any = viewer.window._qt_window  # noqa: SLF001
+    native: Any = viewer.window._qt_viewer.canvas.native  # noqa: SLF001
+    picture: QImage = window.grab().toImage()
+    drawn = picture_of_canvas(viewer)
+    height, width = drawn.shape[:2]
+    canvas = QImage(drawn.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888)
+    painter = QPainter(picture)
+    painter.drawImage(native.mapTo(window, QPoint(0, 0)), canvas.convertToFormat(QImage.Format.Format_RGB32))
+    painter.end()
+    return picture

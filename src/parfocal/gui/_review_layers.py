@@ -17,6 +17,7 @@ from parfocal.segmentation.uncertainty import heatmap
 LABELS, DOUBT, SELECTED, DRAWN, POINTS = "nuclei", "doubt", "selected", "draw here", "points"
 _COLOURS = ("gray", "green", "magenta", "cyan", "yellow", "red")
 _UNIT = "um"
+_FIELD_WIDTHS = 6.0  # of an object that is shown, across the canvas
 
 
 class ReviewLayers:
@@ -40,6 +41,9 @@ class ReviewLayers:
         self.session: ReviewSession | None = None
         self.labels: Any = None
         self._about: dict[str, Any] = {"scale": self.voxel_size_um, "units": (_UNIT,) * 3}
+        depth_height_width = next(iter(images.values())).shape
+        self._field_um = min(n * size for n, size in zip(depth_height_width[1:], self.voxel_size_um[1:], strict=True))
+        self._whole_zoom = 1.0
         self._heat: Any = None
         self._selected: Any = None
         self._drawn: Any = None
@@ -58,20 +62,32 @@ class ReviewLayers:
 
     def show(self, session: ReviewSession, on_pick: Callable[[int, bool], object]) -> None:
         """Show labels under review in place of those before; `on_pick` hears of clicks: id, and if it is added."""
-        for layer in (self._heat, self.labels, self._selected, self._drawn, self._points):
-            if layer is not None and layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
         self.session = session
+        if self.labels is None:
+            self._make(session)
+            self.labels.mouse_drag_callbacks.append(lambda _layer, event: self._on_click(event, on_pick))
+        else:  # the layers stay, and with them how the user has set them
+            self.labels.data = session.labels
+            self.labels.editable = False  # new data made it so
+            self._heat.data = self._doubt()
+            self.clear_drawing()
+            self.select(())
+
+    def _make(self, session: ReviewSession) -> None:
         self._heat = self.viewer.add_image(
-            self._doubt(), name=DOUBT, colormap="inferno", contrast_limits=(0.0, 1.0), opacity=0.6,
-            blending="additive", **self._about,
-        )  # fmt: skip
+            self._doubt(),
+            name=DOUBT,
+            colormap="inferno",
+            contrast_limits=(0.0, 1.0),
+            opacity=0.6,
+            blending="additive",
+            **self._about,
+        )
         self.labels = self.viewer.add_labels(session.labels, name=LABELS, opacity=0.8, **self._about)
         self.labels.contour = 1
         self.labels.editable = False  # every change goes through the session
-        empty = np.zeros((1, 1, 1), np.uint8)
         self._selected = self.viewer.add_labels(
-            empty, name=SELECTED, colormap=_only("white"), opacity=1.0, **self._about
+            np.zeros((1, 1, 1), np.uint8), name=SELECTED, colormap=_only("white"), opacity=1.0, **self._about
         )
         self._selected.contour = 2
         self._selected.editable = False
@@ -83,8 +99,9 @@ class ReviewLayers:
         self._points = self.viewer.add_points(
             np.empty((0, 3)), ndim=3, name=POINTS, size=4, face_color="red", border_color="white", **self._about
         )
-        self.labels.mouse_drag_callbacks.append(lambda _layer, event: self._on_click(event, on_pick))
         self.viewer.layers.selection.active = self.labels
+        self.viewer.reset_view()
+        self._whole_zoom = float(self.viewer.camera.zoom)
 
     # -- what is drawn ------------------------------------------------------------------------------
 
@@ -145,14 +162,15 @@ class ReviewLayers:
         self._selected.translate = tuple(a * size for (a, _), size in zip(box, self.voxel_size_um, strict=True))
 
     def go_to(self, object_id: int) -> None:
-        """Turn to an object: its middle plane, in the middle of the canvas, a tenth of it wide or more."""
+        """Turn to an object: its middle plane, in the middle of the canvas, and near enough to be judged."""
         box = box_of(self._labels(), (object_id,))
         middle = [(a + b - 1) / 2 * size for (a, b), size in zip(box, self.voxel_size_um, strict=True)]
         self.viewer.dims.set_point(0, round((box[0][0] + box[0][1] - 1) / 2) * self.voxel_size_um[0])
         self.viewer.camera.center = tuple(middle)
         width_um = max((b - a) * size for (a, b), size in zip(box[1:], self.voxel_size_um[1:], strict=True))
-        wanted = min(self.viewer._canvas_size) / (8 * width_um)  # noqa: SLF001  (napari has no other name for it)
-        if self.viewer.camera.zoom < wanted / 2 or self.viewer.camera.zoom > 4 * wanted:
+        wanted = self._whole_zoom * self._field_um / (_FIELD_WIDTHS * width_um)
+        # One of about the same size is shown as the last: less is to be found again by the eye.
+        if not wanted / 2 < self.viewer.camera.zoom < 2 * wanted:
             self.viewer.camera.zoom = wanted
 
     def refresh(self) -> None:
