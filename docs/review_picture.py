@@ -10,10 +10,6 @@ from pathlib import Path
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
-from parfocal.gui._offscreen import offscreen_gl, picture_of_window
-
-offscreen_gl()  # before napari is imported
-
 import napari
 import numpy as np
 from PySide6.QtCore import QEventLoop, QTimer
@@ -21,7 +17,8 @@ from PySide6.QtCore import QEventLoop, QTimer
 from parfocal.catalog import DataFolder
 from parfocal.gui._nuclei_source import NucleiSource
 from parfocal.gui._nuclei_widget import add_nuclei_widget
-from parfocal.segmentation.generator import NucleiRecipe, nuclei_volume
+from parfocal.gui._offscreen import offscreen_gl, picture_of_window
+from parfocal.segmentation.generator import Imaging, NucleiRecipe, nuclei_volume
 
 
 def wait(is_over, longest_s=120.0):
@@ -34,16 +31,23 @@ def wait(is_over, longest_s=120.0):
 
 
 def main(path):
-    sample = nuclei_volume(5, NucleiRecipe(shape_zyx=(24, 192, 192), scene="embryo"))
+    offscreen_gl()
+    imaging = Imaging(
+        z_step=(2.0, 2.0), dead_plane=0.0, dim_planes=0.0, saturated=0.0, peak_photons=(150.0, 200.0)
+    )
+    recipe = NucleiRecipe(shape_zyx=(48, 160, 200), shares={"tissue": 1.0}, imaging=imaging)
+    sample = nuclei_volume(4, recipe)
     voxel_um = tuple(float(size) for size in sample.voxel_size_um)
     with tempfile.TemporaryDirectory() as folder:
         data = DataFolder(Path(folder) / "data")
         images = {"nuclei": sample.image}
         source = NucleiSource("simulated", images, "nuclei", voxel_um, Path(folder) / "c", {"source": "simulated"})
         viewer = napari.Viewer(show=False, title="parfocal: simulated nuclei")
-        viewer.window._qt_window.resize(1280, 800)
-        viewer.window._qt_window.show()
+        viewer.window.show()
         widget = add_nuclei_widget(viewer, source, data)
+        wait(lambda: False, 0.5)
+        viewer.window._qt_window.resize(1400, 820)  # noqa: SLF001  (napari's own keeps to the screen, of which there is none)
+        wait(lambda: False, 0.5)
         widget.segment.backend.setCurrentText("watershed")
         widget.segment.start()
         wait(lambda: not widget.segment.job.is_running)
@@ -53,8 +57,11 @@ def main(path):
             panel.buttons[name].click()
         for _ in range(3):
             wait(lambda: False, 0.5)
-        viewer.dims.set_point(0, viewer.dims.point[0])
+        viewer.reset_view()
+        panel.layers.go_to(panel.selected[-1])
         picture_of_window(viewer).save(str(path))
+        native = viewer.window._qt_viewer.canvas.native
+        print(native.size(), viewer.window._qt_window.size(), widget.geometry(), widget.parent().geometry())
         print(path, np.unique(panel.session.labels).size - 1, "nuclei")
         widget.shut()
         viewer.close()

@@ -55,7 +55,7 @@ def viewer():
 
 
 def scene():
-    """Raw pixels, and labels with four mistakes: twins as one, a nucleus in halves, one that is none, one missed."""
+    """Raw pixels, and labels with four mistakes: twins as one, one in halves, one that is none, one missed."""
     image = 100 + 800 * (ONE | TWIN_A | TWIN_B | MISSED)
     image = np.random.default_rng(0).poisson(image).astype(np.uint16)
     labels = np.zeros(SHAPE, np.int32)

@@ -42,7 +42,9 @@ class ReviewLayers:
         self.labels: Any = None
         self._about: dict[str, Any] = {"scale": self.voxel_size_um, "units": (_UNIT,) * 3}
         depth_height_width = next(iter(images.values())).shape
-        self._field_um = min(n * size for n, size in zip(depth_height_width[1:], self.voxel_size_um[1:], strict=True))
+        self._field_um = min(
+            n * size for n, size in zip(depth_height_width[1:], self.voxel_size_um[1:], strict=True)
+        )
         self._whole_zoom = 1.0
         self._heat: Any = None
         self._selected: Any = None
@@ -64,8 +66,7 @@ class ReviewLayers:
         """Show labels under review in place of those before; `on_pick` hears of clicks: id, and if it is added."""
         self.session = session
         if self.labels is None:
-            self._make(session)
-            self.labels.mouse_drag_callbacks.append(lambda _layer, event: self._on_click(event, on_pick))
+            self._make(session, on_pick)
         else:  # the layers stay, and with them how the user has set them
             self.labels.data = session.labels
             self.labels.editable = False  # new data made it so
@@ -73,7 +74,7 @@ class ReviewLayers:
             self.clear_drawing()
             self.select(())
 
-    def _make(self, session: ReviewSession) -> None:
+    def _make(self, session: ReviewSession, on_pick: Callable[[int, bool], object]) -> None:
         self._heat = self.viewer.add_image(
             self._doubt(),
             name=DOUBT,
@@ -86,6 +87,7 @@ class ReviewLayers:
         self.labels = self.viewer.add_labels(session.labels, name=LABELS, opacity=0.8, **self._about)
         self.labels.contour = 1
         self.labels.editable = False  # every change goes through the session
+        self.labels.mouse_drag_callbacks.append(lambda _layer, event: self._on_click(event, on_pick))
         self._selected = self.viewer.add_labels(
             np.zeros((1, 1, 1), np.uint8), name=SELECTED, colormap=_only("white"), opacity=1.0, **self._about
         )
