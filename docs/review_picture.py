@@ -57,11 +57,8 @@ def main(path):
             panel.buttons[name].click()
         for _ in range(3):
             wait(lambda: False, 0.5)
-        viewer.reset_view()
         panel.layers.go_to(panel.selected[-1])
         picture_of_window(viewer).save(str(path))
-        native = viewer.window._qt_viewer.canvas.native
-        print(native.size(), viewer.window._qt_window.size(), widget.geometry(), widget.parent().geometry())
         print(path, np.unique(panel.session.labels).size - 1, "nuclei")
         widget.shut()
         viewer.close()

@@ -26,8 +26,6 @@ SHAPE = (8, 64, 96)
 
 # Of napari's own making, on each click: nothing here can mend them.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
 ]
 
@@ -106,7 +104,7 @@ def kinds(widget):
 
 def test_layers_lie_on_each_other_in_um(viewer, widget):
     names = [layer.name for layer in viewer.layers]
-    assert names == ["dapi", "doubt", "nuclei", "selected", "draw here", "points"]
+    assert names == ["dapi", "doubt", "objects", "selected", "draw here", "points"]
     assert all(tuple(layer.scale) == VOXEL for layer in viewer.layers)
     assert {str(unit) for layer in viewer.layers for unit in layer.units} == {"micrometer"}
 
@@ -121,8 +119,8 @@ def test_the_queue_is_that_of_the_terminal_and_a_row_turns_to_its_object(viewer,
     panel.table.selectRow(row)
     assert panel.selected == [4]
     z, y, x = panel.session.item(4).centroid_px
-    assert tuple(viewer.camera.center)[1:] == pytest.approx((y * 0.5, x * 0.5))
-    assert viewer.camera.zoom > 1.5 * widget.layers._whole_zoom  # it is small, and is looked at from near
+    assert tuple(viewer.scene.camera.center)[1:] == pytest.approx((y * 0.5, x * 0.5))
+    assert viewer.scene.camera.zoom > 1.5 * widget.layers._whole_zoom  # it is small, and is looked at from near
     assert viewer.dims.current_step[0] in (int(z), int(z) + 1)
     assert viewer.layers["selected"].data.any()
 
@@ -140,7 +138,7 @@ def test_doubt_is_seen_until_an_object_was_reviewed(viewer, widget):
 
 def test_one_click_each_mends_what_a_model_did_wrong(viewer, widget):
     panel = widget.review
-    labels = viewer.layers["nuclei"].data
+    labels = viewer.layers["objects"].data
     panel.pick(1)
     viewer.layers["points"].data = [(4, 40, 30), (4, 40, 48)]
     panel.buttons["split"].click()
@@ -174,7 +172,7 @@ def test_what_is_painted_becomes_an_object(viewer, widget):
     for z in (3, 4, 5):
         layer.paint((z, 30, 80), 1)
     panel.buttons["add"].click()
-    labels = viewer.layers["nuclei"].data
+    labels = viewer.layers["objects"].data
     assert set(np.unique(labels[3:6, 30, 80])) == {labels.max()}
     assert not layer.data.any()
     assert kinds(widget) == ["add"]
@@ -188,7 +186,7 @@ def test_redraw_begins_with_the_shape_of_the_object(viewer, widget):
     assert (layer.data == 1).sum() == 2 * 4 * 6
     layer.data[3:5, 56:60, 14:18] = 1
     panel.buttons["redraw"].click()
-    labels = viewer.layers["nuclei"].data
+    labels = viewer.layers["objects"].data
     assert (labels == 4).sum() == 2 * 4 * 10
     assert kinds(widget) == ["modify"]
 
@@ -198,16 +196,16 @@ def test_undo_gives_back_what_was_there(viewer, widget):
     before = panel.session.labels.copy()
     panel.pick(1)
     panel.buttons["delete"].click()
-    assert (viewer.layers["nuclei"].data != before).any()
+    assert (viewer.layers["objects"].data != before).any()
     panel.buttons["undo"].click()
-    assert (viewer.layers["nuclei"].data == before).all()
+    assert (viewer.layers["objects"].data == before).all()
     assert kinds(widget) == []
     panel.buttons["undo"].click()
     assert "nothing to undo" in widget.line.text()
 
 
 def test_labels_cannot_be_painted_past_the_journal(viewer, widget):
-    assert not viewer.layers["nuclei"].editable
+    assert not viewer.layers["objects"].editable
 
 
 def test_the_canvas_shows_them(viewer, widget):
@@ -241,12 +239,12 @@ def test_nuclei_are_found_in_a_thread_and_come_up_for_review(viewer, widget):
     assert panel.job.is_running
     assert not panel.run.isEnabled()
     wait(lambda: not panel.job.is_running)
-    labels = viewer.layers["nuclei"].data
+    labels = viewer.layers["objects"].data
     assert labels[4, 40, 30] != labels[4, 40, 48] != 0
     assert labels[4, 30, 80] > 0
     assert widget.tabs.currentWidget() is widget.review
     assert widget.review.table.rowCount() == len(np.unique(labels)) - 1
-    assert [layer.name for layer in viewer.layers].count("nuclei") == 1
+    assert [layer.name for layer in viewer.layers].count("objects") == 1
     widget.review.buttons["accept"].click()
     assert [made.source for made in widget.review.session.corrections()] == ["a-run"]
 

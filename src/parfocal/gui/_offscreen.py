@@ -52,11 +52,10 @@ def picture_of_window(viewer: Any) -> Any:
     from PySide6.QtGui import QImage, QPainter
 
     window: Any = viewer.window._qt_window  # noqa: SLF001
-    canvas_of: Any = viewer.window._qt_viewer.canvas  # noqa: SLF001
-    native: Any = canvas_of.native
+    native: Any = viewer.window._qt_viewer.canvas.native  # noqa: SLF001
     size = (native.width(), native.height())
     # Without a context of its own Qt never tells the canvas how large it has become.
-    canvas_of._scene_canvas.events.resize(size=size, physical_size=size)  # noqa: SLF001
+    native.resizeGL(*size)
     picture: QImage = window.grab().toImage()
     drawn = picture_of_canvas(viewer)
     height, width = drawn.shape[:2]

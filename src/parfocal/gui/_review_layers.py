@@ -14,7 +14,7 @@ from parfocal.segmentation import Segmentation
 from parfocal.segmentation.corrections import ReviewSession, box_of, box_slices
 from parfocal.segmentation.uncertainty import heatmap
 
-LABELS, DOUBT, SELECTED, DRAWN, POINTS = "nuclei", "doubt", "selected", "draw here", "points"
+LABELS, DOUBT, SELECTED, DRAWN, POINTS = "objects", "doubt", "selected", "draw here", "points"
 _COLOURS = ("gray", "green", "magenta", "cyan", "yellow", "red")
 _UNIT = "um"
 _FIELD_WIDTHS = 6.0  # of an object that is shown, across the canvas
@@ -38,6 +38,7 @@ class ReviewLayers:
     ) -> None:
         self.viewer = viewer
         self.voxel_size_um = tuple(float(size) for size in voxel_size_um)
+        self._camera: Any = getattr(viewer, "scene", viewer).camera  # it moved in napari 0.9
         self.session: ReviewSession | None = None
         self.labels: Any = None
         self._about: dict[str, Any] = {"scale": self.voxel_size_um, "units": (_UNIT,) * 3}
@@ -103,7 +104,7 @@ class ReviewLayers:
         )
         self.viewer.layers.selection.active = self.labels
         self.viewer.reset_view()
-        self._whole_zoom = float(self.viewer.camera.zoom)
+        self._whole_zoom = float(self._camera.zoom)
 
     # -- what is drawn ------------------------------------------------------------------------------
 
@@ -168,12 +169,12 @@ class ReviewLayers:
         box = box_of(self._labels(), (object_id,))
         middle = [(a + b - 1) / 2 * size for (a, b), size in zip(box, self.voxel_size_um, strict=True)]
         self.viewer.dims.set_point(0, round((box[0][0] + box[0][1] - 1) / 2) * self.voxel_size_um[0])
-        self.viewer.camera.center = tuple(middle)
+        self._camera.center = tuple(middle)
         width_um = max((b - a) * size for (a, b), size in zip(box[1:], self.voxel_size_um[1:], strict=True))
         wanted = self._whole_zoom * self._field_um / (_FIELD_WIDTHS * width_um)
         # One of about the same size is shown as the last: less is to be found again by the eye.
-        if not wanted / 2 < self.viewer.camera.zoom < 2 * wanted:
-            self.viewer.camera.zoom = wanted
+        if not wanted / 2 < self._camera.zoom < 2 * wanted:
+            self._camera.zoom = wanted
 
     def refresh(self) -> None:
         """Show labels and doubts as they stand after an edit."""
