@@ -33,7 +33,13 @@ def wait(is_over, longest_s=120.0):
 def main(path):
     offscreen_gl()
     imaging = Imaging(
-        z_step=(2.0, 2.0), dead_plane=0.0, dim_planes=0.0, saturated=0.0, peak_photons=(150.0, 200.0)
+        z_step=(2.0, 2.0),
+        dead_plane=0.0,
+        dim_planes=0.0,
+        saturated=0.0,
+        peak_photons=(300.0, 400.0),
+        haze=(0.0, 0.0),
+        background=(0.01, 0.02),
     )
     recipe = NucleiRecipe(shape_zyx=(48, 160, 200), shares={"tissue": 1.0}, imaging=imaging)
     sample = nuclei_volume(4, recipe)
@@ -41,12 +47,14 @@ def main(path):
     with tempfile.TemporaryDirectory() as folder:
         data = DataFolder(Path(folder) / "data")
         images = {"nuclei": sample.image}
-        source = NucleiSource("simulated", images, "nuclei", voxel_um, Path(folder) / "c", {"source": "simulated"})
+        source = NucleiSource(
+            "simulated", images, "nuclei", voxel_um, Path(folder) / "labels", {"source": "simulated"}
+        )
         viewer = napari.Viewer(show=False, title="parfocal: simulated nuclei")
         viewer.window.show()
         widget = add_nuclei_widget(viewer, source, data)
         wait(lambda: False, 0.5)
-        viewer.window._qt_window.resize(1400, 820)  # noqa: SLF001  (napari's own keeps to the screen, of which there is none)
+        viewer.window._qt_window.resize(1500, 820)  # noqa: SLF001  (napari's own keeps to the screen, of which there is none)
         wait(lambda: False, 0.5)
         widget.segment.backend.setCurrentText("watershed")
         widget.segment.start()
@@ -57,7 +65,10 @@ def main(path):
             panel.buttons[name].click()
         for _ in range(3):
             wait(lambda: False, 0.5)
-        panel.layers.go_to(panel.selected[-1])
+        middle = np.array(sample.image.shape) / 2
+        off = [np.abs(np.array(item.centroid_px) / middle - 1).max() for item in panel.session.queue()]
+        panel.table.selectRow(int(np.argmin(off)))
+        wait(lambda: False, 0.5)
         picture_of_window(viewer).save(str(path))
         print(path, np.unique(panel.session.labels).size - 1, "nuclei")
         widget.shut()

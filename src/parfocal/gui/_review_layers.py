@@ -61,7 +61,8 @@ class ReviewLayers:
                 blending="translucent" if k == 0 else "additive",
                 **self._about,
             )
-        viewer.scale_bar.visible = True
+        bars: Any = getattr(getattr(viewer, "canvas", None), "overlays", viewer)  # it moved too
+        bars.scale_bar.visible = True
 
     def show(self, session: ReviewSession, on_pick: Callable[[int, bool], object]) -> None:
         """Show labels under review in place of those before; `on_pick` hears of clicks: id, and if it is added."""
