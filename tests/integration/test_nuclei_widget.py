@@ -116,6 +116,7 @@ def test_the_queue_is_that_of_the_terminal_and_a_row_turns_to_its_object(viewer,
     assert shown == asked
     assert len(asked) == 4
     row = asked.index(4)
+    panel.table.clearSelection()
     viewer.scene.camera.zoom = 0.5  # far off
     panel.table.selectRow(row)
     assert panel.selected == [4]
