@@ -25,9 +25,6 @@ _MODULES = {
     "_segment": ("segment",),
     "_train": ("train",),
     "_models": ("models",),
-    "_models": ("models",),
-    "_train": ("train",),
-    "_segment": ("segment",),
     "_review": ("review",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
