@@ -132,11 +132,6 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
         batch=4, steady_steps=250, settle_steps=180, hold_steps=30, seed=4,
     ),
-    ("denoise2d", "further"): TrainRecipe(
-        "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
-        (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
-        batch=4, steady_steps=120, settle_steps=220, hold_steps=40, rate=1.5e-3, seed=44, segmenter_weight=0.5,
-    ),
     ("denoise2d", "small"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
