@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 class CertaintyLimits:
     """From where an object counts as uncertain, by each signal of `ObjectDoubts` that is known.
 
-    Ranks within a run cannot say this: some object always is the most doubtful. On simulated volumes of the
-    generator that the networks were trained on (2,928 objects, 2,293 of them wrong), logits told wrong objects from
-    right ones with an AUC of 0.97, flow with 0.87; 5 % of the right ones are above 0.36 and 0.34. The edge's entropy
-    says little there (0.56), and counts only where it is extreme.
+    Ranks within a run cannot say this: some object always is the most doubtful. The limits were chosen on
+    simulated volumes (`python docs/certainty_tables.py`): about one right object in twenty lies beyond those of
+    `flow` and `logits`, of which logits tell wrong from right best. That of `boundary` is for extremes alone.
 
     Parameters
     ----------
