@@ -5,9 +5,27 @@ import asyncio
 import pytest
 from bluesky import RunEngine
 
-from parfocal.devices import Camera
-from parfocal.frames import FrameRing
-from support import CountingSource, Documents
+from parfocal.catalog import DataFolder, stop_server
+from parfocal.devices import Backend, Camera, Microscope
+from parfocal.frames import FrameRing, shared_ring
+from support import CountingSource, Documents, InstantStage, Lamp
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_memory():
+    """Keep fewer frames in memory than a microscope does: workers share a machine, and read the rest from disk."""
+    shared_ring().max_bytes = 64 * 2**20
+
+
+@pytest.fixture(scope="session")
+def served_folder(tmp_path_factory):
+    """One data folder a worker, with the one server that comes up when it is opened first: a start costs seconds.
+
+    For tests that ask about runs of their own, whatever else the catalog holds.
+    """
+    folder = DataFolder(tmp_path_factory.mktemp("served"))
+    yield folder
+    stop_server(folder)
 
 
 @pytest.fixture
@@ -20,6 +38,25 @@ def camera(source, tmp_path):
     camera = Camera(name="camera", source=source, frames_root=tmp_path, timeout_s=1, ring=FrameRing())
     yield camera
     camera.destroy()
+
+
+@pytest.fixture
+def stage():
+    return InstantStage()
+
+
+@pytest.fixture
+def lamp():
+    return Lamp()
+
+
+@pytest.fixture
+def microscope(source, stage, lamp, tmp_path):
+    """A whole instrument of drivers that do what they are told."""
+    backend = Backend("bench", source, stage, lamp)
+    microscope = Microscope(name="microscope", backend=backend, frames_root=tmp_path, limits_um={"z": (-100, 100)})
+    yield microscope
+    microscope.destroy()
 
 
 @pytest.fixture

@@ -89,6 +89,11 @@ class Documents:
     def of(self, name):
         return [doc for n, doc in self.all if n == name]
 
+    def column(self, key, stream):
+        """Return what the events of a stream say of a key."""
+        descriptors = {d["uid"] for d in self.of("descriptor") if d["name"] == stream}
+        return [e["data"][key] for e in self.of("event") if e["descriptor"] in descriptors]
+
 
 class InstantStage:
     """A stage that arrives at once, and remembers every move."""

@@ -15,8 +15,6 @@ from parfocal.callbacks import (
     ANALYSES,
     Analysis,
     FocusScores,
-    SectionParameters,
-    SectionStages,
     SliceParameters,
     analysis_named,
     evidence_of,
@@ -28,7 +26,7 @@ from parfocal.callbacks import (
     stored_looks,
     volumes_of,
 )
-from parfocal.catalog import DataFolder, remote_frames, stop_server
+from parfocal.catalog import remote_frames
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
@@ -43,16 +41,11 @@ from parfocal.slices.selection import RULES
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """One session with its catalog: RunEngine, writer, and the analyses that look at single frames, live."""
-    folder = DataFolder(tmp_path_factory.mktemp("contract"))
-    # The stages write five streams a run, seconds under load: they are live where they are what is tested.
-    session = start_session(
-        folder.root, analyses=[cls for cls, _ in ANALYSES.values() if cls is not SectionStages]
-    )
+def session(served_folder):
+    """One session, RunEngine and writer; each test has the analyses look on that it asks about."""
+    session = start_session(served_folder.root)
     yield session
     session.close()
-    stop_server(folder)
 
 
 @pytest.fixture
@@ -64,14 +57,16 @@ def microscope(session):
 
 
 @contextmanager
-def stages_live(session, parameters=None, *, needed=True):
-    """Have SectionStages look on."""
-    stages = SectionStages(parameters, emit=session.writer, frames_root=session.catalog.folder.frames)
-    token = session.RE.subscribe(stages) if needed else None
+def looking_on(session, *names, parameters=None):
+    """Have these analyses look on: each writes its own run, which costs the catalog about a second."""
+    made = [analysis_named(n, parameters, emit=session.writer) for n in names]
+    for one in made:
+        one.frames_root = session.catalog.folder.frames
+    watching = {session.RE.subscribe(one): one for one in made}
     yield
-    if token is not None:
+    for token, analysis in watching.items():
         session.RE.unsubscribe(token)
-    assert stages.close()
+        assert analysis.close()
 
 
 def tables(run):
@@ -122,16 +117,20 @@ RUNS_OF = {
     "focus_calibration": SWEEPS,
     "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
     "slice_audit": {k: RUNS[k] for k in ("burst",)} | SECTIONS,
+    "nuclei": {"stack": RUNS["stack"]},
 }
-VOLUMES = {"stages": "all", "steps": "stage", "n_held_out": 0}  # stages that write files, in the same few streams
+# Stages that write files, in the same few streams; and what needs no network.
+PARAMETERS = {
+    ("section_stages", "stacks"): {"stages": "all", "steps": "stage", "n_held_out": 0},
+    ("nuclei", "stack"): {"backend": "watershed"},
+}
+SERVED = {"section_stages": ("aligned", "stacked"), "nuclei": ("labels_0",)}
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
-    parameters = VOLUMES if (name, kind) == ("section_stages", "stacks") else {}
-    with stages_live(
-        session, SectionParameters(**parameters) if parameters else None, needed=name == "section_stages"
-    ):
+    parameters = PARAMETERS.get((name, kind), {})
+    with looking_on(session, name, parameters=parameters):
         try:
             session.RE(RUNS_OF[name][kind](microscope))
         except RunEngineInterrupted:
@@ -150,13 +149,17 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     assert start_of(again)["supersedes"] == live.metadata["start"]["uid"]
     assert live.metadata["stop"]["parfocal"] == again.metadata["stop"]["parfocal"]
     if parameters:
-        volumes_are_served(session, live, again)
+        volumes_are_served(session, live, again, SERVED[name])
+    if name == "nuclei":
+        table, same = (session.catalog.read_table(r.metadata["start"]["uid"], "objects") for r in (live, again))
+        assert table.equals(same)
+        assert table.num_rows > 0
 
 
-def volumes_are_served(session, live, again):
+def volumes_are_served(session, live, again, streams):
     """Each run has volumes of its own in the data folder, and the catalog gives their pixels."""
     made = [volumes_of(run) for run in (live, again)]
-    for stream in ("aligned", "stacked"):
+    for stream in streams:
         assert session.catalog.folder.frames in made[0][stream].parents
         assert made[0][stream] != made[1][stream]
         ours = [read_ome_zarr(of[stream])[0] for of in made]
@@ -165,9 +168,10 @@ def volumes_are_served(session, live, again):
 
 
 def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
-    with pytest.raises(RunEngineInterrupted):
-        session.RE(RUNS["repeated event"](microscope))
-    session.RE.resume()
+    with looking_on(session, "focus_scores"):
+        with pytest.raises(RunEngineInterrupted):
+            session.RE(RUNS["repeated event"](microscope))
+        session.RE.resume()
     session.drain(60)
     run = session.catalog.raw[-1]
     frames = np.asarray(run["primary"].read()["camera_frame"]).tolist()
@@ -177,7 +181,8 @@ def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
 
 
 def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscope):
-    session.RE(z_stack(microscope, 2, 0.5))
+    with looking_on(session, "slice_audit"):
+        session.RE(z_stack(microscope, 2, 0.5))
     session.drain(60)
     audits = session.catalog.analyses_of(session.catalog.raw[-1])
     audit = next(a for a in audits if start_of(a)["analysis"] == "slice_audit")
@@ -206,7 +211,7 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
 
 
 def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microscope, tmp_path):
-    with stages_live(session):
+    with looking_on(session, "slice_audit", "section_stages"):
         uid = session.RE(SECTIONS["sections"](microscope))[0]
     session.drain(60)
     (stages,) = [a for a in session.catalog.analyses_of(uid) if start_of(a)["analysis"] == "section_stages"]
@@ -229,7 +234,8 @@ def test_the_command_line_writes_the_ledger_that_a_run_comes_to(session, microsc
 
 
 def test_what_was_done_is_skipped_and_other_parameters_are_another_result(session, microscope):
-    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    with looking_on(session, "focus_scores"):
+        uid = session.RE(z_stack(microscope, 1, 0.5))[0]
     session.drain(60)
     (again,) = replay([uid], "focus_scores", catalog=session.catalog)
     assert again.status == "skipped"

@@ -25,9 +25,9 @@ def session(tmp_path):
     stop_server(folder)
 
 
-@pytest.mark.parametrize("outage_s", [5.0, pytest.param(30.0, marks=[pytest.mark.long, pytest.mark.timeout(240)])])
+@pytest.mark.parametrize("outage_s", [4.0, pytest.param(30.0, marks=[pytest.mark.long, pytest.mark.timeout(240)])])
 def test_a_run_goes_on_at_its_pace_while_the_catalog_is_gone(session, outage_s):
-    folder, interval_s = session.catalog.folder, 0.05
+    folder, interval_s = session.catalog.folder, 0.1
     microscope = session.use(
         Microscope(name="microscope", backend=Backend("bench", CountingSource((32, 32)), InstantStage(), Lamp()))
     )
@@ -38,7 +38,7 @@ def test_a_run_goes_on_at_its_pace_while_the_catalog_is_gone(session, outage_s):
     session.writer.health.subscribe(lambda value, **_: health.append((time.monotonic(), CatalogHealth(value))))
 
     began = threading.Event()
-    session.RE.subscribe(lambda name, doc: doc["seq_num"] == 20 and began.set(), "event")
+    session.RE.subscribe(lambda name, doc: doc["seq_num"] == 10 and began.set(), "event")
     asked_s, gone_s = [], []
 
     def outage():
@@ -61,8 +61,8 @@ def test_a_run_goes_on_at_its_pace_while_the_catalog_is_gone(session, outage_s):
     during = [gap for gap, at in zip(gaps_s, emitted_s[1:]) if from_s < at < until_s]
     before = [gap for gap, at in zip(gaps_s, emitted_s[1:]) if at < from_s]
     assert len(during) > outage_s / interval_s / 3, "most of the outage was within the run"
-    # not a measure of speed: a plan that waited for the server would stand still for seconds
-    assert max(during) < 1.0
+    # not a measure of speed: a plan that waited for the server would stand still for as long as it is gone
+    assert max(during) < outage_s / 2
     assert np.median(during) < 3 * np.median(before) + 0.02
 
     assert session.drain(60), session.writer.last_error

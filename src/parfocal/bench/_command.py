@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from parfocal.bench._table import Row, as_document, as_table
 from parfocal.errors import BadInputError
@@ -21,9 +22,13 @@ BENCHES: dict[str, str] = {
     "orchestration": "parfocal.bench._orchestration:orchestration",
     "psf": "parfocal.bench._psf:psf",
     "scores": "parfocal.bench._scores:scores",
+    "segmentation": "parfocal.bench._segmentation:segmentation",
     "slices": "parfocal.bench._slices:slices",
 }
 """Name to `module:function`; imported when asked for. The function returns a list of `Row`."""
+
+DETAILS: dict[str, str] = {"segmentation": "parfocal.bench._segmentation:details"}
+"""Name to what returns a second table, rows of names and values, where a benchmark has one."""
 
 
 def load(name: str) -> Callable[[], list[Row]]:
@@ -48,7 +53,21 @@ def bench(
     if name is None:
         raise BadInputError(f"bench: which one? There are: {', '.join(sorted(BENCHES))}")
     rows = load(name)()
+    details = _details(name)
     if as_json:
-        typer.echo(json.dumps(as_document(name, rows), indent=1))
-    else:
-        Console().print(as_table(rows))
+        document = as_document(name, rows)
+        typer.echo(json.dumps({**document, "details": details} if details else document, indent=1))
+        return
+    Console().print(as_table(rows))
+    if details:
+        shown = Table(*details[0], box=None, header_style="bold")
+        for row in details:
+            shown.add_row(*("" if row.get(name) is None else str(row[name]) for name in details[0]))
+        Console().print(shown)
+
+
+def _details(name: str) -> list[dict[str, Any]]:
+    if name not in DETAILS:
+        return []
+    module, function = DETAILS[name].split(":")
+    return getattr(importlib.import_module(module), function)()

@@ -11,7 +11,7 @@ Labels = NDArray[np.int32]
 def ellipsoid_stack(
     shape: tuple[int, int, int] = (20, 512, 512), n: int = 200, dropped: float = 0.03, seed: int = 0
 ) -> tuple[Labels, Labels]:
-    """Return the truth and the planes: ellipsoids apart from each other, masks missing, ids shuffled in each plane.
+    """Return the truth and the planes: ellipsoids apart from each other, masks missing, ids shuffled by plane.
 
     Depth 3 to 6.5 planes to either side, radius 9 to 19 px, about 94 masks a plane of the shape that is default.
     """

@@ -10,6 +10,7 @@ from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibrati
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
 from parfocal.callbacks.sections import SectionParameters, SectionStages, metrics_of, volumes_of
+from parfocal.callbacks.segmentation import Nuclei, NucleiParameters, volume_judge
 from parfocal.callbacks.slices import (
     AuditedFrame,
     Place,
@@ -31,6 +32,8 @@ __all__ = [
     "FocusParameters",
     "FocusScores",
     "NoParameters",
+    "Nuclei",
+    "NucleiParameters",
     "Place",
     "Replayed",
     "RunAnalysis",
@@ -54,5 +57,6 @@ __all__ = [
     "replay",
     "stack_of",
     "stored_looks",
+    "volume_judge",
     "volumes_of",
 ]

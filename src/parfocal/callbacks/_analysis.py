@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from parfocal.callbacks._derived_run import DerivedRun, WrittenVolume
+from parfocal.callbacks._derived_run import DerivedRun, TableRows, WrittenVolume
 from parfocal.callbacks._run_view import RunView
 from parfocal.catalog import DataFolder
 from parfocal.frames import Frame, Frames, give_way
@@ -30,6 +30,9 @@ from parfocal.frames import Frame, Frames, give_way
 _LOG = logging.getLogger(__name__)
 _REST_S = 0.01
 Emit = Callable[[str, dict[str, Any]], Any]
+EmitRows = Callable[[str, str, Any], Any]
+"""`(uid of the derived run, name of its table, Arrow rows)`, such as `CatalogWriter.append_rows`."""
+Row = Mapping[str, Any] | WrittenVolume | TableRows
 Overflow = Literal["skip", "wait"]
 Mode = Literal["live", "replay"]
 
@@ -47,12 +50,12 @@ class RunAnalysis(Protocol):
         """Data keys by stream, then key: `{"scores": {"tenengrad": {"dtype": "number", ...}}}`."""
         ...
 
-    def frame(self, frame: Frame) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """Look at one frame; yield (stream, row)."""
+    def frame(self, frame: Frame) -> Iterable[tuple[str, Row]]:
+        """Look at one frame; yield (stream, row), (stream, written volume) or (table, its rows)."""
         ...
 
-    def finish(self) -> Iterable[tuple[str, Mapping[str, Any] | WrittenVolume]]:
-        """Yield summary rows when the raw run has ended, and volumes that were written, each its own stream."""
+    def finish(self) -> Iterable[tuple[str, Row]]:
+        """Yield what is to be said when the raw run has ended: see `frame`. Volumes have a stream each."""
         ...
 
     @property
@@ -73,6 +76,8 @@ class Analysis(ABC):
         Where pixels come from.
     emit : callable
         `(name, doc)`, such as a `CatalogWriter`. Without it, derived documents go nowhere.
+    emit_rows : callable, optional
+        Takes the rows of large tables. Default: `emit.append_rows`, which a `CatalogWriter` has.
     queue_size : int
         Events that may wait (references, not pixels).
     overflow : {"skip", "wait"}
@@ -99,6 +104,7 @@ class Analysis(ABC):
         calibration: str = "",
         supersedes: str = "",
         frames_root: Path | str | None = None,
+        emit_rows: EmitRows | None = None,
     ) -> None:
         self.parameters = parameters if parameters is not None else NoParameters()
         self.frames = frames if frames is not None else Frames()
@@ -107,6 +113,7 @@ class Analysis(ABC):
         self.supersedes = supersedes
         self.frames_root: Path = DataFolder().frames if frames_root is None else Path(frames_root)
         self._emit = emit
+        self._emit_rows: EmitRows | None = emit_rows or getattr(emit, "append_rows", None)
         self._listeners: list[Emit] = []
         self._queue_size = queue_size
         self._overflow: Overflow = overflow
@@ -242,6 +249,11 @@ class Analysis(ABC):
             except Exception:  # who looks on must not end the analysis
                 _LOG.exception("a listener of analysis %s could not take a %s document", self.name, name)
 
+    def send_rows(self, run_uid: str, key: str, rows: Any) -> None:
+        """Hand on rows of a large table."""
+        if self._emit_rows is not None:
+            self._emit_rows(run_uid, key, rows)
+
     def skipped(self, run_uid: str, burst_resource: str) -> str:
         """Return how many events, or frames of a burst, found the queue full, in words; empty for none."""
         skipped = self._skipped.pop(run_uid, Counter[str]())
@@ -303,13 +315,14 @@ class _Run:
             self._write(stream, row, frame, written[stream])
             written[stream] += 1
 
-    def _write(
-        self, stream: str, row: Mapping[str, Any] | WrittenVolume, frame: Frame | None = None, nth: int = 0
-    ) -> None:
+    def _write(self, stream: str, row: Row, frame: Frame | None = None, nth: int = 0) -> None:
         if self._derived is None:
             return
         if isinstance(row, WrittenVolume):
             self._derived.volume(stream, row)
+        elif isinstance(row, TableRows):
+            self._derived.count_rows(stream, row)
+            self._analysis.send_rows(self._derived.uid, stream, row.rows)
         else:
             self._derived.row(stream, row, frame, nth)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
+
 from parfocal.files import open_ome_zarr
 from parfocal.frames import Frame, uri_of
 
@@ -25,6 +27,16 @@ class WrittenVolume:
     """
 
     path: Path
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of a large table, which goes beside the derived run rather than through its documents.
+
+    An analysis yields it with the name of the table. The stop document says how many rows each table got.
+    """
+
+    rows: pa.Table
 
 
 class DerivedRun:
@@ -57,6 +69,7 @@ class DerivedRun:
         self._columns = columns
         self._descriptors: dict[str, dict[str, Any]] = {}
         self._counts: dict[str, int] = {}
+        self._n_rows: dict[str, int] = {}
         self._seq_of_raw: dict[tuple[str, int, int], int] = {}
         start = {key: raw_start[key] for key in _KEPT if key in raw_start}
         start.update(
@@ -118,6 +131,10 @@ class DerivedRun:
         self._emit("stream_datum", datum)
         self._counts[stream] = n_planes
 
+    def count_rows(self, key: str, table: TableRows) -> None:
+        """Note rows that went into a table."""
+        self._n_rows[key] = self._n_rows.get(key, 0) + table.rows.num_rows
+
     def close(self, exit_status: str, reason: str, verdict: str) -> None:
         """Emit the stop document, with the verdict where there is one."""
         stop: dict[str, Any] = {
@@ -128,8 +145,9 @@ class DerivedRun:
             "reason": reason,
             "num_events": dict(self._counts),
         }
-        if verdict:
-            stop["parfocal"] = {"verdict": verdict}
+        ours = {"verdict": verdict, "tables": dict(self._n_rows)}
+        if any(ours.values()):
+            stop["parfocal"] = {key: value for key, value in ours.items() if value}
         self._emit("stop", stop)
 
     def _seq_num(self, stream: str, frame: Frame | None, nth: int) -> int:

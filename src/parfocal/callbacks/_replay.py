@@ -16,6 +16,7 @@ from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores
 from parfocal.callbacks.sections import SectionParameters, SectionStages
+from parfocal.callbacks.segmentation import Nuclei, NucleiParameters
 from parfocal.callbacks.slices import SliceAudit, SliceParameters
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog, remote_frames
 from parfocal.errors import BadInputError, CatalogError
@@ -26,6 +27,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_calibration": (FocusCalibration, CalibrationParameters),
     "slice_audit": (SliceAudit, SliceParameters),
     "section_stages": (SectionStages, SectionParameters),
+    "nuclei": (Nuclei, NucleiParameters),
 }
 """Analyses by name, each with the dataclass of its parameters."""
 
@@ -199,7 +201,8 @@ def _replay_one(
 
     # Found on this machine's disk, or else asked of the server.
     frames = Frames(FrameRing(1), remote_frames(catalog, documents))
-    analysis = make(emit=emit, frames=frames, mode="replay", overflow="wait")
+    emit_rows = writer.append_rows if writer is not None else None
+    analysis = make(emit=emit, emit_rows=emit_rows, frames=frames, mode="replay", overflow="wait")
     analysis.frames_root = catalog.folder.frames
     try:
         target = _target(documents, analysis)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from parfocal.callbacks._analysis import Analysis, RunAnalysis
 from parfocal.callbacks._run_view import RunView
 from parfocal.devices import Auditor, Camera
@@ -173,7 +175,12 @@ class _RunFocus:
 def focus_probe(
     camera: Camera, score: ScoreName = "tenengrad", *, name: str = "focus_probe", timeout_s: float = 5.0
 ) -> Auditor:
-    """Return an Auditor that scores the camera's last frame, for autofocus in plans."""
+    """Return an Auditor that scores the camera's last frame, for autofocus in plans.
+
+    Kernels are compiled here: the first time on a machine that takes longer than a verdict may.
+    """
+    facts = camera.facts
+    sharpness(np.indices(facts.shape).sum(axis=0).astype(facts.dtype), facts.camera_model)
 
     def judge(pixels: Any) -> Verdict:
         model = camera.facts.camera_model

@@ -42,6 +42,7 @@ class Catalog:
         self._connect = connect
         self._root = connect().new_variation(structure_clients=bluesky_clients())
         self.table_clients: dict[tuple[str, str], Any] = {}  # open result tables, by run uid and key
+        self._shelves: dict[str, Container] = {}
 
     @property
     def root(self) -> Container:
@@ -60,6 +61,9 @@ class Catalog:
 
     def shelf(self, name: str) -> Container:
         """Return the container to write a shelf's runs or tables into; made where it is missing."""
+        known = self._shelves.get(name)
+        if known is not None:  # it is there for good: asking again would be two requests a run
+            return known
         if name not in self._root:
             specs = [Spec(RUN_CATALOG_SPEC[0], version=RUN_CATALOG_SPEC[1])] if name != "tables" else []
             try:
@@ -67,7 +71,8 @@ class Catalog:
             except httpx.HTTPStatusError:  # another client was first
                 if name not in self._root:
                     raise
-        return self._root[name]
+        self._shelves[name] = self._root[name]
+        return self._shelves[name]
 
     runs = _query.runs
     run = _query.run
@@ -98,6 +103,7 @@ class Catalog:
         self._root.context.close()
         self._root = fresh.new_variation(structure_clients=bluesky_clients())
         self.table_clients.clear()
+        self._shelves.clear()
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from tiled.client.container import Container
 
@@ -19,6 +19,7 @@ from parfocal.catalog._log import Document, LoggedDocument, is_being_written, re
 from parfocal.catalog._open import Catalog, open_catalog
 from parfocal.catalog._run_sink import RunSink
 from parfocal.catalog._shelves import shelf_of
+from parfocal.catalog._table_spool import SpooledRows, left_behind, remove_empty, send_left_behind
 from parfocal.catalog._writer import delete_run, run_or_none
 from parfocal.catalog._zarr_consolidator import ZARR_MIMETYPE
 from parfocal.errors import CatalogError
@@ -40,6 +41,8 @@ class RecoveredRun:
     n_frames_without_event
         Frames that are on disk though no document speaks of them: the last exposures before a kill. They
         stay on disk, at the end of their arrays.
+    table
+        Where it was rows of a result table that waited, rather than documents: its name.
     """
 
     uid: str
@@ -47,6 +50,7 @@ class RecoveredRun:
     exit_status: str = ""
     n_events: int = 0
     n_frames_without_event: int = 0
+    table: str = ""
     problem: str = ""
 
 
@@ -67,7 +71,7 @@ def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None
     Returns
     -------
     list of RecoveredRun
-        One a log, oldest first.
+        One a log, oldest first, then one a batch of rows.
     """
     folder = as_folder(data) if catalog is None or data is not None else catalog.folder
     results: list[RecoveredRun] = []
@@ -83,7 +87,21 @@ def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None
             if catalog is None:
                 catalog = ours.enter_context(open_catalog(folder))
             results.append(_recover_run(path, logged, catalog))
+        waiting = left_behind(folder.spooled_tables)
+        if waiting and catalog is None:
+            catalog = ours.enter_context(open_catalog(folder))
+        for spooled in waiting:
+            results.append(_recover_rows(spooled, cast("Catalog", catalog)))
+        remove_empty(folder.spooled_tables)
     return results
+
+
+def _recover_rows(spooled: SpooledRows, catalog: Catalog) -> RecoveredRun:
+    try:
+        lacked = send_left_behind(spooled, catalog)
+    except Exception as error:  # one bad file must not keep the others back
+        return RecoveredRun(spooled.run_uid, "failed", table=spooled.key, problem=" ".join(str(error).split()))
+    return RecoveredRun(spooled.run_uid, "written" if lacked else "present", table=spooled.key)
 
 
 def _recover_run(path: Path, logged: list[LoggedDocument], catalog: Catalog) -> RecoveredRun:

@@ -20,6 +20,7 @@ from enum import IntEnum
 from typing import Any
 
 import httpx
+import pyarrow as pa
 from ophyd import Kind, Signal
 from tiled.client.container import Container
 
@@ -27,6 +28,7 @@ from parfocal.catalog._log import LoggedDocument, LogPosition, RunLog, log_path
 from parfocal.catalog._open import Catalog
 from parfocal.catalog._run_sink import RunSink
 from parfocal.catalog._shelves import shelf_of
+from parfocal.catalog._table_spool import TableSpool
 from parfocal.errors import CatalogError
 from parfocal.frames import give_way
 
@@ -99,6 +101,9 @@ class CatalogWriter:
         self._flush_s = flush_s
         self._behind_s = behind_s
         self._lock = threading.RLock()
+        self._spool = TableSpool(catalog.folder.spooled_tables)
+        self._tables_retry_at_s = 0.0
+        self._n_table_failures = 0
         self._runs: dict[str, _Run] = {}
         self._run_of: dict[str, str] = {}  # descriptor, resource or datum_page resource uid -> run uid
         self._last_error = ""
@@ -142,8 +147,16 @@ class CatalogWriter:
             self._note(f"A {name} document was not taken: {error!r}")
         self._wake.set()
 
+    def append_rows(self, run_uid: str, key: str, rows: pa.Table) -> None:
+        """Take rows of a run's result table; they wait on disk until the catalog has them. Never raises."""
+        try:
+            self._spool.put(run_uid, key, rows)
+        except Exception as error:
+            self._note(f"{rows.num_rows} rows of table {key} of run {run_uid} were not taken: {error!r}")
+        self._wake.set()
+
     def drain(self, timeout_s: float = 30.0) -> bool:
-        """Wait until all documents given so far are in the catalog; return whether they are."""
+        """Wait until all documents and rows given so far are in the catalog; return whether they are."""
         deadline_s = time.monotonic() + timeout_s
         with self._progress:
             while not self._is_drained():
@@ -168,6 +181,7 @@ class CatalogWriter:
             for run in self._runs.values():
                 run.log.release()
             self._runs.clear()
+        self._spool.close()
         return drained
 
     # -- the caller's thread -------------------------------------------------------------------------
@@ -202,6 +216,7 @@ class CatalogWriter:
             self._wake.wait(None if self._is_drained() else self._flush_s)
             self._wake.clear()
             self._write_all()
+            self._write_tables()
             with self._progress:
                 self._progress.notify_all()
             # Documents that come meanwhile go together, in one request.
@@ -221,6 +236,21 @@ class CatalogWriter:
                 self._is_down = False
             except Exception as error:
                 self._failed(run, error)
+
+    def _write_tables(self) -> None:
+        if not self._spool.waiting or self._closing.is_set() or time.monotonic() < self._tables_retry_at_s:
+            return
+        try:
+            if self._is_down:
+                self._catalog.reconnect()
+            self._catalog.ping()
+            self._spool.send(self._catalog)
+            self._n_table_failures = 0
+        except Exception as error:  # the rows stay on disk, and are tried again
+            self._n_table_failures += 1
+            self._tables_retry_at_s = time.monotonic() + min(0.25 * 2**self._n_table_failures, 5.0)
+            self._is_down = self._is_down or is_connection_lost(error)
+            self._note(f"Result tables wait on disk: {error}")
 
     def _advance(self, run: _Run) -> None:
         started_s = time.monotonic()
@@ -339,7 +369,7 @@ class CatalogWriter:
     def _is_drained(self) -> bool:
         with self._lock:
             waiting = (run for run in self._runs.values() if not run.is_refused)
-            return all(run.backlog == 0 and not run.is_stopped for run in waiting)
+            return all(run.backlog == 0 and not run.is_stopped for run in waiting) and not self._spool.waiting
 
     def _note(self, message: str) -> None:
         self._last_error = " ".join(message.split())

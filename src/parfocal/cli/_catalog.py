@@ -147,6 +147,8 @@ _RECOVERED = {
 def _what_came(run: RecoveredRun) -> str:
     if run.outcome == "running":
         return ""
+    if run.table:
+        return f"rows of table {run.table}"
     loose = f", {run.n_frames_without_event} more frames without one" if run.n_frames_without_event else ""
     return f"{run.n_events} events{loose}, closed as {run.exit_status}"
 

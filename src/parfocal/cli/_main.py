@@ -22,10 +22,10 @@ _MODULES = {
     "_focus": ("calibrate", "lock"),
     "_report": ("report",),
     "_slices": ("slices",),
-    "_models": ("models",),
-    "_train": ("train",),
     "_segment": ("segment",),
     "_review": ("review",),
+    "_train": ("train",),
+    "_models": ("models",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

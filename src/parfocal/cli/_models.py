@@ -158,9 +158,7 @@ def import_command(
     """Take a `.pth` of a U-Net or a Cellpose 3 network into the store, as safetensors; nothing in it is run."""
     state, architecture = read_pth(file)
     if architecture["kind"] == "unknown":
-        raise BadInputError(
-            f"{file}: {len(state)} tensors of no network known here; expected a U-Net or Cellpose 3's"
-        )
+        raise BadInputError(f"{file}: {len(state)} tensors of no known network; expected a U-Net or Cellpose 3's")
     store = store_of(data)
     card = ModelCard(name, version, architecture, "", recipe={"imported_from": file.name})
     added = store.add(state, card, half=False, reason=reason or f"imported from {file.name}")

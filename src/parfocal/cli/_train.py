@@ -47,6 +47,7 @@ class RecipeSize(StrEnum):
 
     small = "small"
     shipped = "shipped"
+    further = "further"
 
 
 class TrainDevice(StrEnum):
@@ -71,6 +72,9 @@ def train_command(
     ),
     seed: Annotated[int | None, typer.Option("--seed", help="Other than the recipe's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Weights to begin with. Default: fresh ones.")
+    ] = None,
     segmenter: Annotated[
         Path | None, typer.Option("--segmenter", help="For denoise2d: 2D weights that look on. Default: shipped.")
     ] = None,
@@ -97,8 +101,8 @@ def train_command(
     began_s = time.monotonic()
     with _Watch(console, told) as watch:
         card = train_nuclei(
-            told, target, device=device.value, resume=resume, segmenter=segmenter, held_out_images=held_out,
-            version=recipe.value, on_progress=watch.hear,
+            told, target, device=device.value, resume=resume, start=start, segmenter=segmenter,
+            held_out_images=held_out, version=recipe.value, on_progress=watch.hear,
         )  # fmt: skip
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(card), default=dict) + "\n")
@@ -149,7 +153,10 @@ class _Watch:
 
 
 def _say_what_came(console: Console, card: ModelCard, target: Path, elapsed_s: float) -> None:
-    console.print(f"{target}  {card.weights_sha256[:12]}  {target.stat().st_size / 1e6:.1f} MB  {elapsed_s:.0f} s")
+    console.print(
+        f"{target}  {card.weights_sha256[:12]}  {target.stat().st_size / 1e6:.1f} MB  {elapsed_s:.0f} s, "
+        f"{time.process_time():.0f} s of CPU"
+    )
     for name, value in card.metrics.items():
         console.print(f"  {name:<28} {value:.3f}")
 

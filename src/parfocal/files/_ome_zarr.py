@@ -165,21 +165,28 @@ class ZarrVolumeWriter:
         self.dtype = dtype
         self.chunk_planes: int = int(store.chunk_layout.write_chunk.shape[0])
 
-    def write(self, z: int, planes: NDArray[Any]) -> None:
+    def write(self, z: int, planes: NDArray[Any], y: int | None = None, x: int | None = None) -> None:
         """Write planes `[n, y, x]` from plane `z` on, and return when they are in the file.
+
+        Where `y` and `x` are told, they are parts of planes, which begin there.
 
         Raises
         ------
         BadInputError
             They do not fit, have another dtype, or cannot be written.
         """
-        if planes.dtype != self.dtype or planes.shape[1:] != self.shape[1:] or z + planes.shape[0] > self.shape[0]:
+        if y is not None and x is not None:
+            at = (z, y, x)
+            fits = all(a >= 0 and a + n <= m for a, n, m in zip(at, planes.shape, self.shape))
+        else:
+            at, fits = (z, 0, 0), planes.shape[1:] == self.shape[1:] and z + planes.shape[0] <= self.shape[0]
+        if planes.dtype != self.dtype or planes.ndim != 3 or not fits:
             raise BadInputError(
                 f"{self._path}: planes {z} to {z + planes.shape[0] - 1} are {planes.dtype} {planes.shape[1:]}, "
                 f"expected {self.dtype} within {self.shape}"
             )
         try:
-            self._store[z : z + planes.shape[0]].write(planes).result()
+            self._store[tuple(slice(a, a + n) for a, n in zip(at, planes.shape))].write(planes).result()
         except (ValueError, OSError) as error:
             raise BadInputError(f"{self._path}: cannot be written: {one_line(error)[:200]}") from error
 

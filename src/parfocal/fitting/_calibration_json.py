@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -18,8 +15,9 @@ from parfocal.fitting._optics_facts import OpticsFacts
 from parfocal.fitting._signal_models import LinearSignal, PiecewiseSignal, Poly2Signal, SignalModel
 from parfocal.fitting._step_fits import StepFits
 from parfocal.fitting._theta_line import ThetaLine
+from parfocal.sealed_json import SealedJson, content_hash, plain
 
-_FORMAT, _VERSION = "parfocal-calibration", 1
+_FILE = SealedJson("parfocal-calibration", 1, "calibration", "is no calibration", "a saved calibration")
 _SIGNALS = {"linear": LinearSignal, "poly2": Poly2Signal, "piecewise": PiecewiseSignal}
 _DTYPES = {
     "direction": np.int8,
@@ -31,14 +29,12 @@ _DTYPES = {
 
 def calibration_to_json(calibration: Calibration) -> str:
     """Return a calibration as JSON: format, version, sha256 of the content's canonical form, content."""
-    content = _content(calibration)
-    whole = {"format": _FORMAT, "version": _VERSION, "sha256": _hash(content), "calibration": content}
-    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+    return _FILE.to_text(_content(calibration))
 
 
 def calibration_hash(calibration: Calibration) -> str:
     """Return the sha256 of a calibration's content, by which runs cite it."""
-    return _hash(_content(calibration))
+    return content_hash(_content(calibration))
 
 
 def calibration_from_json(text: str, name: str = "calibration") -> Calibration:
@@ -49,28 +45,11 @@ def calibration_from_json(text: str, name: str = "calibration") -> Calibration:
     BadInputError
         Not JSON, another format or version, or the content was changed after it was written.
     """
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInputError(f"{name}: is not JSON ({error}); expected a saved calibration") from None
-    if not isinstance(whole, dict) or whole.get("format") != _FORMAT:
-        raise BadInputError(f"{name}: is no calibration; expected a file with format {_FORMAT!r}")
-    if whole.get("version") != _VERSION:
-        raise BadInputError(
-            f"{name}: is of version {whole.get('version')!r}, expected {_VERSION}; calibrate again"
-        )
-    content = whole.get("calibration")
-    if not isinstance(content, dict) or whole.get("sha256") != _hash(content):
-        raise BadInputError(f"{name}: was changed after it was saved, its hash does not match; calibrate again")
+    content = _FILE.content_of(text, name)
     try:
         return _calibration(content)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"{name}: lacks what a calibration needs ({error}); calibrate again") from None
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _content(c: Calibration) -> dict[str, Any]:
@@ -86,7 +65,7 @@ def _content(c: Calibration) -> dict[str, Any]:
             "correction": None if c.model.correction is None else asdict(c.model.correction),
         }
     signal = None if c.signal_model is None else asdict(c.signal_model)  # pyright: ignore[reportArgumentType]
-    return _plain(
+    return plain(
         {
             "kind": c.kind,
             "model": model,
@@ -106,21 +85,6 @@ def _content(c: Calibration) -> dict[str, Any]:
             "issues": [asdict(issue) for issue in c.issues],
         }
     )
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON's own kinds; what is not finite becomes null, since JSON has no word for it."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, np.integer | np.bool_):
-        return value.item()
-    return value
 
 
 def _number(value: Any) -> float:

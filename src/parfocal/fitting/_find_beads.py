@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from parfocal.errors import BadInputError
+from parfocal.robust import robust_sd
 
 
 def find_beads(
@@ -44,8 +45,7 @@ def find_beads(
         raise BadInputError(f"find beads: the stack has shape {stack.shape}, expected (n, height, width)")
     top = np.asarray(stack.max(axis=0), dtype=np.float64)
     band = gaussian_filter(top, scale_px) - gaussian_filter(top, 2 * scale_px)
-    off = np.abs(band - np.median(band))
-    noise = max(1.4826 * float(np.median(off)), 1e-12)
+    noise = max(robust_sd(band), 1e-12)
     peak = (band == maximum_filter(band, size=2 * int(np.ceil(2 * scale_px)) + 1)) & (band > threshold * noise)
     peak &= band > min_share * band.max()
     y, x = np.nonzero(peak)

@@ -13,6 +13,7 @@ from scipy.optimize import brentq, least_squares
 
 from parfocal.errors import BadInputError
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, usable_range
+from parfocal.robust import MAD_TO_SD
 
 _ORDERS = ((False, False), (True, False), (False, True), (True, True))
 _SMALLEST_SQUARE = 1e-3  # (sigma / sigma0)² that a trial curve is held above, so that its root exists
@@ -275,7 +276,7 @@ def _whitened(p: NDArray[np.float64], data: WidthSamples, error: float) -> NDArr
 def _not_outlying(residual: NDArray[np.float64], mads: float) -> NDArray[np.bool_]:
     """Return which frames lie within the scaled median deviations in both widths (1 is the least: noise)."""
     off = np.abs(residual - np.median(residual, axis=0))
-    scale = np.maximum(1.4826 * np.median(off, axis=0), 1.0)
+    scale = np.maximum(MAD_TO_SD * np.median(off, axis=0), 1.0)
     return np.asarray((off <= mads * scale).all(axis=1), dtype=np.bool_)
 
 

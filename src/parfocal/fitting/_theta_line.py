@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.robust import robust_sd
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def theta_line(quadrupole_px2: ArrayLike) -> ThetaLine:
     for _ in range(3):
         phi, along, across = _axis(q)
         off = np.abs(across - np.median(across))
-        keep = off <= 6 * max(1.4826 * float(np.median(off)), 1e-12)
+        keep = off <= 6 * max(robust_sd(across), 1e-12)
         if keep.all() or keep.sum() < 3:
             break
         q = q[keep]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.robust import robust_sd
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ def vote_z(
     if used.sum() >= 3:
         middle = _weighted_median(z[used], 1 / np.square(se[used]))
         off = np.abs(z - middle) / np.where(used, se, 1.0)
-        scale = max(1.0, 1.4826 * float(np.median(off[used])))
+        scale = max(1.0, robust_sd(off[used], centre=0.0))
         used &= off <= reject_sigma * scale
     weight = 1 / np.square(se[used])
     mean = float(np.average(z[used], weights=weight))

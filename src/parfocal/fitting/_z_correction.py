@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.fitting._defocus_model import ZCorrection
+from parfocal.robust import MAD_TO_SD, robust_sd
 
 _MAX_DEGREE = 9
 _NODES = 129
@@ -123,7 +124,7 @@ def _kept(samples: ZSamples, stage_um: NDArray[np.float64]) -> NDArray[np.bool_]
     if good.sum() >= 8:
         gap = samples.z_um[good] - stage_um[good]
         off = np.abs(gap - np.median(gap))
-        good[np.flatnonzero(good)[off > max(8 * 1.4826 * float(np.median(off)), 0.01)]] = False
+        good[np.flatnonzero(good)[off > max(8 * MAD_TO_SD * float(np.median(off)), 0.01)]] = False
     return good
 
 
@@ -143,7 +144,7 @@ def _polynomial(
     domain = (float(z.min()), float(z.max()))
     curve = np.polynomial.Legendre.fit(z, off, degree, domain=domain, w=weight)
     left = (off - curve(z)) * weight
-    limit = 4 * max(1.0, 1.4826 * float(np.median(np.abs(left))))
+    limit = 4 * max(1.0, robust_sd(left, centre=0.0))
     kept = np.abs(left) <= limit
     if kept.sum() > degree + 3 and not kept.all():
         curve = np.polynomial.Legendre.fit(z[kept], off[kept], degree, domain=domain, w=weight[kept])

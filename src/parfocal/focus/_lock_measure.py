@@ -26,6 +26,7 @@ from parfocal.fitting import (
 from parfocal.focus._lock_measurement import count_spots, measurement_from
 from parfocal.focus._measurement import Measurement
 from parfocal.optics import CameraModel
+from parfocal.robust import robust_sd
 
 RoiMeasure = Callable[[int, float, NDArray[np.generic], CameraModel], Measurement]
 """From a frame's count, its time (s), its region `[y, x]` (ADU) and the region's camera model to a measurement."""
@@ -151,7 +152,7 @@ def _of_signals(calibration: Calibration, signal: SignalModel, curve_um: float) 
         return None
     # All steps were given the same error: what they scatter by about the corrected curve is the one to believe.
     left = _inside(calibration, found.z_um(signal.z_um(calibration.steps.signal)) - _stage_um(calibration))
-    scatter_um = 1.4826 * float(np.nanmedian(np.abs(left)))
+    scatter_um = robust_sd(left[np.isfinite(left)], centre=0.0)
     return replace(found, se_factor=max(scatter_um, 1e-4) / curve_um)
 
 

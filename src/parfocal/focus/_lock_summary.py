@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.focus._kalman_bound import kalman_bound
 from parfocal.focus._measurement import LockState
+from parfocal.robust import robust_sd
 
 _ACTIVE = (LockState.LOCKED, LockState.DEGRADED, LockState.RECOVERY, LockState.LOST, LockState.FAULT)
 
@@ -192,6 +193,5 @@ def _walk_um(s: LockSamples, is_locked: NDArray[np.bool_], latency_frames: float
         step = step[np.isfinite(step) & (s.frame[lag:] - s.frame[:-lag] == lag)]
         if step.size < 50:
             return math.nan
-        centred = step - np.median(step)
-        variance.append((1.4826 * float(np.median(np.abs(centred)))) ** 2)
+        variance.append(robust_sd(step) ** 2)
     return math.sqrt(max(variance[1] - variance[0], 0.0) / 8)

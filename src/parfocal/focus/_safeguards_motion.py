@@ -10,6 +10,7 @@ from collections import deque
 from parfocal.focus._lock_settings import LockSettings
 from parfocal.focus._measurement import StageState
 from parfocal.focus._safeguards_quality import Alarm
+from parfocal.robust import MAD_TO_SD
 
 _TOO_FEW = 5
 
@@ -32,7 +33,7 @@ class Deadband:
         if self._s.dynamic_deadband_coeff > 0 and len(self._errors) > _TOO_FEW:
             errors = list(self._errors)
             change = statistics.median(abs(b - a) for a, b in itertools.pairwise(errors))
-            noise = 1.4826 * change / math.sqrt(2)
+            noise = MAD_TO_SD * change / math.sqrt(2)
             width = max(width, self._s.command_deadband_um + self._s.dynamic_deadband_coeff * noise)
         return width
 

@@ -15,6 +15,7 @@ from parfocal.imaging._band import band_limited
 from parfocal.imaging._bands import for_each_band
 from parfocal.imaging._correlation import EVERYWHERE
 from parfocal.imaging._entropy import entropy_bits, grey_levels
+from parfocal.robust import longest_run
 
 BAD_NCC = 0.90
 
@@ -140,7 +141,7 @@ class TileGrids:
             bad_pair_share=float(bad_pairs.mean()) if bad_pairs.size else math.nan,
             bad_tile_share=float((~(tiles >= bad_ncc)).mean()) if tiles.size else math.nan,
             spatial_sd=float(np.nanmax(spreads)) if has_any.any() else math.nan,
-            longest_bad_run=_longest_run(bad_pairs),
+            longest_bad_run=longest_run(bad_pairs),
             n_tiles=int(counts.sum()),
             bad_ncc=bad_ncc,
         )
@@ -227,11 +228,3 @@ def _laplacian(frame: NDArray[np.generic]) -> NDArray[np.float32]:
     values = as_float32(frame)
     inner = values[1:-1, 1:-1]
     return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - np.float32(4) * inner
-
-
-def _longest_run(bad: NDArray[np.bool_]) -> int:
-    longest = run = 0
-    for one in bad:
-        run = run + 1 if one else 0
-        longest = max(longest, run)
-    return longest

@@ -49,19 +49,36 @@ class UNet(nn.Module):
         """Return the output channels of a batch."""
         max_pool = functional.max_pool3d if self.shape.dims == 3 else functional.max_pool2d
         skips: list[Tensor] = []
+        pools: list[list[int]] = []
         for level, block in enumerate(self.down):
             if level:
                 # A side shorter than its pool is kept as it is.
-                pool = self.shape.pools[level - 1]
-                x = max_pool(x, [min(p, n) for p, n in zip(pool, x.shape[2:], strict=True)])
+                pool = [min(p, n) for p, n in zip(self.shape.pools[level - 1], x.shape[2:], strict=True)]
+                pools.append(pool)
+                skips.append(x)
+                x = max_pool(x, pool)
             x = block(x)
-            skips.append(x)
-        skips.pop()
-        for level in reversed(range(len(self.up))):
+        for block in reversed(self.up):
             skip = skips.pop()
-            coarse = functional.interpolate(x, size=skip.shape[2:], mode="nearest-exact")
-            x = self.up[level](torch.cat([skip, coarse], dim=1))
+            x = functional.interpolate(x, scale_factor=[float(p) for p in pools.pop()], mode="nearest")
+            # Of a side that is no multiple, pooling left the last rows out: the last that is known stands in.
+            short = [n - m for n, m in zip(skip.shape[2:], x.shape[2:], strict=True)]
+            if any(short):
+                x = functional.pad(x, [v for n in reversed(short) for v in (0, n)], mode="replicate")
+            x = block(torch.cat([skip, x], dim=1))
         return self.head(x)
+
+
+class InSixteenBits(nn.Module):
+    """A network of bfloat16 weights, for images of float32."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return float32."""
+        return self.net(x.bfloat16()).float()
 
 
 def _norm(width: int, shape: UNetShape) -> nn.Module:

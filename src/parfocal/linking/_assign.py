@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.linking._assign_kernel import assign_rows, merge_into
+from parfocal.linking._assign_kernel import assign_links, merge_into
 
 
 def assign(
@@ -14,9 +14,9 @@ def assign(
 ) -> NDArray[np.int32]:
     """Choose links so that what is linked, plus `no_link_cost` for each row that is not, costs least.
 
-    Each row and each column is linked at most once, by one of the links that are offered, so a link that costs more
-    than `no_link_cost` is never chosen. Exact (linear assignment problem; shortest augmenting paths, R. Jonker and
-    A. Volgenant, Computing 38, 325, 1987) on the sparse graph: time goes with its connected blocks.
+    Each row and each column is linked at most once, by one of the links that are offered, so a link that costs
+    more than `no_link_cost` is never chosen. Exact (linear assignment problem; shortest augmenting paths, R.
+    Jonker and A. Volgenant, Computing 38, 325, 1987) on the sparse graph: time goes with its connected blocks.
 
     Parameters
     ----------
@@ -43,23 +43,19 @@ def assign(
     row, col = np.asarray(rows, np.int64).ravel(), np.asarray(cols, np.int64).ravel()
     price = np.asarray(cost, np.float64).ravel()
     if not row.size == col.size == price.size:
-        raise BadInputError(f"assign: {row.size} rows, {col.size} columns and {price.size} costs, expected as many")
+        raise BadInputError(
+            f"assign: {row.size} rows, {col.size} columns and {price.size} costs, expected as many"
+        )
     if not row.size:
         return np.empty((0, 2), np.int32)
-    if row.min() < 0 or row.max() >= n_rows or col.min() < 0 or col.max() >= n_cols:
-        raise BadInputError(f"assign: a link is outside of {n_rows} rows and {n_cols} columns")
-    if not np.isfinite(price).all() or np.isnan(no_link_cost):
-        raise BadInputError("assign: a cost is not a finite number; leave out links that are forbidden")
     if np.isinf(no_link_cost):  # dearer than any change of the others could be
         no_link_cost = 2.0 * (float(np.abs(price).max()) + 1.0) * (min(n_rows, n_cols) + 1)
-    if np.any(row[1:] < row[:-1]):
-        order = np.argsort(row, kind="stable")
-        row, col, price = row[order], col[order], price[order]
-    first = np.zeros(n_rows + 1, np.int64)
-    np.cumsum(np.bincount(row, minlength=n_rows), out=first[1:])
-    column_of = assign_rows(first, col.astype(np.int32), price, n_cols, float(no_link_cost))
-    linked = np.flatnonzero(column_of >= 0)
-    return np.column_stack([linked, column_of[linked]]).astype(np.int32)
+    pairs = assign_links(row, col, price, n_rows, n_cols, float(no_link_cost))
+    if pairs is None or np.isnan(no_link_cost):
+        if not np.isfinite(price).all() or np.isnan(no_link_cost):
+            raise BadInputError("assign: a cost is not a finite number; leave out links that are forbidden")
+        raise BadInputError(f"assign: a link is outside of {n_rows} rows and {n_cols} columns")
+    return pairs
 
 
 def merge_pairs(n: int, pairs: ArrayLike) -> NDArray[np.int32]:

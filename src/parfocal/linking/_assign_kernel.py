@@ -46,7 +46,8 @@ def assign_rows(first: Any, columns: Any, costs: Any, n_columns: int, no_link_co
     """Return the column of each row, -1 for none: least cost, where a row without a column costs `no_link_cost`.
 
     A row's search (Dijkstra on reduced costs, as Jonker and Volgenant, but over the links that exist) never leaves
-    its connected block, and ends where giving up a row becomes cheaper: no blocks need to be told apart beforehand.
+    its connected block, and ends where giving up a row becomes cheaper: no blocks need to be told apart
+    beforehand.
 
     Parameters
     ----------
@@ -134,6 +135,36 @@ def assign_rows(first: Any, columns: Any, costs: Any, n_columns: int, no_link_co
                 break
             end = before
     return column_of
+
+
+@njit(nogil=True, cache=True)
+def assign_links(rows: Any, columns: Any, costs: Any, n_rows: int, n_columns: int, no_link_cost: float) -> Any:
+    """Put links in order by row and choose; return pairs, or None where an index or a cost cannot be."""
+    first = np.zeros(n_rows + 2, np.int64)
+    for k in range(rows.size):
+        row, column = rows[k], columns[k]
+        if row < 0 or row >= n_rows or column < 0 or column >= n_columns or not np.isfinite(costs[k]):
+            return None
+        first[row + 2] += 1
+    for row in range(n_rows):
+        first[row + 2] += first[row + 1]
+    # counting sort: `first[row + 1]` runs from where a row begins to where it ends
+    by_row, of_row = np.empty(rows.size, np.int32), np.empty(rows.size, np.float64)
+    for k in range(rows.size):
+        at = first[rows[k] + 1]
+        by_row[at], of_row[at] = columns[k], costs[k]
+        first[rows[k] + 1] += 1
+    column_of = assign_rows(first[: n_rows + 1], by_row, of_row, n_columns, no_link_cost)
+    n = 0
+    for row in range(n_rows):
+        n += column_of[row] >= 0
+    pairs = np.empty((n, 2), np.int32)
+    n = 0
+    for row in range(n_rows):
+        if column_of[row] >= 0:
+            pairs[n, 0], pairs[n, 1] = row, column_of[row]
+            n += 1
+    return pairs
 
 
 @njit(nogil=True, cache=True)

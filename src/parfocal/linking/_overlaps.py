@@ -102,9 +102,11 @@ def compact(labels: ArrayLike) -> tuple[NDArray[np.int32], Ints]:
         given = given.view(np.uint8)
     if given.size == 0:
         return given.astype(np.int32), np.empty(0, np.int64)
-    if given.dtype.kind == "i" and given.min() < 0:
-        raise BadInputError(f"labels: {given.min()} is among them, expected 0 for background and ids above")
-    largest = int(given.max())
+    # as if it were unsigned a negative label is the largest: one look at all of them instead of two
+    largest = int(given.view(f"u{given.dtype.itemsize}").max()) if given.dtype.isnative else int(given.max())
+    if given.dtype.kind == "i" and (largest > np.iinfo(given.dtype).max or not given.dtype.isnative):
+        if given.min() < 0:
+            raise BadInputError(f"labels: {given.min()} is among them, expected 0 for background and ids above")
     if largest <= max(4 * given.size, 1000) and largest < 2**31:
         return np.ascontiguousarray(given, np.int32), np.arange(1, largest + 1)
     ids, place = np.unique(given, return_inverse=True)

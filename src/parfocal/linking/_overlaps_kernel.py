@@ -27,14 +27,14 @@ def _add(keys: Any, counts: Any, shift: int, key: int, count: int) -> int:
 
 @njit(nogil=True, cache=True)
 def count_overlaps(a: Any, b: Any, area_a: Any, area_b: Any, capacity: int) -> Any:
-    """Return keys `a * area_b.size + b` and counts of the pairs that share voxels, neither being 0; areas are added to.
+    """Return keys `a * area_b.size + b` and counts of the pairs that share voxels, neither being 0.
 
     Parameters
     ----------
     a, b : ndarray of int32, 1-D
         Labels from 0.
     area_a, area_b : ndarray of int64
-        One longer than the largest label.
+        One longer than the largest label; added to.
     capacity : int
         A power of two to begin with; the table grows.
     """

@@ -28,7 +28,8 @@ class PointTracks:
     frame, index : int32[n_points]
         The frame of each point, and its place in that frame.
     track : int32[n_points]
-        The track of each, from 0; tracks are numbered by their first point. A track ends where it splits or merges.
+        The track of each, from 0; tracks are numbered by their first point. A track ends where it splits or
+        merges.
     parents : int32[n_track_links, 2]
         Tracks that go over into one another: (before, after). A split has one before and two after.
     links : int32[n_links, 2]
@@ -67,12 +68,12 @@ def link_points(
 
     As K. Jaqaman et al., Nature Methods 5, 695 (2008): points of neighbouring frames are linked so that the sum of
     squared distances is least, where a point without a successor costs `max_distance` squared; then, in one more
-    assignment, the ends of what came out are joined to beginnings after a gap, beginnings to tracks that they split
-    from, ends to tracks that they merge into. Both are solved exactly, on the pairs that are near enough.
+    assignment, the ends of what came out are joined to beginnings after a gap, beginnings to tracks that they
+    split from, ends to tracks that they merge into. Both are solved exactly, on the pairs that are near enough.
 
     A gap of g frames (g - 1 missing) may be `max_distance * sqrt(g)` long, as a diffusing point goes, and costs
-    `d^2 / g + n_axes s^2 ln(g)`, twice the negative logarithm of its probability times s^2, with s^2 the mean square
-    step along an axis of what was linked frame by frame.
+    `d^2 / g + n_axes s^2 ln(g)`, twice the negative logarithm of its probability times s^2, with s^2 the mean
+    square step along an axis of what was linked frame by frame.
 
     Parameters
     ----------
@@ -83,8 +84,8 @@ def link_points(
     max_missing_frames : int
         How many frames a point may be missing in and still be the same.
     max_split_distance, max_merge_distance : float, optional
-        How far from a track another may begin to have split from it, or end to have merged. None: neither is sought.
-        With `sizes`, a split also costs what it says against the sum of the sizes being kept.
+        How far from a track another may begin to have split from it, or end to have merged. None: neither is
+        sought. With `sizes`, a split also costs what it says against the sum of the sizes being kept.
     min_branch_frames : int
         A branch of fewer frames is not a split or a merge, unless the recording begins or ends with it.
     sizes : sequence of array_like, shape (n_points,), optional
@@ -129,9 +130,7 @@ def link_points(
 class _Points:
     """All points in one array, with their frames and their nearest neighbours on demand."""
 
-    def __init__(
-        self, frames: Sequence[ArrayLike], sizes: Sequence[ArrayLike] | None, size_weight: float
-    ) -> None:
+    def __init__(self, frames: Sequence[ArrayLike], sizes: Sequence[ArrayLike] | None, size_weight: float) -> None:
         each = [np.asarray(one, np.float64) for one in frames]
         n_axes = {one.shape[1] for one in each if one.ndim == 2 and one.size}
         if len(n_axes) > 1 or any(one.ndim != 2 for one in each if one.size):
@@ -279,13 +278,13 @@ class _Offers:
             return _NO_PAIRS, _NO_PAIRS
         n = len(self.points.at)
         # nothing that is near enough costs more than not being linked: the distances are the limit
-        pairs = assign(rows, cols, costs, 2 * n, 2 * n, 1.05 * float(costs.max()))
+        pairs = assign(rows, cols, costs, 2 * n, 2 * n, 1.05 * float(costs.max()) or 1.0)
         is_gap = np.all(pairs < n, axis=1)
         return pairs[is_gap], (pairs[~is_gap] % n).astype(np.int32)
 
 
 def _tracks(points: _Points, links: Ints, branches: Ints) -> PointTracks:
-    """Number the tracks: a branch ends what it leaves and what it enters."""
+    """Give tracks their numbers: a branch ends what it leaves and what it enters."""
     n = len(points.at)
     splits = np.isin(links[:, 0], branches[:, 0]) | np.isin(links[:, 1], branches[:, 1])
     root = merge_pairs(n, links[~splits])

@@ -5,6 +5,7 @@ from parfocal.plans._acquire import Policy, acquire
 from parfocal.plans._audited_stack import z_stack_audited
 from parfocal.plans._bursts import z_burst
 from parfocal.plans._calibrate_focus import calibrate_focus
+from parfocal.plans._certain import acquire_until_certain
 from parfocal.plans._focus_lock import (
     engage_lock,
     focus_locked,
@@ -24,6 +25,7 @@ __all__ = [
     "Policy",
     "acquire",
     "acquire_sections",
+    "acquire_until_certain",
     "calibrate_focus",
     "engage_lock",
     "focus_locked",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 from bluesky.utils import MsgGenerator
 from useq import HardwareAutofocus, MDAEvent, MDASequence
 
@@ -19,7 +18,8 @@ from parfocal.devices import FAILURE, POINT, Columns, Together
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.plans import stubs
 from parfocal.plans._check import check_events
-from parfocal.plans._failures import FAILURES, close_failed, reason_of
+from parfocal.plans._failures import FAILURES, reason_of
+from parfocal.plans._frame_run import end_safely, start_document
 from parfocal.plans._parts import Parts
 
 OnError = Literal["abort", "skip", "retry"]
@@ -109,7 +109,7 @@ def acquire(
     )
 
     def run() -> MsgGenerator[str]:
-        uid = yield from bps.open_run(_start_document(parts, sequence, events, plan_name, plan_args, policy, md))
+        uid = yield from bps.open_run(_told_first(parts, sequence, events, plan_name, plan_args, policy, md))
         state.origin_s = time.monotonic()
         for visit in visits:
             yield from _visit_with_policy(
@@ -120,14 +120,7 @@ def acquire(
         yield from bps.close_run()
         return uid
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(parts.light)
-        if parts.z is not None:
-            yield from bps.mv(parts.z, home["z"])
-
-    staged = [d for d in (*parts.detectors, *parts.axes.values()) if hasattr(d, "stage")]
-    inner = bpp.contingency_wrapper(run(), except_plan=close_failed, auto_raise=True)
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(inner, staged), make_safe))
+    return (yield from end_safely(parts, run(), home.get("z", 0.0)))
 
 
 def readables_of(parts: Parts, point: Columns) -> tuple[Any, ...]:
@@ -275,7 +268,7 @@ def _is_relative(sequence: MDASequence) -> bool:
     )
 
 
-def _start_document(
+def _told_first(
     parts: Parts,
     sequence: MDASequence,
     events: list[MDAEvent],
@@ -292,25 +285,20 @@ def _start_document(
         dimensions.append(([*_fields(parts.x), *_fields(parts.y)], "primary"))
     if "z" in used and parts.z is not None:
         dimensions.append((_fields(parts.z), "primary"))
-    start: dict[str, Any] = {
-        "plan_name": plan_name,
-        "plan_args": plan_args,
-        "detectors": [d.name for d in parts.detectors],
-        "motors": [a.name for a in parts.axes.values()],
-        "num_points": sum(not isinstance(e.action, HardwareAutofocus) for e in events),
-        "shape": [n for n in sequence.shape if n > 1] or [1],
-        "hints": {"dimensions": dimensions or [(["time"], "primary")]},
-        "instrument": parts.name,
-        "parfocal": {
-            "axes": {name: axis.name for name, axis in parts.axes.items()},
-            "camera": parts.camera.name if parts.camera is not None else parts.detectors[0].name,
+    return start_document(
+        parts,
+        plan_name,
+        plan_args,
+        num_points=sum(not isinstance(e.action, HardwareAutofocus) for e in events),
+        shape=[n for n in sequence.shape if n > 1] or [1],
+        dimensions=dimensions or [(["time"], "primary")],
+        about={
             "on_error": policy.on_error,
             "retries": policy.retries,
             "useq": sequence.model_dump(mode="json", exclude_unset=True, exclude={"uid"}),
         },
-    }
-    start.update(md or {})
-    return start
+        md=md,
+    )
 
 
 def _fields(axis: Any) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
 from bluesky.utils import Msg, MsgGenerator
 
 from parfocal.devices import Auditor, Columns
@@ -56,13 +57,16 @@ def auditor_for(camera: Any, given: Any, options: AuditOptions, judge: Callable[
 
 def slice_judge(camera: Any, told: dict[str, float], expected: dict[str, Any] | None, n_slices: int) -> Any:
     """Return a judge of slices, from plain values."""
-    from parfocal.slices import JudgeSettings, LookSettings, SliceJudge, expectations_from
+    from parfocal.slices import JudgeSettings, LookSettings, SliceJudge, expectations_from, look_at
 
     # A short run would end before the judge has learned.
     n_learn = max(3, min(JudgeSettings().n_learn, n_slices))
     settings = settings_from(JudgeSettings, {"n_learn": n_learn, **told})
     given = expectations_from(expected) if expected is not None else None
-    return SliceJudge(given, settings, LookSettings.of_camera(camera.facts.camera_model))
+    look = LookSettings.of_camera(camera.facts.camera_model)
+    # Compiled before there is a deadline: the first time on a machine that takes longer than a verdict may.
+    look_at(np.indices(camera.facts.shape).sum(axis=0).astype(camera.facts.dtype), look)
+    return SliceJudge(given, settings, look)
 
 
 def stack_judge(told: dict[str, float]) -> Any:

@@ -4,7 +4,6 @@ import time
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 from bluesky.protocols import Readable
 from bluesky.utils import MsgGenerator, plan
 
@@ -22,7 +21,7 @@ from parfocal.plans._audit import (
     stack_judge,
 )
 from parfocal.plans._check import check_light_and_exposure, is_count, is_number
-from parfocal.plans._failures import close_failed
+from parfocal.plans._frame_run import end_safely, start_document
 from parfocal.plans._parts import parts_of
 
 
@@ -106,26 +105,21 @@ def z_stack_audited(
         check = getattr(parts.z, "check_value", None)
         if check is not None:
             check(z_um)
-    about = {
-        "plan_name": "z_stack_audited",
-        "plan_args": {
+    start = start_document(
+        parts,
+        "z_stack_audited",
+        {
             "half_range_um": half_range_um,
             "step_um": step_um,
             "max_attempts": max_attempts,
             "rest_s": rest_s,
         },
-        "detectors": [d.name for d in parts.detectors],
-        "motors": [a.name for a in parts.axes.values()],
-        "num_points": len(planes_um),
-        "shape": [len(planes_um)],
-        "hints": {"dimensions": [([parts.z.name], "primary")]},
-        "instrument": parts.name,
-        "parfocal": {
-            "axes": {name: axis.name for name, axis in parts.axes.items()},
-            "camera": parts.camera.name,
-            "audit": audit_metadata(own, max_attempts, "never"),
-        },
-    } | (md or {})
+        num_points=len(planes_um),
+        shape=[len(planes_um)],
+        dimensions=[([parts.z.name], "primary")],
+        about={"audit": audit_metadata(own, max_attempts, "never")},
+        md=md,
+    )
     point, progress = Columns("point", POINT), Columns("progress", PROGRESS)
     readables = readables_of(parts, point)
     frames: dict[int, tuple[int, int]] = {}  # the latest of each plane, and which attempt it is
@@ -140,7 +134,7 @@ def z_stack_audited(
 
     def inner() -> MsgGenerator[str]:
         nonlocal retaken
-        uid = yield from bps.open_run(about)
+        uid = yield from bps.open_run(start)
         if exposure_s is not None:
             yield from stubs.move_all({parts.camera.exposure_s: exposure_s})
         yield from stubs.light_on(parts.light, channel)
@@ -161,10 +155,4 @@ def z_stack_audited(
         yield from bps.close_run()
         return uid
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(parts.light)
-        yield from bps.mv(parts.z, home_um)
-
-    staged = [d for d in (*parts.detectors, *parts.axes.values()) if hasattr(d, "stage")]
-    safe = bpp.contingency_wrapper(inner(), except_plan=close_failed, auto_raise=True)
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(safe, staged), make_safe))
+    return (yield from end_safely(parts, inner(), home_um))

@@ -3,7 +3,6 @@
 from typing import Any
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky.protocols import Readable
 from bluesky.utils import MsgGenerator, plan
@@ -11,7 +10,7 @@ from bluesky.utils import MsgGenerator, plan
 from parfocal.devices import BurstSettings
 from parfocal.errors import BadInputError
 from parfocal.plans import stubs
-from parfocal.plans._failures import close_failed
+from parfocal.plans._frame_run import end_safely, start_document
 from parfocal.plans._parts import parts_of
 
 
@@ -65,21 +64,16 @@ def z_burst(
             if hasattr(z, "check_value"):
                 z.check_value(end)
     settings = BurstSettings(n_frames if n_frames is not None else len(planes or []), planes)
-    start: dict[str, Any] = {
-        "plan_name": "z_burst",
-        "plan_args": {"half_range_um": half_range_um, "step_um": step_um, "n_frames": n_frames},
-        "detectors": [camera.name],
-        "motors": [z.name] if planes is not None else [],
-        "num_points": settings.n_frames,
-        "hints": {"dimensions": [(["time"], "primary")]},
-        "instrument": parts.name,
-        "parfocal": {
-            "camera": camera.name,
-            "axes": {k: v.name for k, v in parts.axes.items()},
-            "burst": True,
-        },
-    }
-    start.update(md or {})
+    start = start_document(
+        parts,
+        "z_burst",
+        {"half_range_um": half_range_um, "step_um": step_um, "n_frames": n_frames},
+        num_points=settings.n_frames,
+        shape=[settings.n_frames],
+        dimensions=[(["time"], "primary")],
+        about={"burst": True},
+        md={"detectors": [camera.name], "motors": [z.name] if planes is not None else []} | (md or {}),
+    )
 
     def run() -> MsgGenerator[str]:
         uid = yield from bps.open_run(start)
@@ -95,10 +89,4 @@ def z_burst(
         yield from bps.close_run()
         return uid
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(parts.light)
-        if parts.z is not None:
-            yield from bps.mv(parts.z, home_um)
-
-    inner = bpp.contingency_wrapper(run(), except_plan=close_failed, auto_raise=True)
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(inner, [camera]), make_safe))
+    return (yield from end_safely(parts, run(), home_um, staged=(camera,)))

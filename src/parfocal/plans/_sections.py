@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, plan
 
@@ -15,7 +14,8 @@ from parfocal.plans import stubs
 from parfocal.plans._acquire import readables_of
 from parfocal.plans._audit import PROGRESS, AuditOptions, ask, ask_again, audit_metadata, auditor_for, slice_judge
 from parfocal.plans._check import check_light_and_exposure, is_count, is_number
-from parfocal.plans._failures import FAILURES, close_failed, reason_of
+from parfocal.plans._failures import FAILURES, reason_of
+from parfocal.plans._frame_run import end_safely, start_document
 from parfocal.plans._parts import Parts, parts_of
 
 
@@ -128,9 +128,10 @@ def acquire_sections(
         home[name] = yield from stubs.position_of(axis)
     lock = getattr(microscope, "lock", None)
     run = _Run(parts, own, max_attempts, refocus, refocus_half_range_um, refocus_planes, home["z"], lock, on_error)
-    about = {
-        "plan_name": "acquire_sections",
-        "plan_args": {
+    start = start_document(
+        parts,
+        "acquire_sections",
+        {
             "sections_um": sections_um,
             "slice_ids": [s.slice_id for s in sections],
             "max_attempts": max_attempts,
@@ -139,23 +140,19 @@ def acquire_sections(
             "refocus_planes": refocus_planes,
             "focus_first": focus_first,
         },
-        "detectors": [d.name for d in parts.detectors],
-        "motors": [a.name for a in parts.axes.values()],
-        "num_points": len(sections),
-        "shape": [len(sections)],
-        "hints": {"dimensions": [([parts.x.name, parts.y.name], "primary")]},
-        "instrument": parts.name,
-        "parfocal": {
-            "axes": {name: axis.name for name, axis in parts.axes.items()},
-            "camera": parts.camera.name,
+        num_points=len(sections),
+        shape=[len(sections)],
+        dimensions=[([parts.x.name, parts.y.name], "primary")],
+        about={
             "on_error": on_error,
             "retries": max_attempts - 1,
             "audit": audit_metadata(own, max_attempts, refocus),
         },
-    } | (md or {})
+        md=md,
+    )
 
     def inner() -> MsgGenerator[str]:
-        uid = yield from bps.open_run(about)
+        uid = yield from bps.open_run(start)
         if exposure_s is not None:
             yield from stubs.move_all({parts.camera.exposure_s: exposure_s})
         yield from stubs.light_on(parts.light, channel)
@@ -163,13 +160,7 @@ def acquire_sections(
         yield from bps.close_run()
         return uid
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(parts.light)
-        yield from bps.mv(parts.z, home["z"])
-
-    staged = [d for d in (*parts.detectors, *parts.axes.values()) if hasattr(d, "stage")]
-    safe = bpp.contingency_wrapper(inner(), except_plan=close_failed, auto_raise=True)
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(safe, staged), make_safe))
+    return (yield from end_safely(parts, inner(), home["z"]))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from parfocal.catalog import Catalog
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 from parfocal.fitting import Calibration, calibration_from_json, calibration_hash
-from parfocal.report._numbers import plain
 from parfocal.report._page import page, table
+from parfocal.sealed_json import plain
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#999999"  # Okabe and Ito
 
@@ -213,7 +213,7 @@ def _page(report: dict[str, Any], picture: bytes) -> str:
         ),
         (
             "Light path",
-            table([(name, str(value)) for name, value in report["facts"].items() if value is not None]),
+            table([(name, str(value)) for name, value in report["facts"].items() if value not in (None, "")]),
         ),
     ]
     return page(f"Focus calibration {report['sha256'][:12]}", report["run"]["time"], notes, sections)

@@ -15,7 +15,7 @@ from parfocal.files import write_atomically
 from parfocal.report._lock_events import EventReader
 from parfocal.report._lock_page import lock_page
 from parfocal.report._lock_run import LockRun
-from parfocal.report._numbers import plain
+from parfocal.sealed_json import plain
 
 _MOST_EVENTS = 500
 

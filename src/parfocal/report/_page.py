@@ -14,7 +14,8 @@ body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { text-align: left; padding: .2rem 1.2rem .2rem 0; border-bottom: 1px solid var(--line);
-         vertical-align: top; overflow-wrap: anywhere; }
+         vertical-align: top; overflow-wrap: break-word; }
+section { overflow-x: auto; }
 .note { background: var(--note); padding: .5rem .8rem; border-radius: .3rem; }
 figure { margin: 0; background: #fff; } figure svg { width: 100%; height: auto; }
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from parfocal.files import write_atomically
-from parfocal.report._numbers import plain
 from parfocal.report._page import page, table
+from parfocal.sealed_json import plain
 from parfocal.slices.references import (
     CATEGORIES,
     MetricRank,
@@ -261,4 +262,7 @@ def _kept(rank: MetricRank, metrics: Mapping[str, float], stack: ScoredStack) ->
 
 def _interval(value: float, interval: tuple[float, float]) -> str:
     low, high = interval
-    return f"{value:.3g} ({low:.3g} to {high:.3g})"
+    if not math.isfinite(value):
+        return "–"
+    # Adding zero makes -0 one.
+    return f"{value + 0.0:.3g} ({low + 0.0:.3g} to {high + 0.0:.3g})"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.files import ZarrVolume, open_ome_zarr, write_atomically
-from parfocal.report._numbers import plain
 from parfocal.report._page import page, table
+from parfocal.sealed_json import plain
 from parfocal.slices import CANONICAL_COLUMNS, CellValue, LedgerEvent, Metric, SliceLedger
 
 _THUMBNAIL_PX = 96
@@ -31,7 +31,7 @@ _SHOWN = (
 )
 _STYLE = (
     "<style>.gap td{opacity:.6}.thumb{width:96px;image-rendering:auto;border-radius:3px}"
-    ".state-gap{color:#d55e00}.state-interpolated{color:#0072b2}section{overflow-x:auto}body{max-width:84rem}</style>"
+    ".state-gap{color:#d55e00}.state-interpolated{color:#0072b2}body{max-width:84rem}</style>"
 )
 
 

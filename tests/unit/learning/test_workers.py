@@ -36,7 +36,7 @@ SHARDS = [partial(blobs, shard=1), partial(blobs, shard=2)]
 def client():
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -112,7 +112,7 @@ def test_processes_come_to_the_weights_that_threads_come_to(client, tmp_path):
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers cannot import a test
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as processes,
     ):
         processes.run(torch.set_num_threads, 1)

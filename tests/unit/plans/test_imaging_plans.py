@@ -8,39 +8,14 @@ import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 from ophyd.sim import SynAxis, SynGauss
 
-from parfocal.devices import Auditor, Backend, Microscope
+from parfocal.devices import Auditor
 from parfocal.errors import BadInputError
 from parfocal.plans import positions, run_mda, tile_scan, time_lapse, z_burst, z_stack
 from parfocal.slices import Verdict
-from support import CountingSource, InstantStage, Lamp
 
 
 def column(documents, key, stream="primary"):
-    descriptors = {d["uid"] for d in documents.of("descriptor") if d["name"] == stream}
-    return [e["data"][key] for e in documents.of("event") if e["descriptor"] in descriptors]
-
-
-@pytest.fixture
-def source():
-    return CountingSource()
-
-
-@pytest.fixture
-def stage():
-    return InstantStage()
-
-
-@pytest.fixture
-def lamp():
-    return Lamp()
-
-
-@pytest.fixture
-def microscope(source, stage, lamp, tmp_path):
-    backend = Backend("bench", source, stage, lamp)
-    microscope = Microscope(name="microscope", backend=backend, frames_root=tmp_path, limits_um={"z": (-100, 100)})
-    yield microscope
-    microscope.destroy()
+    return documents.column(key, stream)
 
 
 def test_a_stack_is_centred_where_z_stands_and_z_is_put_back(RE, microscope, stage, documents):

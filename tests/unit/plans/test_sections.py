@@ -7,43 +7,18 @@ import pytest
 from bluesky.utils import FailedStatus, RunEngineInterrupted
 
 from parfocal.callbacks import SliceLedgerFiles
-from parfocal.devices import Auditor, Backend, Microscope, simulated_microscope
+from parfocal.devices import Auditor, simulated_microscope
 from parfocal.devices.simulated import PlantedFault, planted_faults
 from parfocal.errors import BadInputError
 from parfocal.optics import Disturbance, OffCentreLamp, straight_path
 from parfocal.plans import acquire_sections, z_stack_audited
 from parfocal.slices import SliceLedger, Verdict
-from support import CountingSource, InstantStage, Lamp
 
 PLACES = [[0.0, 0.0], [10.0, 0.0], [20.0, 0.0], [30.0, 0.0]]
 
 
 def column(documents, key, stream="audit"):
-    descriptors = {d["uid"] for d in documents.of("descriptor") if d["name"] == stream}
-    return [e["data"][key] for e in documents.of("event") if e["descriptor"] in descriptors]
-
-
-@pytest.fixture
-def source():
-    return CountingSource()
-
-
-@pytest.fixture
-def stage():
-    return InstantStage()
-
-
-@pytest.fixture
-def lamp():
-    return Lamp()
-
-
-@pytest.fixture
-def microscope(source, stage, lamp, tmp_path):
-    backend = Backend("bench", source, stage, lamp)
-    microscope = Microscope(name="microscope", backend=backend, frames_root=tmp_path, limits_um={"z": (-100, 100)})
-    yield microscope
-    microscope.destroy()
+    return documents.column(key, stream)
 
 
 def rejecting(microscope, frames, reason="blurred", **kwargs):

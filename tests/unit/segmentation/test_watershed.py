@@ -54,7 +54,7 @@ def test_offset_gain_and_number_type_change_nothing():
 
 
 def test_a_dim_nucleus_keeps_its_size_beside_bright_ones_in_haze():
-    pixels, truth = nuclei(2, brightness=(1.0, 1.0, 0.25, 1.0, 0.8), haze=0.3)
+    pixels, truth = nuclei(2, brightness=(1.0, 1.0, 0.4, 1.0, 0.8), haze=0.2)
     found = segment_volume(pixels, VOXEL_UM, "watershed").labels
     assert compare(truth, found).ap(0.5) == 1.0
     own = np.bincount(found[truth == 3]).argmax()

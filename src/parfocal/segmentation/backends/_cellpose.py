@@ -208,6 +208,7 @@ class Cellpose:
         net.load_state_dict(dict(self._state), strict=True)
         net.eval()
         model.net = _WithWholeStyle(net.to(device))
+        model.net_ortho = None  # is not there at all where Cellpose loads no weights by itself
         model.nbase = list(net.nbase)
         model.nchan = net.nchan
         model.diam_mean = float(self._state["diam_mean"][0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,22 +14,24 @@ DEFAULT_BACKEND = "unet2d+link"
 """What is used when nothing is said; `watershed` where PyTorch is not installed."""
 
 
-def _default(**options: Any) -> Backend:
-    from parfocal.segmentation.backends._unet import UNetPlanes
+def _network(backend: str, name: str, **options: Any) -> Backend:
+    try:
+        module: Any = import_module("parfocal.segmentation.backends._unet")
+    except ModuleNotFoundError as error:
+        raise BadInputError(f"the backend {backend} is not part of this installation ({error.name})") from error
+    return getattr(module, name)(**options)
 
-    return UNetPlanes(linked=False, **options)
+
+def _default(**options: Any) -> Backend:
+    return _network("default", "UNetPlanes", linked=False, **options)
 
 
 def _unet2d_link(**options: Any) -> Backend:
-    from parfocal.segmentation.backends._unet import UNetPlanes
-
-    return UNetPlanes(**options)
+    return _network("unet2d+link", "UNetPlanes", **options)
 
 
 def _unet3d(**options: Any) -> Backend:
-    from parfocal.segmentation.backends._unet import UNetVolume
-
-    return UNetVolume(**options)
+    return _network("unet3d", "UNetVolume", **options)
 
 
 def _cellpose(**options: Any) -> Backend:

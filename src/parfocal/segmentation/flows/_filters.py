@@ -74,15 +74,17 @@ class ObjectScores:
 
 
 def score_objects(
-    labels: Labels, flow: Floats, image: NDArray[np.generic] | None, n_threads: int | None = None
+    labels: Labels, flow: Floats | None, image: NDArray[np.generic] | None, n_threads: int | None = None
 ) -> ObjectScores:
-    """Measure what the filters ask of each object of consecutive ids."""
+    """Measure what the filters ask of each object; without a flow, its error is 0."""
     from parfocal.segmentation.flows._regions_kernel import add_means, grow, touching_edge
 
     n = int(labels.max())
     volume = labels[np.newaxis] if labels.ndim == 2 else labels
     voxels = np.bincount(labels.ravel(), minlength=n + 1)[1:].astype(np.float64)
-    error_sum = flow_errors(labels, flow, n_threads=n_threads).astype(np.float64) * voxels if n else np.zeros(0)
+    error_sum = np.zeros(n)
+    if flow is not None and n:
+        error_sum += np.nan_to_num(flow_errors(labels, flow, n_threads=n_threads)) * voxels
     inside, shell = np.zeros((n + 1, 2)), np.zeros((n + 1, 2))
     if image is not None and n:
         near, far = np.empty_like(volume), np.empty_like(volume)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from parfocal.errors import BadInputError
-from parfocal.learning import UNetShape, build_unet, load_into, load_weights, need_torch
+from parfocal.learning import UNetShape, build_unet, for_inference, load_into, load_weights, need_torch
 
 KNOWN_DIAMETER_PX = 13.0
 """Diameter of the nuclei that our networks were taught on, where their card says nothing."""
@@ -55,7 +55,7 @@ def best_device() -> str:
 def as_net(
     module: Any, *, diameter_px: float = KNOWN_DIAMETER_PX, device: str | None = None, name: str = ""
 ) -> NucleiNet:
-    """Return a network ready to be asked; it is put into evaluation mode and on the device.
+    """Return a network ready to be asked: a copy, made for that, on the device.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def as_net(
             "and flow, foreground and boundary out"
         )
     where = device or best_device()
-    ready = module.to(where).eval()
+    ready: Any = for_inference(module)
+    ready = ready.to(where)
     return NucleiNet(ready, shape.dims, diameter_px, shape.multiple_px, where, name)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.segmentation._segmentation import NetOutput
-from parfocal.segmentation.grids import Grid, output_back, resampled_region
+from parfocal.segmentation.grids import Grid, labels_back, output_back, resampled_region
 from parfocal.segmentation.networks._net import NucleiNet, as_net
 from parfocal.segmentation.networks._normalise import PixelRange, pixel_range
 from parfocal.segmentation.networks._size import estimate_diameter_um, grid_for
@@ -43,6 +43,13 @@ class Prediction:
     def at_image(self) -> NetOutput:
         """Return the output at the image's own voxels."""
         return output_back(self.output, self.grid)
+
+    def labels_at_image(self, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return labels of the grid at the image's own voxels, ids 1 to n: one may lie between two planes."""
+        back = labels_back(labels, self.grid.source_shape, self.grid.zoom)
+        there = np.bincount(back.ravel(), minlength=1) > 0
+        there[0] = False
+        return np.where(there, np.cumsum(there), 0).astype(np.int32)[back]
 
 
 def predict(
@@ -100,17 +107,22 @@ def predict_on(
     voxel_size_um: Sequence[float],
     *,
     diameter_um: float | None = None,
+    grid: Grid | None = None,
     told: PixelRange | None = None,
     settings: TileSettings | None = None,
     on_tile: Callable[[int, int], None] | None = None,
 ) -> Prediction:
-    """Ask a network of an image as `predict` does; the answer stays at the size that the network knows."""
+    """Ask a network of an image as `predict` does; the answer stays at the size that the network knows.
+
+    With a `grid` the size is decided: nothing is estimated.
+    """
     ready = net if isinstance(net, NucleiNet) else as_net(net)
     scale = told or pixel_range(image)
-    grid = grid_for(ready, image.shape, voxel_size_um, diameter_um)  # before the first pass: it checks
-    if diameter_um is None:
-        diameter_um = estimate_diameter_um(ready, image, voxel_size_um, scale, settings)
-        grid = grid_for(ready, image.shape, voxel_size_um, diameter_um)
+    if grid is None:
+        grid = grid_for(ready, image.shape, voxel_size_um, diameter_um)  # before the first pass: it checks
+        if diameter_um is None:
+            diameter_um = estimate_diameter_um(ready, image, voxel_size_um, scale, settings)
+            grid = grid_for(ready, image.shape, voxel_size_um, diameter_um)
     small = scale.applied(
         resampled_region(
             lambda region: image[tuple(slice(*r) for r in region)], grid, tuple((0, n) for n in grid.shape)

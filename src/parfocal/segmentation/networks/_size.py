@@ -104,7 +104,7 @@ def _look(image: NDArray[Any], grid: Grid, scale: PixelRange) -> tuple[slice, ..
     window = _look_shape(image.shape, grid)
     if window == image.shape:
         return tuple(slice(0, n) for n in image.shape)
-    starts = [np.unique(np.linspace(0, n - w, 4).astype(int)) for n, w in zip(image.shape, window)]
+    starts = [np.unique(np.linspace(0, n - w, 3).astype(int)) for n, w in zip(image.shape, window)]
     places = [tuple(slice(a, a + w) for a, w in zip(at, window)) for at in np.stack(
         np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, image.ndim)]  # fmt: skip
     thin = tuple(slice(None, None, max(1, w // 32)) for w in window)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -89,6 +92,31 @@ class TileAxis:
                 yield i
 
 
+class TileMemory:
+    """The tiles asked last, in half precision, for regions that overlap and the threads that work on them.
+
+    Parameters
+    ----------
+    most_bytes : int
+        Tiles asked longest ago are forgotten beyond it.
+    """
+
+    def __init__(self, most_bytes: int = 500_000_000) -> None:
+        self.most_bytes = most_bytes
+        self._tiles: OrderedDict[tuple[int, ...], NDArray[np.float16]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, tile: tuple[int, ...], ask: Callable[[], Floats]) -> NDArray[np.float16]:
+        """Return a tile, asked now where it is not remembered: one at a time, as the network uses all cores."""
+        with self._lock:
+            if (known := self._tiles.get(tile)) is None:
+                known = self._tiles[tile] = ask().astype(np.float16)
+                while len(self._tiles) > 1 and sum(t.nbytes for t in self._tiles.values()) > self.most_bytes:
+                    self._tiles.popitem(last=False)
+            self._tiles.move_to_end(tile)
+            return known
+
+
 def run_tiles(
     net: NucleiNet,
     read: Read,
@@ -96,6 +124,7 @@ def run_tiles(
     region: Region | None = None,
     settings: TileSettings | None = None,
     on_tile: Callable[[int, int], None] | None = None,
+    memory: TileMemory | None = None,
 ) -> NetOutput:
     """Ask a network of an image, or of a region of it, tile by tile.
 
@@ -113,6 +142,9 @@ def run_tiles(
     settings : TileSettings, optional
     on_tile : callable, optional
         Told how many tiles of how many are done.
+    memory : TileMemory, optional
+        Of this image and network: tiles that another region had asked need not be asked again. What comes out of
+        it is rounded to half precision, remembered or not.
     """
     import torch
 
@@ -127,17 +159,26 @@ def run_tiles(
     asked = region or tuple((0, n) for n in shape)
     out = np.zeros((net.dims + 2, *[b - a for a, b in asked]), np.float32)
     tiles = list(product(*[axis.meeting(*part) for axis, part in zip(axes, asked)]))
-    batch = settings.batch or (8 if net.device == "cuda" else 1)
-    with torch.inference_mode():
-        for first in range(0, len(tiles), batch):
-            some = tiles[first : first + batch]
-            pixels = np.stack([_read_padded(read, axes, tile, multiples) for tile in some])
+
+    def ask(some: list[tuple[int, ...]]) -> Floats:
+        pixels = np.stack([_read_padded(read, axes, tile, multiples) for tile in some])
+        with torch.inference_mode():
             said: Any = net.module(torch.from_numpy(pixels[:, np.newaxis]).to(net.device))
-            for tile, one in zip(some, said.float().cpu().numpy()):
-                _add(out, asked, axes, tile, one)
-            if on_tile is not None:
-                on_tile(min(first + batch, len(tiles)), len(tiles))
+            return said.float().cpu().numpy()
+
+    batch = 1 if memory is not None else settings.batch or (8 if net.device == "cuda" else 1)
+    for first in range(0, len(tiles), batch):
+        some = tiles[first : first + batch]
+        answers = ask(some) if memory is None else [memory.get(some[0], partial(_first_of, ask, some))]
+        for tile, one in zip(some, answers):
+            _add(out, asked, axes, tile, one)
+        if on_tile is not None:
+            on_tile(min(first + batch, len(tiles)), len(tiles))
     return NetOutput(out[: net.dims], out[net.dims], out[net.dims + 1])
+
+
+def _first_of(ask: Callable[[list[tuple[int, ...]]], Floats], tiles: list[tuple[int, ...]]) -> Floats:
+    return ask(tiles)[0]
 
 
 def _read_padded(read: Read, axes: list[TileAxis], tile: tuple[int, ...], multiples: tuple[int, ...]) -> Floats:
@@ -146,7 +187,7 @@ def _read_padded(read: Read, axes: list[TileAxis], tile: tuple[int, ...], multip
     return np.pad(pixels, pads, mode="edge") if any(p for _, p in pads) else np.ascontiguousarray(pixels)
 
 
-def _add(out: Floats, asked: Region, axes: list[TileAxis], tile: tuple[int, ...], said: Floats) -> None:
+def _add(out: Floats, asked: Region, axes: list[TileAxis], tile: tuple[int, ...], said: NDArray[Any]) -> None:
     """Add a tile's part of the region under its weight, of which all tiles' sum is 1 at every voxel."""
     to: list[slice] = [slice(None)]
     of: list[slice] = [slice(None)]
@@ -157,7 +198,7 @@ def _add(out: Floats, asked: Region, axes: list[TileAxis], tile: tuple[int, ...]
         to.append(slice(begin - first, end - first))
         of.append(slice(begin - start, end - start))
         weights.append(axis.weights[i, begin - start : end - start])
-    part = said[tuple(of)]
+    part = said[tuple(of)].astype(np.float32)
     for k, weight in enumerate(weights):
-        part = part * weight.reshape((-1,) + (1,) * (len(weights) - 1 - k))
+        part *= weight.reshape((-1,) + (1,) * (len(weights) - 1 - k))
     out[tuple(to)] += part

@@ -13,10 +13,10 @@ Labels = NDArray[np.int32]
 
 @njit(nogil=True, cache=True)
 def signed_distance(labels: Any, label: int, top: int, left: int, out: Any) -> None:
-    """Write the distance to the mask's edge, px, above 0 within; of a crop of the plane that begins at (top, left).
+    """Write the distance to the mask's edge, px, above 0 within, of a crop that begins at (top, left).
 
-    Exact: along columns first, then the least of the parabolas along each row (Felzenszwalb and Huttenlocher, 2012,
-    without their envelope: crops are small). Half a pixel is taken off, so that 0 lies between pixels.
+    Exact: along columns first, then the least of the parabolas along each row (Felzenszwalb and Huttenlocher,
+    2012, without their envelope: crops are small). Half a pixel is taken off, so that 0 lies between pixels.
     """
     height, width = out.shape
     far = height + width
@@ -64,9 +64,9 @@ def box_of(labels: Any, label: int, box: Any) -> None:
 def fill_between(volume: Labels, object_id: int, z_from: int, z_to: int, box: tuple[int, int, int, int]) -> int:
     """Fill an object's missing planes in place, and return how many pixels it got.
 
-    The shape in between is where the signed distances of both masks, interpolated linearly, are above 0. Background
-    becomes the object. A pixel of another object does where that one, interpolated in the same way, would not be
-    there, and most of the shape lies in it: two masks were one in that plane.
+    The shape in between is where the signed distances of both masks, interpolated linearly, are above 0.
+    Background becomes the object. A pixel of another object does where that one, interpolated in the same way,
+    would not be there, and most of the shape lies in it: two masks were one in that plane.
 
     Parameters
     ----------
@@ -96,11 +96,11 @@ def fill_between(volume: Labels, object_id: int, z_from: int, z_to: int, box: tu
         wanted = shape > 0
         free = wanted & (there == 0)
         taken = there[wanted & (there != 0)]
-        for other in np.unique(taken):
+        for other in np.unique(taken) if taken.size else ():
             its = wanted & (there == other)
             if 2 * np.count_nonzero(its) < np.count_nonzero(wanted):
                 continue
-            if not (np.any(volume[z_from][crop] == other) and np.any(volume[z_to][crop] == other)):
+            if not (np.any(volume[z_from] == other) and np.any(volume[z_to] == other)):
                 continue
             its_before, its_after = distances(int(other))
             free |= its & (shape > (1 - share) * its_before + share * its_after)

@@ -63,8 +63,8 @@ class LinkedPlanes:
     link_table : ndarray
         How they were linked, by object and plane: fields of `PlaneLink`.
     final_id_of : int32[n_ids + 1]
-        By the id that `PlaneLinker.add` gave: the final one, 0 for what was dropped. Of an object that was cut at a
-        neck, the id of its first part.
+        By the id that `PlaneLinker.add` gave: the final one, 0 for what was dropped. Of an object that was cut at
+        a neck, the id of its first part.
     merge_candidates : tuple of MergeCandidate
         What a person may want to look at.
     cuts : tuple of (int, int, int)
@@ -146,7 +146,9 @@ def finish_planes(
     if settings.fill_gaps:
         final = names[table[:, 0]]
         for link in links[links["z_to"] - links["z_from"] > 1]:
-            is_either = (final == link["object_id"]) & ((table[:, 1] == link["z_from"]) | (table[:, 1] == link["z_to"]))
+            is_either = (final == link["object_id"]) & (
+                (table[:, 1] == link["z_from"]) | (table[:, 1] == link["z_to"])
+            )
             box = table[is_either, 3:]
             fill_between(
                 volume,
@@ -179,8 +181,9 @@ def _cut(table: Table, n_ids: int, ratio: float) -> tuple[Table, dict[int, tuple
     first = np.append(np.flatnonzero(np.diff(table[:, 0], prepend=-1)), len(table))
     roots = np.sqrt(table[:, 2])
     gap_after = (np.diff(table[:, 1], append=0) > 1) & (np.diff(table[:, 0], append=-1) == 0)
-    roots[gap_after | np.roll(gap_after, 1)] *= ratio / max(_BRIDGED, ratio)
-    places = find_necks(first, roots, ratio, _GRADUAL)
+    low = roots.copy()
+    low[gap_after | np.roll(gap_after, 1)] *= ratio / max(_BRIDGED, ratio)
+    places = find_necks(first, roots, low, ratio, _GRADUAL)
     if not places.size:
         return table, {}
     table = table.copy()
@@ -204,7 +207,7 @@ def _id_at(old: int, z: int, cut_from: dict[int, tuple[int, int]]) -> int:
 
 
 def _names(planes: list[Labels], table: Table, n_ids: int, settings: LinkSettings) -> NDArray[np.int64]:
-    """Return the final id of each: from 1 in order of the first plane; 0 for what goes, another's for what joins."""
+    """Return final ids: from 1 in order of the first plane; 0 for what goes, another's for what joins."""
     joins = np.arange(n_ids + 1)
     n_planes_of = np.bincount(table[:, 0], minlength=n_ids + 1)
     if settings.thin_objects != "keep" and settings.min_depth_planes > 1:
@@ -222,10 +225,8 @@ def _names(planes: list[Labels], table: Table, n_ids: int, settings: LinkSetting
     return names[joins]
 
 
-def _join_thin(
-    planes: list[Labels], table: Table, thin: NDArray[np.bool_], joins: NDArray[np.int64]
-) -> None:
-    """Let thin objects join what lies best above or below them; by the ids before cutting, which end parts keep."""
+def _join_thin(planes: list[Labels], table: Table, thin: NDArray[np.bool_], joins: NDArray[np.int64]) -> None:
+    """Let thin objects join what lies best above or below them."""
     rows = table[thin[table[:, 0]]]
     at = {(int(row[0]), int(row[1])) for row in table}
     for object_id in np.unique(rows[:, 0]):

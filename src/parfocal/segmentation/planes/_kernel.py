@@ -177,7 +177,12 @@ def rename_in_boxes(labels: Any, names: Any, masks: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True)
 def weigh(
-    pairs: Any, area_before: Any, area_now: Any, min_iou: float, min_contained: float, min_contained_iou: float,
+    pairs: Any,
+    area_before: Any,
+    area_now: Any,
+    min_iou: float,
+    min_contained: float,
+    min_contained_iou: float,
     max_ratio: float,
 ) -> Any:
     """Return per pair: IoU, containment, affinity (0: forbidden), and the share of the best rival's affinity.
@@ -238,7 +243,7 @@ def weigh(
 
 
 @njit(nogil=True, cache=True)
-def find_necks(first: Any, roots: Any, ratio: float, gradual: float) -> Any:
+def find_necks(first: Any, roots: Any, low: Any, ratio: float, gradual: float) -> Any:
     """Return where chains are to be cut: places k so that a new object begins at k.
 
     Parameters
@@ -247,9 +252,11 @@ def find_necks(first: Any, roots: Any, ratio: float, gradual: float) -> Any:
         Where each object's masks begin.
     roots : ndarray of float64
         Square roots of their areas, along z.
+    low : ndarray of float64
+        The same, lowered where a shallower neck will do.
     ratio, gradual : float
-        A neck lies below `ratio` of what is reached on both sides, and what lies beside it below `gradual` of that:
-        two nuclei taper toward each other, one bad mask does not.
+        A neck lies below `ratio` of what is reached on both sides, and what lies beside it below `gradual` of
+        that: two nuclei taper toward each other, one bad mask does not.
     """
     cuts = np.empty(roots.size, np.int64)
     n_cuts = 0
@@ -266,19 +273,19 @@ def find_necks(first: Any, roots: Any, ratio: float, gradual: float) -> Any:
             left = roots[begin]
             for k in range(begin + 2, end - 2):
                 left = max(left, roots[k - 1])
-                if roots[k] > deepest * left:
+                if low[k] > deepest * left:
                     continue
                 right = roots[k + 1]
                 for m in range(k + 2, end):
                     right = max(right, roots[m])
                 if roots[k - 1] > gradual * left or roots[k + 1] > gradual * right:
                     continue
-                depth = roots[k] / min(left, right)
+                depth = low[k] / min(left, right)
                 if depth < deepest:
                     deepest, neck = depth, k
             if neck >= 0:
                 # between the two smallest: the neck, and the smaller of those beside it
-                cut = neck + 1 if roots[neck + 1] <= roots[neck - 1] else neck
+                cut = neck + 1 if low[neck + 1] <= low[neck - 1] else neck
                 cuts[n_cuts] = cut
                 n_cuts += 1
                 stack[n_open, 0], stack[n_open, 1] = begin, cut

@@ -26,7 +26,7 @@ Labels = NDArray[np.int32]
 _HUGE = np.iinfo(np.int64).max
 _EMPTY_MASK = np.array([0, 0, 0, _HUGE, -1, _HUGE, -1], np.int64)
 _WEAK_MARGIN, _RIVAL = 0.1, 0.8
-_ALIKE = 0.5
+_ALIKE, _GRADUAL = 0.5, 0.9
 
 
 @dataclass
@@ -36,13 +36,20 @@ class _Objects:
     last_z: NDArray[np.int64]
     area: NDArray[np.int64]
     root_slope: NDArray[np.float64]
+    root_peak: NDArray[np.float64]
+    tapers: NDArray[np.bool_]
     centre: NDArray[np.float64]
     n: int = 0
 
     @classmethod
     def none(cls, capacity: int = 1024) -> _Objects:
         return cls(
-            np.full(capacity, -1_000_000), np.zeros(capacity, np.int64), np.zeros(capacity), np.zeros((capacity, 2))
+            np.full(capacity, -1_000_000),
+            np.zeros(capacity, np.int64),
+            np.zeros(capacity),
+            np.zeros(capacity),
+            np.zeros(capacity, np.bool_),
+            np.zeros((capacity, 2)),
         )
 
     def new(self, how_many: int) -> NDArray[np.int32]:
@@ -50,10 +57,8 @@ class _Objects:
         first, self.n = self.n + 1, self.n + how_many
         while self.n >= self.area.size:
             more = _Objects.none(self.area.size)
-            self.last_z = np.concatenate([self.last_z, more.last_z])
-            self.area = np.concatenate([self.area, more.area])
-            self.root_slope = np.concatenate([self.root_slope, more.root_slope])
-            self.centre = np.concatenate([self.centre, more.centre])
+            for name in ("last_z", "area", "root_slope", "root_peak", "tapers", "centre"):
+                setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
         return np.arange(first, self.n + 1, dtype=np.int32)
 
 
@@ -62,8 +67,8 @@ class PlaneLinker:
 
     A mask goes on as the mask of a later plane where they overlap enough (`LinkSettings`); of all choices that are
     possible the one with the largest sum of affinities, `(IoU + IoMin) / 2`, is taken. The plane before is asked
-    first, then, for what is left on both sides, the one before that, up to `max_distance_z`. Ids grow and are never
-    used again; no later plane changes a link.
+    first, then, for what is left on both sides, the one before that, up to `max_distance_z`. Ids grow and are
+    never used again; no later plane changes a link.
 
     Parameters
     ----------
@@ -75,7 +80,7 @@ class PlaneLinker:
     >>> linker.add(np.array([[0, 7, 7, 7]]))
     array([[0, 1, 1, 1]], dtype=int32)
     >>> linker.add(np.array([[2, 2, 0, 5]]))
-    array([[3, 3, 0, 2]], dtype=int32)
+    array([[2, 2, 0, 1]], dtype=int32)
     """
 
     def __init__(self, settings: LinkSettings | None = None) -> None:
@@ -98,13 +103,15 @@ class PlaneLinker:
         """How many ids have been given."""
         return self._objects.n
 
-    def add(self, labels: ArrayLike) -> Labels:
+    def add(self, labels: ArrayLike, out: Labels | None = None) -> Labels:
         """Link a plane to those before it.
 
         Parameters
         ----------
         labels : array_like of int, shape (height, width)
             One id a mask, in any order; 0 is background.
+        out : int32[y, x], optional
+            Zeros to write the answer into, such as a plane of a volume.
 
         Returns
         -------
@@ -117,43 +124,23 @@ class PlaneLinker:
             Not a plane of whole numbers from 0, or of another shape than those before it.
         """
         given = np.asarray(labels)
-        return self._add(given, np.zeros(given.shape, np.int32))
-
-    def finish(self) -> LinkedPlanes:
-        """Cut necks, fill what was bridged, and number objects from 1 without gaps, in order of their first plane.
-
-        The linker gives its planes away and is empty then.
-
-        Raises
-        ------
-        BadInputError
-            No plane has come.
-        """
-        if not self._planes:
-            raise BadInputError("link planes: no plane has come")
-        return self._finish(None)
-
-    def _finish(self, volume: Labels | None) -> LinkedPlanes:
-        linked = finish_planes(
-            self._planes, volume, self._links, self._masks, self._candidates, self._objects.n, self.settings
-        )
-        self.__init__(self.settings)
-        return linked
-
-    def _add(self, given: NDArray[np.generic], out: Labels) -> Labels:
-        """Link a plane, and write it into an array of zeros."""
         shape = self._planes[0].shape if self._planes else given.shape
         if given.ndim != 2 or given.shape != shape:
             expected = f"expected {shape}" if self._planes else "expected [y, x]"
             raise BadInputError(f"link planes: plane {self.n_planes} has shape {given.shape}, {expected}")
-        plane = compact(given)[0].view()
+        if out is None:
+            out = np.zeros(given.shape, np.int32)
+        plane, ids = compact(given)
+        plane = plane.view()
         plane.flags.writeable = False  # of one kind, whoever hands it over: kernels are compiled once
-        masks = np.empty((int(plane.max(initial=0)) + 1, 7), np.int64)
+        masks = np.empty((ids.size + 1, 7), np.int64)
         masks[:] = _EMPTY_MASK
         measure_masks(plane, masks)
         there = np.flatnonzero(masks[:, 0])
         boxes = (masks[there, 4] - masks[there, 3] + 1) * (masks[there, 6] - masks[there, 5] + 1)
-        sparse = bool(boxes.sum() < plane.size)  # else masks are scattered, and their boxes cost more than the plane
+        sparse = bool(
+            boxes.sum() < plane.size
+        )  # else masks are scattered, and their boxes cost more than the plane
         names = np.zeros(len(masks), np.int32)
         drift = (0, 0)
         for gap in range(1, min(self.settings.max_distance_z, self.n_planes) + 1):
@@ -172,6 +159,29 @@ class PlaneLinker:
         self._planes.append(own)
         return own
 
+    def finish(self, volume: Labels | None = None) -> LinkedPlanes:
+        """Cut necks, fill what was bridged, and number objects from 1 without gaps, in order of their first plane.
+
+        The linker gives its planes away and is empty then.
+
+        Parameters
+        ----------
+        volume : int32[z, y, x], optional
+            What every `add` wrote into, a plane each: it becomes the answer. A new one where not given.
+
+        Raises
+        ------
+        BadInputError
+            No plane has come.
+        """
+        if not self._planes:
+            raise BadInputError("link planes: no plane has come")
+        linked = finish_planes(
+            self._planes, volume, self._links, self._masks, self._candidates, self._objects.n, self.settings
+        )
+        self.__init__(self.settings)
+        return linked
+
     def _link(
         self,
         plane: Labels,
@@ -181,7 +191,7 @@ class PlaneLinker:
         drift: tuple[int, int],
         sparse: bool,
     ) -> tuple[int, int]:
-        """Name the masks that go on from the plane `gap` before; return how far planes have moved since the last."""
+        """Name the masks that go on from the plane `gap` before; return how far planes have moved."""
         objects, settings, k = self._objects, self.settings, self.n_planes
         wanted = (masks[:, 0] > 0) & (names == 0)
         is_open = objects.last_z[: objects.n + 1] == k - gap
@@ -212,13 +222,15 @@ class PlaneLinker:
         if not settings.bridge_tapered:
             if gap > 1:
                 affinity[np.sqrt(area) + gap * slope <= 0] = 0
-            affinity[(weights[:, 0] < settings.min_overlap_ratio) & (slope < 0) & (now > area)] = 0
+            by_containment = weights[:, 0] < settings.min_overlap_ratio
+            affinity[by_containment & objects.tapers[pairs[:, 0]] & (now > area)] = 0
         allowed = np.flatnonzero(affinity > 0)
         rows, cols = pairs[allowed, 0], pairs[allowed, 1]
         chosen = assign(rows, cols, -affinity[allowed], objects.n + 1, len(masks), 0.0)
         if gap == 1:
             alike = np.flatnonzero((weights[:, 1] >= _ALIKE) & (weights[:, 2] == 0))
-            alike = alike[~np.isin(pairs[alike, 0], chosen[:, 0])]
+            if alike.size:
+                alike = alike[~np.isin(pairs[alike, 0], chosen[:, 0])]
             self._refused = [(int(pairs[i, 0]), int(pairs[i, 1]), *weights[i, :2].tolist()) for i in alike]
         if not len(chosen):
             return drift
@@ -244,8 +256,12 @@ class PlaneLinker:
         objects, k = self._objects, self.n_planes
         root = np.sqrt(masks[:, 0])
         planes_since = k - objects.last_z[names]
-        slope = (root - np.sqrt(objects.area[names])) / planes_since
+        root_before = np.sqrt(objects.area[names])
+        slope = (root - root_before) / planes_since
         objects.root_slope[names] = np.where(objects.area[names] > 0, slope, 0.0)
+        # one small mask is a bad one; two that shrink are a cap
+        objects.tapers[names] = (root < root_before) & (root_before < _GRADUAL * objects.root_peak[names])
+        objects.root_peak[names] = np.maximum(objects.root_peak[names], root)
         objects.last_z[names] = k
         objects.area[names] = masks[:, 0]
         objects.centre[names] = masks[:, 1:3] / masks[:, :1]
@@ -297,12 +313,9 @@ def link_planes(planes: Iterable[ArrayLike], settings: LinkSettings | None = Non
         As `PlaneLinker.add`.
     """
     linker = PlaneLinker(settings)
-    volume = None
-    if isinstance(planes, np.ndarray) and planes.ndim == 3 and planes.size:
+    volume: Labels | None = None
+    if isinstance(planes, np.ndarray) and planes.ndim == 3:
         volume = np.zeros(planes.shape, np.int32)  # written where it will stay
     for z, plane in enumerate(planes):
-        if volume is None:
-            linker.add(plane)
-        else:
-            linker._add(np.asarray(plane), volume[z])  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return linker.finish() if volume is None else linker._finish(volume)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        linker.add(plane, None if volume is None else volume[z])
+    return linker.finish(volume)

@@ -28,12 +28,13 @@ class LinkSettings:
         What an affinity is multiplied by for each plane that is missing.
     bridge_tapered : bool
         Bridge a gap even where the object was shrinking so that it has ended by itself, and link by containment
-        even where it shrank and would grow again. Sections of a convex body have areas whose square root is concave
-        along z: a straight line is an upper bound.
+        even where it shrank and would grow again. Sections of a convex body have areas whose square root is
+        concave along z: a straight line is an upper bound.
     fill_gaps : bool
         Fill planes that were bridged, by interpolated signed distances.
     neck_ratio : float
-        Cut an object where the square root of its area falls below this share of what it reaches on both sides; 0: never.
+        Cut an object where the square root of its area falls below this share of what it reaches on both sides; 0:
+        never.
     min_depth_planes : int
         Objects in fewer planes are `thin`.
     thin_objects : {"keep", "merge", "drop"}
@@ -66,7 +67,9 @@ class LinkSettings:
         if self.max_area_ratio < 1:
             raise BadInputError(f"link planes: max_area_ratio is {self.max_area_ratio}, expected 1 or more")
         if self.thin_objects not in ("keep", "merge", "drop"):
-            raise BadInputError(f"link planes: thin_objects is {self.thin_objects!r}, expected keep, merge or drop")
+            raise BadInputError(
+                f"link planes: thin_objects is {self.thin_objects!r}, expected keep, merge or drop"
+            )
 
     def as_dict(self) -> dict[str, object]:
         """Return the settings as plain values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,17 +33,18 @@ def computes_fast(net: nn.Module, dims: int) -> nn.Module:
     return net
 
 
-def measure_statistics(net: nn.Module, inputs: Callable[[int], Any], n: int) -> None:
-    """Replace what batch normalisation has measured, while weights still moved, by the mean over `n` inputs."""
+def measure_statistics(net: nn.Module, batches: Callable[[int], Sequence[Any]], n: int) -> None:
+    """Replace what batch normalisation has measured, while weights still moved, by the mean over `n` batches."""
     norms = [module for module in net.modules() if isinstance(module, _NORMS)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean
         norm.training = True
+    device = next(net.parameters()).device
     with torch.no_grad():
         for step in range(n):
-            net(torch.from_numpy(inputs(step)))
+            net(torch.from_numpy(batches(step)[0]).to(device))
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
         norm.training = False

@@ -190,6 +190,11 @@ def restored_by(net: nn.Module) -> Callable[[Floats], Floats]:
     return restored
 
 
+def weights_path(weights: str | os.PathLike[str] | None, kind: str) -> Path:
+    """Return a path as given, or that of the shipped weights of a kind."""
+    return Path(weights) if weights is not None else Path(__file__).parents[1] / "weights" / f"{kind}.safetensors"
+
+
 def opened_net(weights: str | os.PathLike[str] | None, kind: str) -> tuple[nn.Module, UNetShape]:
     """Return the network of a file of weights (the shipped ones by default), ready to be asked, and its shape.
 
@@ -198,7 +203,7 @@ def opened_net(weights: str | os.PathLike[str] | None, kind: str) -> tuple[nn.Mo
     BadInputError
         There is no such file, or it is of another kind.
     """
-    path = Path(weights) if weights is not None else Path(__file__).parents[1] / "weights" / f"{kind}.safetensors"
+    path = weights_path(weights, kind)
     state, card = load_weights(path)
     shape = UNetShape.from_architecture(card.architecture)
     wanted = {"nuclei3d": (3, 1, 5), "nuclei2d": (2, 1, 4), "denoise2d": (2, 1, 1)}[kind]

@@ -19,13 +19,20 @@ from parfocal.learning import (
     TrainSettings,
     build_unet,
     load_into,
+    load_weights,
     need_torch,
     save_weights,
     train,
 )
 from parfocal.segmentation.flows import MaskSettings
 from parfocal.segmentation.generator import GENERATOR_VERSION, nuclei_patch, nuclei_plane
-from parfocal.segmentation.training._held_out import as_metrics, held_out_scores, opened_net, restored_by
+from parfocal.segmentation.training._held_out import (
+    as_metrics,
+    held_out_scores,
+    opened_net,
+    restored_by,
+    weights_path,
+)
 from parfocal.segmentation.training._patches import nuclei_batch
 from parfocal.segmentation.training._recipes import TrainRecipe
 
@@ -59,6 +66,7 @@ def train_nuclei(
     *,
     device: Device = "auto",
     resume: bool = False,
+    start: str | os.PathLike[str] | None = None,
     segmenter: str | os.PathLike[str] | None = None,
     version: str = "trained",
     held_out_images: int = _HELD_OUT_IMAGES,
@@ -75,6 +83,8 @@ def train_nuclei(
     device : {"auto", "cpu", "cuda"}
     resume : bool
         Go on from the checkpoints that are beside `out`.
+    start : path, optional
+        Weights to begin with, of the recipe's shape, instead of fresh ones: their hash becomes the card's parent.
     segmenter : path, optional
         For `denoise2d`: weights of the 2D segmenter that looks on. By default the shipped one.
     version : str
@@ -99,6 +109,10 @@ def train_nuclei(
     checkpoints = {stage.name: target.with_suffix(f".{stage.name}.checkpoint") for stage in recipe.stages}
     _check_files(target, list(checkpoints.values()), resume)
     net, batches, loss = _materials(recipe, segmenter)
+    before: ModelCard | None = None
+    if start is not None:
+        state, before = load_weights(start)
+        load_into(net, state, where=str(start))
 
     from parfocal.segmentation.training._fast_net import computes_fast, hold_statistics, measure_statistics
 
@@ -107,10 +121,8 @@ def train_nuclei(
     where = ""
     for number, stage in enumerate(recipe.stages):
         if stage.holds_statistics:
-            fresh = batches(recipe.seed + _STATISTICS_SEED)
-            measure_statistics(
-                net, lambda step: fresh(step)[0], min(_STATISTICS_STEPS, max(4, recipe.steps // 10))
-            )
+            n = min(_STATISTICS_STEPS, max(4, recipe.steps // 10))
+            measure_statistics(net, batches(recipe.seed + _STATISTICS_SEED), n)
             hold_statistics(net)
 
         def tell(progress: TrainProgress, before: int = len(losses)) -> None:
@@ -138,8 +150,9 @@ def train_nuclei(
         version=version,
         architecture=recipe.shape.as_architecture(),
         weights_sha256="",
-        recipe=card_recipe(recipe, where),
+        recipe=card_recipe(recipe, where) | _earlier(before, recipe, segmenter),
         metrics=metrics,
+        parent=None if before is None else before.weights_sha256,
     )
     written = save_weights(target, net.state_dict(), card, half=True)
     for path in checkpoints.values():
@@ -156,6 +169,16 @@ def _metrics(
     raw = as_metrics(held_out_scores(looks_on, 2, n))
     restored = as_metrics(held_out_scores(looks_on, 2, n, prepare=restored_by(net)))
     return {f"raw_{k}": v for k, v in raw.items()} | {f"restored_{k}": v for k, v in restored.items()}
+
+
+def _earlier(
+    before: ModelCard | None, recipe: TrainRecipe, segmenter: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """Return what the card says of the weights that others began with or were judged by."""
+    said: dict[str, Any] = {} if before is None else {"began_with": dict(before.recipe)}
+    if recipe.kind == "denoise2d":
+        said["segmenter_sha256"] = load_weights(weights_path(segmenter, "nuclei2d"))[1].weights_sha256
+    return said
 
 
 def card_recipe(recipe: TrainRecipe, device: str) -> dict[str, Any]:

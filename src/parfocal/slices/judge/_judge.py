@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from parfocal.errors import BadInputError
+from parfocal.robust import robust_sd
 from parfocal.slices._verdict import Verdict
 from parfocal.slices.judge._look import LookSettings, SliceLook, look_at
 
@@ -102,7 +103,7 @@ def expectations_of(looks: Sequence[SliceLook]) -> SliceExpectations:
         gaps = np.flatnonzero(np.diff(ordered) > side.reach)
         used = (ordered[: gaps[0] + 1] if gaps.size else ordered) * (-1 if side.good_is_high else 1)
         middle = float(np.median(used))
-        sd = 1.4826 * float(np.median(np.abs(used - middle)))
+        sd = robust_sd(used)
         known = max(sd, side.least_sd)
         # Widened, but not beyond what good slices have in common anyway: two that differ would pardon anything.
         spreads[name] = Spread(middle, max(known, min(known * (1 + 4 / used.size), side.reach / 2)))

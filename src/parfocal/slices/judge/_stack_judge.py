@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.imaging import band_limited
+from parfocal.robust import robust_sd
 from parfocal.slices._verdict import Verdict
 
 _LONGEST_SIDE_PX = 512
@@ -77,7 +78,7 @@ def moved_planes(
         # The better half: where much has moved, the median of all is a moved one's.
         better = np.sort(values)[values.size // 2 :]
         middle = float(np.median(better))
-        sd = 1.4826 * float(np.median(np.abs(better - middle)))
+        sd = robust_sd(better)
         allowed = max(settings.k * sd, settings.least_drop * gap)
         ratio.update({p: (middle - r) / allowed for p, r in near.items()})
     chain = _longest_chain(ratio, n_planes)

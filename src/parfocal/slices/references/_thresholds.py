@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -14,10 +12,11 @@ from typing import Any
 
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
+from parfocal.sealed_json import SealedJson, content_hash, plain
 from parfocal.slices._verdict import Verdict
 from parfocal.slices.references._rank import MetricRank
 
-_FORMAT, _VERSION = "parfocal-reference-thresholds", 1
+_FILE = SealedJson("parfocal-reference-thresholds", 1, "thresholds", "holds no thresholds", "saved thresholds")
 
 
 @dataclass(frozen=True)
@@ -151,14 +150,12 @@ class ReferenceThresholds:
 
 def thresholds_to_json(thresholds: ReferenceThresholds) -> str:
     """Return thresholds as JSON: format, version, sha256 of the content's canonical form, content."""
-    content = _content(thresholds)
-    whole = {"format": _FORMAT, "version": _VERSION, "sha256": _hash(content), "thresholds": content}
-    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+    return _FILE.to_text(_content(thresholds))
 
 
 def thresholds_hash(thresholds: ReferenceThresholds) -> str:
     """Return the SHA-256 of thresholds' content, by which selections cite them."""
-    return _hash(_content(thresholds))
+    return content_hash(_content(thresholds))
 
 
 def thresholds_from_json(text: str, name: str = "thresholds") -> ReferenceThresholds:
@@ -169,19 +166,7 @@ def thresholds_from_json(text: str, name: str = "thresholds") -> ReferenceThresh
     BadInputError
         Not JSON, another format or version, or the content was changed after it was written.
     """
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInputError(f"{name}: is not JSON ({error}); expected saved thresholds") from None
-    if not isinstance(whole, dict) or whole.get("format") != _FORMAT:
-        raise BadInputError(f"{name}: holds no thresholds; expected a file with format {_FORMAT!r}")
-    if whole.get("version") != _VERSION:
-        raise BadInputError(
-            f"{name}: is of version {whole.get('version')!r}, expected {_VERSION}; calibrate again"
-        )
-    content = whole.get("thresholds")
-    if not isinstance(content, dict) or whole.get("sha256") != _hash(content):
-        raise BadInputError(f"{name}: was changed after it was saved, its hash does not match; calibrate again")
+    content = _FILE.content_of(text, name)
     try:
         return ReferenceThresholds(
             thresholds=tuple(_threshold(one) for one in content["thresholds"]),
@@ -225,7 +210,7 @@ def load_thresholds(path: str | os.PathLike[str]) -> ReferenceThresholds:
 
 
 def _content(thresholds: ReferenceThresholds) -> dict[str, Any]:
-    return _plain(
+    return plain(
         {
             "thresholds": [asdict(one) for one in thresholds.thresholds],
             "rules": [
@@ -244,22 +229,6 @@ def _content(thresholds: ReferenceThresholds) -> dict[str, Any]:
             "settings": dict(thresholds.settings),
         }
     )
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON's own kinds; what is not finite becomes null, since JSON has no word for it."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _threshold(d: Mapping[str, Any]) -> Threshold:

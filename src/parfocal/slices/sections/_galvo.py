@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.robust import robust_sd
 from parfocal.slices.sections._galvo_linumpy import linumpy_galvo_for_slice, linumpy_galvo_shift
 
 FloatArray = NDArray[np.float64]
@@ -182,7 +183,7 @@ def _paired_steps(profile: FloatArray, n_extra: int) -> FloatArray:
     step = profile - np.roll(profile, 1)
     # Where the tile begins, one end of the sample meets the other: that step says nothing of the others.
     of_sample = step[1:]
-    spread = 1.4826 * float(np.median(np.abs(of_sample - np.median(of_sample))))
+    spread = robust_sd(of_sample)
     if spread <= 0.0:
         spread = float(of_sample.std()) or 1.0
     end = np.roll(step, -n_extra)
@@ -204,7 +205,7 @@ def _judge(
         # Medians: single bright lines, however bright, are no band.
         difference = float(np.median(profile[within])) - image
         rest = np.delete(profile, within)
-        spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
+        spread = robust_sd(rest)
         contrasts.append(abs(difference) / max(abs(image), 1e-12) / _FULL_CONTRAST)
         anomalies.append(abs(difference) / max(spread, 1e-12) / _FULL_ANOMALY)
         columns.append(_column_share(tile, start, n_extra, difference > 0))

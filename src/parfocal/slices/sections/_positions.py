@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.robust import robust_sd
+
 FloatArray = NDArray[np.float64]
 _LONGEST_RUN = 3
 
@@ -59,7 +61,7 @@ def drift_scale_mm(step_mm: FloatArray, max_shift_mm: float) -> tuple[FloatArray
     if small.shape[0] == 0:
         return np.zeros(2), max(max_shift_mm / 4, 1e-3)
     middle = np.median(small, axis=0)
-    return middle, float(max(1.4826 * np.median(np.abs(small - middle)), 1e-3))
+    return middle, float(max(robust_sd(small - middle, centre=0.0), 1e-3))
 
 
 def outlying_sections(

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from parfocal.errors import BadInputError
+from parfocal.robust import robust_sd
 from parfocal.slices.ledger import Metric, StageResult, Stamp
 from parfocal.slices.sections._neighbours import LOW, Judged, Sampling, judge_by_neighbours, pair_of
 from parfocal.slices.sections._pair_quality import PairQuality
@@ -131,7 +132,7 @@ def _unlike(ids: Sequence[str], judged: Mapping[str, Judged], left_out: Calibrat
         return left_out
     rest = scores[_LEADING:]
     median = float(np.median(rest))
-    limit = min(LOW * median, median - _SURE_Z * 1.4826 * float(np.median(np.abs(rest - median))))
+    limit = min(LOW * median, median - _SURE_Z * robust_sd(rest))
     found: list[str] = []
     for sid, score in zip(ids[:_LEADING], scores):
         if score >= limit:

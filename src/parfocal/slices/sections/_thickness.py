@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from parfocal.errors import BadInputError
+from parfocal.robust import robust_sd
 
 _LEADING = 3
 _SURE_Z = 5.0
@@ -84,7 +85,7 @@ def detect_calibration_slices(
         [depths[sid] for sid in ids[_LEADING:]] if len(ids) >= 2 * _LEADING else list(depths.values())
     )
     median = float(np.median(others))
-    scatter = max(1.4826 * float(np.median(np.abs(others - median))), _LEAST_SCATTER * median)
+    scatter = max(robust_sd(others), _LEAST_SCATTER * median)
     thick = []
     for sid in ids[:_LEADING]:
         if depths[sid] <= max(thickness_ratio * median, median + _SURE_Z * scatter):

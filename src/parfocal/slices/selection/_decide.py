@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.robust import MAD_TO_SD
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 
-MAD_TO_SD = 1.4826
 MEAN_DEVIATION_TO_SD = 1.2533
 _NOT_SCORED = "not scored: its sharpness is not a number"
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.slices.selection._decide import MAD_TO_SD, robust_scale
+from parfocal.robust import robust_sd
+from parfocal.slices.selection._decide import robust_scale
 from parfocal.slices.selection._evidence import StackEvidence
 
 Limit = Literal["floor", "mean_sd", "mad", "either", "both", "dip"]
@@ -64,7 +65,7 @@ def pair_limits(
     if method == "dip":
         return _dip_limits(adjacent, k, min_drop)
     median = float(np.median(finite))
-    mad = MAD_TO_SD * float(np.median(np.abs(finite - median)))
+    mad = robust_sd(finite)
     _, scale = robust_scale(finite)
     limit = median - max(k * scale, min_drop)
     if mad == 0 and scale == 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from parfocal.robust import longest_run
 from parfocal.slices.selection._decide import checked_fraction, decide, not_applicable
 from parfocal.slices.selection._evidence import Selection, StackEvidence
 
@@ -57,7 +57,7 @@ def morphseq_ncc(
     bad = ~(evidence.adjacent >= bad_pair)
     finite = evidence.adjacent[np.isfinite(evidence.adjacent)]
     lowest = float(finite.min()) if finite.size else float("nan")
-    share, longest = float(bad.mean()), _longest_run(bad)
+    share, longest = float(bad.mean()), longest_run(bad)
     failures: list[str] = []
     if not lowest >= min_ncc:
         failures.append(f"lowest correlation {lowest:.3f} < {min_ncc:g}")
@@ -80,11 +80,3 @@ def morphseq_ncc(
             reasons[frame] = reasons[frame] or text
     verdict = f"verdict {'WARN' if bad.any() else 'PASS'}: {numbers}"
     return decide("morphseq_ncc", parameters, reasons, bad_pair, (verdict,))
-
-
-def _longest_run(bad: NDArray[np.bool_]) -> int:
-    longest = run = 0
-    for one in bad.tolist():
-        run = run + 1 if one else 0
-        longest = max(longest, run)
-    return longest

@@ -1,0 +1,354 @@
+"""Nuclei of every stack while it is taken: labels, a table of objects, and which of them to doubt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from parfocal.callbacks._analysis import Analysis, Row, RunAnalysis
+from parfocal.callbacks._derived_run import TableRows, WrittenVolume
+from parfocal.callbacks._nuclei_stack import NucleiStack, PlaneTaken, Restore
+from parfocal.callbacks._run_view import RunView
+from parfocal.callbacks._slice_looks import Place
+from parfocal.callbacks._volume_judge import VolumeJudge
+from parfocal.errors import BadInputError
+from parfocal.files import read_ome_zarr, write_ome_zarr
+from parfocal.frames import Frame, Frames
+from parfocal.optics import CameraModel
+from parfocal.segmentation import Backend, CertaintyLimits, Segmentation
+from parfocal.segmentation.backends import ObjectTable, measure_objects, open_backend
+from parfocal.segmentation.restoration import RestorationMode, restore
+from parfocal.segmentation.tracks import track_objects
+from parfocal.segmentation.uncertainty import ObjectDoubts, most_uncertain, object_doubts
+
+_NUMBER: dict[str, Any] = {"dtype": "number", "dtype_numpy": "<f8", "shape": []}
+_INTEGER: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": []}
+_TEXT: dict[str, Any] = {"dtype": "string", "shape": []}
+_PLACE = {"position": _INTEGER, "time_point": _INTEGER, "tile": _INTEGER, "channel": _TEXT}
+_COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "planes": {
+        **_PLACE,
+        "plane": _INTEGER,
+        "frame": _INTEGER,
+        "z_um": {**_NUMBER, "units": "um"},
+        "n_objects": _INTEGER,
+    },
+    "stacks": {
+        **_PLACE,
+        "labels": _TEXT,
+        "n_planes": _INTEGER,
+        "n_objects": _INTEGER,
+        "n_links": _INTEGER,
+        "n_weak_links": _INTEGER,
+        "step_um": {**_NUMBER, "units": "um"},
+        "pixel_y_um": {**_NUMBER, "units": "um"},
+        "pixel_x_um": {**_NUMBER, "units": "um"},
+        "backend": _TEXT,
+        "model_hash": _TEXT,
+        "restoration": _TEXT,
+        "mean_doubt": _NUMBER,
+        "uncertain": _TEXT,
+        "remarks": _TEXT,
+    },
+}
+
+
+@dataclass(frozen=True)
+class NucleiParameters:
+    """What the labels depend on.
+
+    `backend` is a name in `BACKENDS` (empty: the default), `model` a name, version or hash of weights (empty: the
+    one that is promoted; what is kept is its hash), `diameter_um` that of a typical nucleus (0: found), `channel`
+    the one that shows nuclei (empty: the first that comes). `n_uncertain` objects of each stack are named for
+    review.
+    """
+
+    backend: str = ""
+    model: str = ""
+    diameter_um: float = 0.0
+    restoration: Literal["none", "auto", "denoise", "deblur", "denoise+deblur"] = "none"
+    channel: str = ""
+    min_overlap_ratio: float = 0.3
+    max_distance_z: int = 2
+    n_uncertain: int = 10
+
+
+class Nuclei(Analysis):
+    """Segment each stack in 3D while it is taken.
+
+    Streams of the derived run: `planes`, a row a plane when it has labels; `stacks`, a row a stack when it is
+    complete (backend, model's hash, restoration, number of objects, the most uncertain); and `labels_0`,
+    `labels_1` ..., the label volume of each stack as OME-Zarr. The table `objects` has a row an object: centroid
+    in um, volume, intensities of every channel, doubt with its reasons, track over time. The verdict is `empty`,
+    or how many objects there are.
+
+    Who wants to see labels as they come subscribes a listener to the rows of `planes`.
+    """
+
+    name = "nuclei"
+    version = "1"
+
+    def __init__(
+        self, parameters: NucleiParameters | None = None, *, models: Path | str | None = None, **kwargs: Any
+    ) -> None:
+        told = parameters if parameters is not None else NucleiParameters()
+        self._models = models
+        first = _make_backend(told, models)
+        # By its hash, so that a result of another model is another result.
+        self.nuclei = replace(told, backend=first.name, model=first.model_hash or "")
+        super().__init__(self.nuclei, **kwargs)
+
+    def open(self, run: RunView) -> RunAnalysis:
+        """Return the segmentation of one run."""
+        now = datetime.now()
+        folder = self.frames_root / f"{now:%Y/%m/%d}" / f"{self.name}_{now:%H%M%S}_{uuid4().hex[:8]}"
+        return _RunNuclei(self.nuclei, run, self.frames, folder, partial(_make_backend, self.nuclei, self._models))
+
+
+def _make_backend(parameters: NucleiParameters, models: Path | str | None) -> Backend:
+    options: dict[str, Any] = {"diameter_um": parameters.diameter_um or None}
+    if parameters.model:
+        options["model"] = parameters.model
+    if models is not None:
+        options["models"] = models
+    return open_backend(parameters.backend or None, **options)
+
+
+@dataclass
+class _RunNuclei:
+    parameters: NucleiParameters
+    run: RunView
+    frames: Frames
+    folder: Path
+    make_backend: Callable[[], Backend]
+    _channel: str | None = None
+    _current: NucleiStack | None = None
+    _left: dict[tuple[int, int, int], NucleiStack] = field(default_factory=dict[tuple[int, int, int], NucleiStack])
+    _tables: dict[tuple[int, int, int], _Measured] = field(default_factory=dict[tuple[int, int, int], "_Measured"])
+    _n_volumes: int = 0
+
+    def __post_init__(self) -> None:
+        self._channel = self.parameters.channel or None
+        self._z_key = self.run.axis_key("z")
+        pixel = np.broadcast_to(np.asarray(self.run.configuration("pixel_size_um", 1.0), float), (2,))
+        self._pixel_um = (float(pixel[0]), float(pixel[1]))
+        self._step_um = float(self.run.start.get("plan_args", {}).get("step_um", math.nan))
+        camera = self.run.camera_model()
+        self._offset_adu = float(np.mean(camera.offset_adu)) if camera is not None else 0.0
+        mode = self.parameters.restoration
+        self._restore: Restore | None = None if mode == "none" else partial(_restored, mode, camera)
+
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        return _COLUMNS
+
+    @property
+    def verdict(self) -> str:
+        n_objects = sum(len(one.objects) for one in self._tables.values())
+        return f"{n_objects} nuclei" if n_objects else "empty"
+
+    def frame(self, frame: Frame) -> Iterator[tuple[str, Row]]:
+        told = frame.columns
+        where = (
+            int(told.get("point_time_point", 0)),
+            int(told.get("point_position", 0)),
+            int(told.get("point_tile", 0)),
+        )
+        channel = str(told.get("point_channel", ""))
+        if self._channel is None:
+            self._channel = channel
+        taken = PlaneTaken(
+            int(told.get("point_plane", frame.seq_num - 1)),
+            int(told.get("point_attempt", 1)),
+            frame.uri,
+            frame.index,
+            float(told.get(self._z_key, told.get("z_um", math.nan))),
+        )
+        stack = self._current
+        if stack is None or _where(stack) != where:
+            if stack is not None:
+                yield from self._complete(stack)
+            # A stack that is taken up again is labelled anew when it is left.
+            stack = self._left.pop(where, None) or self._new_stack(where)
+            self._current = stack
+        if channel != self._channel:
+            stack.add_other(channel, taken)
+            return
+        for one, n_objects in stack.add(frame, taken):
+            about = {"plane": one.plane, "frame": one.index, "z_um": one.z_um, "n_objects": n_objects}
+            yield "planes", {**_said(stack.place), **about}
+
+    def finish(self) -> Iterator[tuple[str, Row]]:
+        if self._current is not None:
+            yield from self._complete(self._current)
+        if self._tables:
+            yield "objects", TableRows(_objects_table(self._tables))
+
+    def _new_stack(self, where: tuple[int, int, int]) -> NucleiStack:
+        place = Place(*where, channel=self._channel or "")
+        return NucleiStack(place, self._pixel_um, self._step_um, self.make_backend, self._restore)
+
+    def _complete(self, stack: NucleiStack) -> Iterator[tuple[str, Row]]:
+        where = _where(stack)
+        if not stack.planes:
+            return
+        found, images = stack.finish(self.frames)
+        mode = self.parameters.restoration
+        found = replace(found, restoration=mode if self._restore is not None else "none")
+        self._left[where] = stack
+        name = f"labels_{self._n_volumes}"
+        self._n_volumes += 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = write_ome_zarr(
+            self.folder / f"{name}.ome.zarr",
+            found.labels,
+            found.voxel_size_um,
+            attributes={"parfocal": {"image-label": True, "model_hash": found.model_hash or ""}},
+        )
+        objects = measure_objects(found, images, offset=self._offset_adu)
+        raw = images[stack.place.channel or "image"]
+        doubts = object_doubts(found, raw)
+        z_um = [one.z_um for one in stack.in_order if math.isfinite(one.z_um)]
+        # Labels and what the network said are on disk or done with: what stays is small.
+        kept = replace(found, labels=np.empty((0, 0, 0), np.int32), output=None, links=())
+        self._tables[where] = _Measured(stack.place, kept, objects, doubts, path, z_um[0] if z_um else 0.0)
+        named = most_uncertain(doubts, self.parameters.n_uncertain)
+        yield name, WrittenVolume(path)
+        yield (
+            "stacks",
+            {
+                **_said(stack.place),
+                "labels": name,
+                "n_planes": len(stack.planes),
+                "n_objects": len(objects),
+                "n_links": len(found.links),
+                "n_weak_links": sum(link.weak for link in found.links),
+                "step_um": found.voxel_size_um[0],
+                "pixel_y_um": found.voxel_size_um[1],
+                "pixel_x_um": found.voxel_size_um[2],
+                "backend": found.backend,
+                "model_hash": found.model_hash or "",
+                "restoration": found.restoration,
+                "mean_doubt": float(np.mean(doubts.score)) if len(objects) else math.nan,
+                "uncertain": " ".join(str(int(one)) for one in named),
+                "remarks": "; ".join(found.remarks),
+            },
+        )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    place: Place
+    found: Segmentation
+    objects: ObjectTable
+    doubts: ObjectDoubts
+    path: Path
+    first_z_um: float
+
+
+def _where(stack: NucleiStack) -> tuple[int, int, int]:
+    return stack.place.time_point, stack.place.position, stack.place.tile
+
+
+def _said(place: Place) -> dict[str, Any]:
+    return {
+        "position": place.position,
+        "time_point": place.time_point,
+        "tile": place.tile,
+        "channel": place.channel,
+    }
+
+
+def _restored(
+    mode: RestorationMode, camera: CameraModel | None, pixels: NDArray[np.generic]
+) -> NDArray[np.generic]:
+    return restore(pixels, mode, camera_model=camera).image
+
+
+class _StoredLabels(Sequence[NDArray[np.int32]]):
+    """Label volumes that are read when they are looked at: a long time-lapse need not fit into memory."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        return read_ome_zarr(self._paths[index])[0]
+
+
+def _tracks(measured: Mapping[tuple[int, int, int], _Measured]) -> dict[tuple[int, int, int], dict[int, int]]:
+    """Return the track of each object, by stack and id: nuclei of one place, followed over its time points."""
+    tracks: dict[tuple[int, int, int], dict[int, int]] = {}
+    places = sorted({(position, tile) for _, position, tile in measured})
+    for position, tile in places:
+        times = sorted(t for t, p, g in measured if (p, g) == (position, tile))
+        stacks = [measured[time, position, tile] for time in times]
+        shapes = {one.found.voxel_size_um for one in stacks}
+        if len(times) < 2 or len(shapes) > 1:  # taken again in another way: not a sequence
+            continue
+        followed = track_objects(_StoredLabels([one.path for one in stacks]), stacks[0].found.voxel_size_um)
+        for k, time in enumerate(times):
+            tracks[time, position, tile] = followed.of(k)
+    return tracks
+
+
+def _objects_table(measured: Mapping[tuple[int, int, int], _Measured]) -> pa.Table:
+    """Return one row an object of every stack."""
+    tracks = _tracks(measured)
+    channels = sorted({name for one in measured.values() for name in one.objects.mean})
+    parts: list[pa.Table] = []
+    for where, one in sorted(measured.items()):
+        columns: dict[str, Any] = {
+            **{name: [value] * len(one.objects) for name, value in _said(one.place).items()},
+            **one.objects.columns(),
+        }
+        for name in channels:  # of a channel that this stack lacks: nothing
+            for number in ("mean", "sd", "max"):
+                columns.setdefault(f"{number}_{name}", np.full(len(one.objects), np.nan))
+        row = {int(object_id): k for k, object_id in enumerate(one.doubts.ids)}
+        order = [row[int(object_id)] for object_id in one.objects.ids]
+        columns["doubt"] = one.doubts.score[order]
+        columns["reasons"] = ["; ".join(one.doubts.reasons[k]) for k in order]
+        known = tracks.get(where, {})
+        columns["track"] = np.array([known.get(int(i), 0) for i in one.objects.ids], np.int64)
+        columns["z_um"] = columns["z_um"] + one.first_z_um
+        parts.append(pa.table(columns))
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def volume_judge(
+    backend: str = "",
+    model: str = "",
+    diameter_um: float = 0.0,
+    max_uncertain: float = 0.1,
+    limits: Mapping[str, float] | None = None,
+    models: Path | str | None = None,
+) -> VolumeJudge:
+    """Return a judge of volumes, from plain values; see `parfocal.plans.acquire_until_certain`.
+
+    Raises
+    ------
+    BadInputError
+        There is no such backend, model or limit.
+    """
+    told = NucleiParameters(backend=backend, model=model, diameter_um=diameter_um)
+    unknown = sorted(set(limits or {}) - set(CertaintyLimits.__dataclass_fields__))
+    if unknown:
+        raise BadInputError(
+            f"limits: no signal {unknown[0]!r}, there are: {', '.join(CertaintyLimits.__dataclass_fields__)}"
+        )
+    make = partial(_make_backend, told, models)
+    make()  # a backend that cannot be had is said here, not after the first plane
+    return VolumeJudge(make, max_uncertain, CertaintyLimits(**(limits or {})))

@@ -1,0 +1,18 @@
+"""Volumes: made isotropic and led back, and segmented block by block where they are larger than memory."""
+
+from parfocal.segmentation.grids import Grid, Resampled, isotropic_um, labels_back, to_isotropic
+from parfocal.segmentation.volumes._plan import BlockSettings
+from parfocal.segmentation.volumes._source import open_source
+from parfocal.segmentation.volumes._tiled import TiledSegmentation, segment_tiled
+
+__all__ = [
+    "BlockSettings",
+    "Grid",
+    "Resampled",
+    "TiledSegmentation",
+    "isotropic_um",
+    "labels_back",
+    "open_source",
+    "segment_tiled",
+    "to_isotropic",
+]

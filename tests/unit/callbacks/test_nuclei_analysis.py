@@ -1,0 +1,176 @@
+"""Nuclei of every stack: labelled while it is taken, measured in every channel, followed over time."""
+
+import numpy as np
+import pytest
+
+from parfocal.callbacks import Nuclei, NucleiParameters
+from parfocal.errors import BadInputError
+from parfocal.files import read_ome_zarr
+from parfocal.frames import FrameRing, Frames, path_of
+from support import Documents
+
+SHAPE = (9, 64, 64)
+VOXEL = (1.0, 0.5, 0.5)
+OFFSET = 100
+FRAME = {"dtype": "array", "shape": [1, *SHAPE[1:]], "external": "STREAM:"}
+CAMERA = {"pixel_size_um": [0.5, 0.5], "offset_adu": float(OFFSET), "gain_adu_per_e": 1.0, "read_noise_e": 1.0}
+
+
+def volume(*balls, seed=0, photons=400):
+    """Balls (z, y, x, radius) in um, with photon noise, above the camera's offset."""
+    z, y, x = (np.arange(n) * size for n, size in zip(SHAPE, VOXEL, strict=True))
+    zz, yy, xx = np.meshgrid(z, y, x, indexing="ij")
+    inside = sum(((zz - a) ** 2 + (yy - b) ** 2 + (xx - c) ** 2 < r**2) for a, b, c, r in balls)
+    noise = np.random.default_rng(seed).poisson(10 + photons * np.asarray(inside, float) * np.ones(SHAPE))
+    return (OFFSET + noise).astype(np.uint16)
+
+
+class Taken:
+    """A run as its documents tell it, and the pixels behind it."""
+
+    def __init__(self):
+        self.pixels, self.documents = [], []
+        about = {"camera": "camera", "axes": {"z": "z"}}
+        self("start", uid="raw00000-run", time=1.0, plan_name="z_stack", parfocal=about)
+        told = {f"camera_{key}": value for key, value in {**CAMERA, "saturation_adu": 65535.0}.items()}
+        configuration = {"camera": {"data": told, "timestamps": {}, "data_keys": {}}}
+        keys = {"camera": FRAME, "camera_frame": {}}
+        self(
+            "descriptor",
+            uid="d",
+            run_start="raw00000-run",
+            name="primary",
+            data_keys=keys,
+            configuration=configuration,
+        )
+        self(
+            "stream_resource", uid="r", data_key="camera", uri="file://localhost/nowhere", run_start="raw00000-run"
+        )
+
+    def __call__(self, name, /, **doc):
+        self.documents.append((name, doc))
+
+    def plane(self, pixels, plane, attempt=1, **point):
+        index = len(self.pixels)
+        self.pixels.append(pixels)
+        data = {
+            "camera_frame": index,
+            "z": 20.0 + plane * VOXEL[0],
+            "point_plane": plane,
+            "point_attempt": attempt,
+        }
+        data |= {f"point_{key}": value for key, value in point.items()}
+        self("event", uid=f"e{index}", descriptor="d", seq_num=index + 1, time=2.0, data=data)
+
+    def stack(self, planes, **point):
+        for plane, pixels in enumerate(planes):
+            self.plane(pixels, plane, **point)
+
+    def through(self, folder, **parameters):
+        """Send all of it through the analysis; return its documents and its tables."""
+        derived, tables = Documents(), {}
+        analysis = Nuclei(
+            NucleiParameters(backend="watershed", diameter_um=8.0, **parameters),
+            emit=derived,
+            emit_rows=lambda _uid, key, rows: tables.setdefault(key, []).append(rows),
+            frames=Frames(FrameRing(1), remote=lambda _, index: self.pixels[index]),
+            mode="replay",
+            overflow="wait",
+            frames_root=folder,
+        )
+        self("stop", uid="s", run_start="raw00000-run", time=9.0, exit_status="success")
+        for name, doc in self.documents:
+            analysis(name, doc)
+        assert analysis.close(60)
+        (stop,) = derived.of("stop")
+        assert stop["exit_status"] == "success", stop["reason"]
+        objects = tables["objects"][0].to_pandas() if tables else None
+        return derived, objects
+
+
+def labels_of(derived, number=0):
+    (descriptor,) = [d["uid"] for d in derived.of("descriptor") if d["name"] == f"labels_{number}"]
+    datum = next(d for d in derived.of("stream_datum") if d["descriptor"] == descriptor)
+    (uri,) = [r["uri"] for r in derived.of("stream_resource") if r["uid"] == datum["stream_resource"]]
+    return read_ome_zarr(path_of(uri).parent)
+
+
+TWO = [(4.0, 8.0, 8.0, 4.0), (4.0, 22.0, 24.0, 4.0)]
+
+
+def test_each_nucleus_is_measured_where_it_is(tmp_path):
+    run = Taken()
+    run.stack(volume(*TWO))
+    derived, objects = run.through(tmp_path)
+    assert derived.of("stop")[0]["parfocal"] == {"verdict": "2 nuclei", "tables": {"objects": 2}}
+    places = objects.sort_values("y_um")[["z_um", "y_um", "x_um"]].to_numpy()
+    assert places == pytest.approx(np.array(TWO)[:, :3] + [20.0, 0, 0], abs=0.3)
+    assert objects["volume_um3"].to_numpy() == pytest.approx(4 / 3 * np.pi * 4.0**3, rel=0.2)
+    assert objects["mean_image"].to_numpy() == pytest.approx(410, rel=0.1)  # photons, the offset is off
+    labels, voxel_um = labels_of(derived)
+    assert labels.shape == SHAPE
+    assert voxel_um == VOXEL
+    assert set(np.unique(labels)) == {0, *objects["id"]}
+    (found,) = derived.column("n_objects", "stacks")
+    assert found == 2
+
+
+def test_planes_have_labels_before_the_stack_is_complete(tmp_path):
+    run = Taken()
+    run.stack(volume(*TWO))
+    derived, _ = run.through(tmp_path)
+    planes = derived.column("plane", "planes")
+    assert planes == sorted(planes)
+    assert len(planes) >= SHAPE[0] - 1
+    first_of_planes = next(k for k, (name, _) in enumerate(derived.all) if name == "event")
+    stacks = next(k for k, (n, d) in enumerate(derived.all) if n == "descriptor" and d["name"] == "stacks")
+    assert first_of_planes < stacks
+
+
+def test_of_a_plane_taken_again_the_last_attempt_counts(tmp_path):
+    run = Taken()
+    good = volume(*TWO)
+    for plane, pixels in enumerate(good):
+        run.plane(np.full_like(pixels, 5000) if plane == 4 else pixels, plane)
+    run.plane(good[4], 4, attempt=2)
+    derived, objects = run.through(tmp_path)
+    assert len(objects) == 2
+    assert derived.column("n_planes", "stacks") == [SHAPE[0]]
+
+
+def test_other_channels_are_measured_in_the_same_objects(tmp_path):
+    run = Taken()
+    nuclei, other = volume(*TWO), volume(TWO[0], photons=50)
+    for plane in range(SHAPE[0]):
+        run.plane(nuclei[plane], plane, channel="dapi")
+        run.plane(other[plane], plane, channel="gfp")
+    _, objects = run.through(tmp_path, channel="dapi")
+    objects = objects.sort_values("y_um")
+    assert objects["mean_gfp"].to_numpy() == pytest.approx([60, 10], abs=6)
+    assert len(objects) == 2
+
+
+def test_nuclei_are_followed_over_time(tmp_path):
+    run = Taken()
+    for time_point in range(3):
+        moved = [(z, y + time_point, x, r) for z, y, x, r in TWO]
+        run.stack(volume(*moved, seed=time_point), time_point=time_point)
+    derived, objects = run.through(tmp_path)
+    assert len(derived.column("labels", "stacks")) == 3
+    for _, track in objects.groupby("track"):
+        assert track["time_point"].tolist() == [0, 1, 2]
+        assert np.ptp(track["x_um"]) < 0.5
+    assert set(objects["track"]) == {1, 2}
+
+
+def test_a_run_without_nuclei_says_so(tmp_path):
+    run = Taken()
+    run.stack(volume(photons=0))
+    derived, objects = run.through(tmp_path)
+    assert derived.of("stop")[0]["parfocal"]["verdict"] == "empty"
+    assert objects is None or objects.empty
+
+
+def test_a_backend_that_there_is_not_is_refused_at_once():
+    with pytest.raises(BadInputError, match="no backend 'magic'"):
+        Nuclei(NucleiParameters(backend="magic"))
