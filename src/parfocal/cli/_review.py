@@ -21,7 +21,7 @@ from parfocal.errors import BadInputError
 from parfocal.segmentation.corrections import Correction, ReviewItem, ReviewSession
 
 _KEYS = "a accept  s split  m merge  d delete  n add  r redraw  k skip  u undo  q quit"
-_REDRAW = "redraw needs a brush: open it in napari (`parfocal napari`, extra parfocal[napari])"
+_REDRAW = "redraw needs a brush: it is done in napari (extra parfocal[napari])"
 
 
 def add_commands(app: typer.Typer) -> None:
