@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from parfocal.learning import ModelStore, load_weights
-from parfocal.segmentation.corrections import CorrectionJournal, ReviewSession, retrain
+from parfocal.segmentation.corrections import (
+    CorrectionJournal,
+    GateSettings,
+    RetrainSettings,
+    ReviewSession,
+    retrain,
+)
 from parfocal.segmentation.flows import MaskSettings, masks_from_output
 from parfocal.segmentation.generator import field_recipe, nuclei_plane
 from parfocal.segmentation.measures import compare
@@ -29,6 +35,7 @@ def corrected_from_truth(session, truth):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_the_shipped_network_that_misses_dim_nuclei_finds_them_again(tmp_path):
     state, card = load_weights(shipped_weights("nuclei2d"))
     state["head.bias"][2] -= 3.0  # the foreground's logit: the dim and the small go first
@@ -46,7 +53,9 @@ def test_the_shipped_network_that_misses_dim_nuclei_finds_them_again(tmp_path):
         if len(journal.corrections()) >= 60:
             break
     assert len(journal.corrections()) >= 20
-    done = retrain(journal, store, device="cpu")
+    done = retrain(
+        journal, store, settings=RetrainSettings(steps=60, gate=GateSettings(n_simulated=5)), device="cpu"
+    )
     assert done.promoted, done.gate.reason
     assert done.gate.corrections_after > done.gate.corrections_before + 0.1
     assert done.gate.simulated_after > done.gate.simulated_before - 0.02
