@@ -20,6 +20,7 @@ from parfocal.plans import (
     lock_focus,
     positions,
     release_lock,
+    retrain_nuclei,
     run_locked,
     run_mda,
     tile_scan,

@@ -82,9 +82,10 @@ def _derived(catalog: Catalog, run: str) -> Any:
         if about.get("analysis") != _ANALYSIS:
             raise BadInputError(f"run {run}: is of {about.get('analysis')}, expected one of {_ANALYSIS}")
         return found
+    analyses: list[Any] = list(catalog.analyses_of(found))
     done = [
         one
-        for one in catalog.analyses_of(found)
+        for one in analyses
         if one.metadata["start"]["parfocal"]["analysis"] == _ANALYSIS
         and (one.metadata.get("stop") or {}).get("exit_status") == "success"
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,19 +57,22 @@ def review_command(
     )
     session = opened.session
     asked = [*(accept or []), *(split or []), *(merge or []), *(delete or []), *(add or [])]
-    made: list[tuple[str, Correction]] = []
-    if undo:
-        made.append(("undone", session.undo()))
-    made += _told(
-        session, accept or [], split or [], [tuple(m) for m in merge or []], delete or [], add or [], parts
-    )
     if not asked and not undo and not show_list and not as_json and sys.stdin.isatty():
-        _interactive(opened, number)
-        _keep(opened)
+        try:
+            _interactive(opened, number)
+        finally:
+            session.save(opened.corrected)
         return
+    made: list[tuple[str, Correction]] = []
+    try:
+        if undo:
+            made.append(("undone", session.undo()))
+        for verb, correct in _told(session, accept, split, merge, delete, add, parts):
+            made.append((verb, correct()))
+    finally:  # what was done before one was refused stands
+        if made:
+            session.save(opened.corrected)
     queue = session.queue(number)
-    if made:
-        _keep(opened)
     written = [str(save_picture(session, item, pictures)) for item in queue] if pictures is not None else []
     if as_json:
         typer.echo(json.dumps(_as_dict(opened, made, queue, written), ensure_ascii=False))
@@ -86,19 +90,21 @@ def review_command(
 
 def _told(
     session: ReviewSession,
-    accept: list[int],
-    split: list[int],
-    merge: list[str],
-    delete: list[int],
-    add: list[str],
+    accept: list[int] | None,
+    split: list[int] | None,
+    merge: list[str] | None,
+    delete: list[int] | None,
+    add: list[str] | None,
     parts: int,
-) -> list[tuple[str, Correction]]:
-    made = [("accepted", session.accept(one)) for one in accept]
-    made += [("split", session.split(one, n_parts=parts)) for one in split]
-    made += [("merged", session.merge(_ids_in(text))) for text in merge]
-    made += [("deleted", session.delete(one)) for one in delete]
-    made += [("added", session.add_at(_point(text))) for text in add]
-    return made
+) -> list[tuple[str, Callable[[], Correction]]]:
+    """Return what the options ask for; texts that cannot be read are refused before anything is done."""
+    asked: list[tuple[str, Callable[[], Correction]]] = []
+    asked += [("accepted", partial(session.accept, one)) for one in accept or []]
+    asked += [("split", partial(session.split, one, n_parts=parts)) for one in split or []]
+    asked += [("merged", partial(session.merge, _ids_in(text))) for text in merge or []]
+    asked += [("deleted", partial(session.delete, one)) for one in delete or []]
+    asked += [("added", partial(session.add_at, _point(text))) for text in add or []]
+    return asked
 
 
 def _point(text: str) -> tuple[float, float, float]:
@@ -107,10 +113,6 @@ def _point(text: str) -> tuple[float, float, float]:
     except ValueError as error:
         raise BadInputError(f"--add {text!r}: expected z,y,x in voxels, such as 4,120,88") from error
     return z, y, x
-
-
-def _keep(opened: Opened) -> None:
-    opened.session.save(opened.corrected)
 
 
 def _interactive(opened: Opened, number: int) -> None:

@@ -52,7 +52,8 @@ def picture_of(session: ReviewSession, item: ReviewItem, side_px: int = 48, z: i
     low, high = np.percentile(pixels[inside], (1, 99.8)) if inside.any() else (0.0, 1.0)
     grey = np.clip((pixels - low) / max(float(high - low), 1e-9), 0, 1)
     rgb = np.repeat((grey * 255 * inside).astype(np.uint8)[..., None], 3, axis=2)
-    eroded = ndimage.minimum_filter(labels, 3) != ndimage.maximum_filter(labels, 3)
+    width = 3 + 2 * (side_px // 200)
+    eroded = ndimage.minimum_filter(labels, width) != ndimage.maximum_filter(labels, width)
     rgb[eroded & (labels > 0)] = _OTHERS
     rgb[eroded & (labels == item.object_id)] = _ITS_OUTLINE
     return rgb

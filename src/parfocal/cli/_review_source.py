@@ -77,7 +77,7 @@ def _doubts(path: Path) -> Any:
         return None
     return known_doubts(
         table["id"].to_numpy(np.int32),
-        pd.to_numeric(table["doubt"], errors="coerce").to_numpy(np.float32),
+        np.array([float(text or "nan") for text in table["doubt"].astype(str)], np.float32),
         [str(text) for text in table["reasons"]],
         table[["z_um", "y_um", "x_um"]].to_numpy(np.float64),
     )

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
+from inspect import Signature, signature
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,6 +24,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from parfocal.cli._train_adapter import adapter_command
 
 if TYPE_CHECKING:
     from parfocal.learning import ModelCard, TrainProgress
@@ -183,6 +187,23 @@ def _use_threads(n: int) -> None:
     torch.set_num_threads(n)
 
 
+def _command_of(kind: TrainKind) -> Callable[..., None]:
+    """Return `train_command` for one kind: its options, without the argument."""
+
+    def command(**options: Any) -> None:
+        train_command(kind, **options)
+
+    parameters = [p for p in signature(train_command, eval_str=True).parameters.values() if p.name != "kind"]
+    vars(command)["__signature__"] = Signature(parameters)
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = train_command.__doc__
+    return command
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add `train`."""
-    app.command("train")(train_command)
+    train = typer.Typer(help="Train a network: on simulated nuclei, or on corrections.", no_args_is_help=True)
+    for kind in TrainKind:
+        train.command(kind.value)(_command_of(kind))
+    train.command("adapter")(adapter_command)
+    app.add_typer(train, name="train")

@@ -15,6 +15,7 @@ from parfocal.plans._focus_lock import (
 )
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
+from parfocal.plans._retrain import retrain_nuclei
 from parfocal.plans._run_locked import run_locked
 from parfocal.plans._sections import acquire_sections
 from parfocal.plans._stacks import positions, tile_scan, time_lapse, z_stack
@@ -33,6 +34,7 @@ __all__ = [
     "parts_of",
     "positions",
     "release_lock",
+    "retrain_nuclei",
     "run_locked",
     "run_mda",
     "stubs",

@@ -22,6 +22,7 @@ NAMES = [
     "lock_focus",
     "positions",
     "release_lock",
+    "retrain_nuclei",
     "run_locked",
     "run_mda",
     "tile_scan",

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from parfocal.learning import ModelCard, ModelStore, TrainSettings, UNetShape, build_unet, train
+from parfocal.errors import BadInputError
+from parfocal.learning import ModelCard, ModelStore, TrainSettings, UNetShape, build_unet, read_pth, train
 from parfocal.segmentation.corrections import (
     CorrectionJournal,
     GateSettings,
@@ -98,3 +100,86 @@ def test_what_was_corrected_is_found_and_the_new_version_promoted(tmp_path, stor
     assert now.card.metrics["corrections_ap50"] > now.card.metrics["corrections_ap50_before"]
     assert not readiness(journal, store, "nuclei2d").due  # it has learnt from them
     assert store.rollback("nuclei2d").version == "1"
+
+
+def test_a_retraining_that_breaks_the_network_is_kept_as_a_candidate(tmp_path, store):
+    journal = added_dim_nuclei(tmp_path / "corrections")
+    done = retrain(journal, store, "nuclei2d", replace(QUICK, method="full", rate=30.0, steps=8), device="cpu")
+    assert not done.promoted
+    assert store.find("nuclei2d").version == "1"
+    assert store.find("nuclei2d", done.model.version).card.parent == store.find("nuclei2d").weights_sha256
+
+
+def test_corrections_that_are_wrong_do_not_change_what_is_used(tmp_path, store):
+    """Somebody adds nuclei where there are none, here and there: nothing can be learnt that holds elsewhere."""
+    journal = CorrectionJournal(tmp_path / "corrections")
+    rng = np.random.default_rng(3)
+    for seed in range(24):
+        image, truth, _ = discs((5, seed), 96)
+        empty = np.argwhere(ndimage.minimum_filter(truth == 0, 9)[5:-5, 5:-5]) + 5
+        y, x = empty[rng.integers(len(empty))]
+        labels, mask = np.zeros((1, 96, 96), np.int32), np.zeros((1, 96, 96), bool)
+        mask[0, y - 4 : y + 5, x - 4 : x + 5] = True
+        journal.record(image[None], labels, add(labels, mask), source=f"run {seed}", voxel_size_um=(1, 1, 1))
+    done = retrain(journal, store, "nuclei2d", QUICK, device="cpu")
+    assert not done.promoted
+    assert "was expected" in done.gate.reason
+    assert store.find("nuclei2d").version == "1"
+
+
+def test_what_was_undone_is_not_learnt_and_nothing_to_judge_by_is_said(tmp_path, store):
+    journal = added_dim_nuclei(tmp_path / "corrections", n_images=1)
+    while len(journal.corrections()) > 1:
+        journal.undo()
+    with pytest.raises(BadInputError, match="at least one of each is needed"):
+        retrain(journal, store, "nuclei2d", QUICK, device="cpu")
+    assert [model.version for model in store.models()] == ["1"]
+
+
+def test_a_network_that_does_not_find_nuclei_is_refused(tmp_path, store):
+    denoiser = UNetShape(dims=2, n_out=1, widths=(8, 16), norm="batch")
+    store.add(build_unet(denoiser).state_dict(), ModelCard("denoise2d", "1", denoiser.as_architecture(), ""))
+    store.promote("denoise2d", "1")
+    with pytest.raises(BadInputError, match="does not find nuclei"):
+        retrain(CorrectionJournal(tmp_path), store, "denoise2d")
+
+
+def test_two_workers_of_a_cluster_learn_together(tmp_path, store):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    journal = added_dim_nuclei(tmp_path / "corrections")
+    heard = []
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        done = retrain(
+            journal, store, "nuclei2d", replace(QUICK, steps=40), device="cpu", client=client,
+            on_progress=lambda progress: heard.append(progress.step),
+        )  # fmt: skip
+    assert heard[-1] == 40
+    assert done.promoted, done.gate.reason
+
+
+def test_a_network_of_cellpose_learns_too(tmp_path):
+    """Taught by us to miss dim nuclei, saved by its own code, taken in as users do."""
+    resnet = pytest.importorskip("cellpose.resnet_torch", reason="Cellpose is not installed")
+    from parfocal.segmentation.corrections._objective import CellposePlanes, weighted_loss
+
+    torch.manual_seed(0)
+    net = resnet.CPnet([2, 8, 16], 3, 3)
+    settings = TrainSettings(100, rate=1e-2, device="cpu")
+    train(CellposePlanes(net), lambda k: [*blind_batches(k), blind_batches(k)[2] * 0 + 1], weighted_loss, settings)
+    net.save_model(str(tmp_path / "cp"))
+    state, architecture = read_pth(tmp_path / "cp")
+    store = ModelStore(tmp_path / "models")
+    card = ModelCard("my-cellpose", "1", architecture, "", recipe={"diameter_px": DIAMETER_PX})
+    store.add(state, card, half=False)
+    store.promote("my-cellpose", "1")
+    journal = added_dim_nuclei(tmp_path / "corrections")
+    done = retrain(journal, store, "my-cellpose", QUICK, device="cpu")
+    assert done.gate.corrections_before < 0.3
+    assert done.gate.corrections_after > 0.6
+    assert done.promoted, done.gate.reason
+    assert store.lineage(store.find("my-cellpose"))[-1].version == "1"

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from parfocal.errors import BadInputError
-from parfocal.files import read_ome_zarr
+from parfocal.files import read_ome_zarr, write_ome_zarr
 from parfocal.segmentation.corrections import CorrectionJournal, Kind, ReviewSession
 
 VOXEL = (2.0, 0.5, 0.5)
@@ -102,6 +102,9 @@ def test_the_labels_are_written_beside_those_of_the_model(volume, tmp_path):
     np.testing.assert_array_equal(labels, session.labels)
     assert voxel_size_um == VOXEL
     assert (volume[0] == 3).any()  # what was given in is as it was
+    of_a_model = write_ome_zarr(tmp_path / "labels.ome.zarr", volume[0], VOXEL)
+    with pytest.raises(BadInputError, match="not replaced"):
+        session.save(of_a_model)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def gate(
         passed, reason = False, f"AP on simulated images {-loss:+.3f}, a loss below {how.max_loss:g} was expected"
     else:
         passed, reason = True, f"AP on held-out corrections {gain:+.3f}, on simulated images {-loss:+.3f}"
-    return GateResult(passed, reason, *on_crops, *simulated, len(crops))
+    return GateResult(passed, reason, on_crops[0], on_crops[1], simulated[0], simulated[1], len(crops))
 
 
 def _simulated(net: nn.Module, dims: int, n: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,12 +56,15 @@ def grown_mask(
         for p, size, n in zip(at, voxel_size_um, labels.shape, strict=True)
     )
     grid = np.ogrid[box]
-    squared = sum(((g - p) * size) ** 2 for g, p, size in zip(grid, at, voxel_size_um, strict=True))
-    near = np.asarray(squared <= reach_um**2) & (labels[box] == 0)
+    squared = np.zeros(labels[box].shape)
+    for g, p, size in zip(grid, at, voxel_size_um, strict=True):
+        squared += ((g - p) * size) ** 2
+    near = (squared <= reach_um**2) & (labels[box] == 0)
     smooth = ndimage.gaussian_filter(image[box].astype(np.float32), [0.0, 1.0, 1.0])
     here = tuple(p - s.start for p, s in zip(at, box, strict=True))
     low, high = float(np.percentile(smooth[labels[box] == 0], 10)), float(smooth[here])
-    parts = np.asarray(ndimage.label(near & (smooth > 0.5 * (low + high)))[0])
+    found: Any = ndimage.label(near & (smooth > 0.5 * (low + high)))
+    parts: NDArray[np.int32] = np.asarray(found[0])
     if not high > low or not parts[here]:
         raise BadInputError(f"add at {at}: no brighter than what is about it")
     mask = np.zeros(labels.shape, dtype=bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -241,13 +242,15 @@ class ReviewSession:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the labels as they stand, as OME-Zarr, whole or not at all; it names the corrections in it.
 
-        The file is replaced where this wrote it before: give a name of its own, not that of the model's labels.
+        What it wrote before is replaced; labels that something else wrote are not.
 
         Raises
         ------
         BadInputError
-            The folder is missing, or the disk refused.
+            There are other labels, the folder is missing, or the disk refused.
         """
+        if Path(path).exists() and not _is_corrected(Path(path)):
+            raise BadInputError(f"{path}: holds labels that no review wrote; they are not replaced")
         about = {
             "corrected": self.labels_hash,
             "source": self._about["source"],
@@ -279,6 +282,14 @@ class ReviewSession:
 
     def _is_there(self, object_id: int) -> bool:
         return bool((self.labels == object_id).any())
+
+
+def _is_corrected(path: Path) -> bool:
+    try:
+        attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        return "corrected" in attributes["parfocal"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def pixels_hash(image: NDArray[np.generic]) -> str:
