@@ -26,7 +26,13 @@ from parfocal.files import read_ome_zarr, write_ome_zarr
 from parfocal.frames import Frame, Frames
 from parfocal.optics import CameraModel
 from parfocal.segmentation import Backend, CertaintyLimits, Segmentation
-from parfocal.segmentation.backends import ObjectTable, measure_objects, open_backend
+from parfocal.segmentation.backends import (
+    ObjectTable,
+    default_backend,
+    measure_objects,
+    model_options,
+    open_backend,
+)
 from parfocal.segmentation.restoration import RestorationMode, restore
 from parfocal.segmentation.tracks import track_objects
 from parfocal.segmentation.uncertainty import ObjectDoubts, most_uncertain, object_doubts
@@ -101,27 +107,41 @@ class Nuclei(Analysis):
     def __init__(
         self, parameters: NucleiParameters | None = None, *, models: Path | str | None = None, **kwargs: Any
     ) -> None:
-        told = parameters if parameters is not None else NucleiParameters()
+        self._told = parameters if parameters is not None else NucleiParameters()
         self._models = models
-        first = _make_backend(told, models)
-        # By its hash, so that a result of another model is another result.
-        self.nuclei = replace(told, backend=first.name, model=first.model_hash or "")
-        super().__init__(self.nuclei, **kwargs)
+        if not self._told.model:
+            _make_backend(self._told, None)  # what cannot be had is said here, not at the first run
+        super().__init__(self._told, **kwargs)
+
+    @property
+    def models(self) -> Path:
+        """Folder of models: that of the data folder, unless told."""
+        return Path(self._models) if self._models is not None else self.frames_root.parent / "models"
+
+    def hash_for(self, run_uid: str, stream: str, data_key: str) -> str:
+        """Return the hash by which the result is known; it depends on the model that is promoted now."""
+        self.parameters = self._resolved()
+        return super().hash_for(run_uid, stream, data_key)
 
     def open(self, run: RunView) -> RunAnalysis:
         """Return the segmentation of one run."""
         now = datetime.now()
         folder = self.frames_root / f"{now:%Y/%m/%d}" / f"{self.name}_{now:%H%M%S}_{uuid4().hex[:8]}"
-        return _RunNuclei(self.nuclei, run, self.frames, folder, partial(_make_backend, self.nuclei, self._models))
+        self.parameters = how = self._resolved()
+        return _RunNuclei(how, run, self.frames, folder, partial(_make_backend, how, self.models))
+
+    def _resolved(self) -> NucleiParameters:
+        """Return the parameters with backend and model by name and hash: another model, another result."""
+        made = _make_backend(self._told, self.models)
+        return replace(self._told, backend=made.name, model=made.model_hash or "")
 
 
 def _make_backend(parameters: NucleiParameters, models: Path | str | None) -> Backend:
-    options: dict[str, Any] = {"diameter_um": parameters.diameter_um or None}
-    if parameters.model:
-        options["model"] = parameters.model
-    if models is not None:
-        options["models"] = models
-    return open_backend(parameters.backend or None, **options)
+    name = parameters.backend or default_backend()
+    options = model_options(name, models, parameters.model)
+    if not options and parameters.model:
+        options["weights"] = parameters.model
+    return open_backend(name, diameter_um=parameters.diameter_um or None, **options)
 
 
 @dataclass

@@ -25,6 +25,7 @@ _MODULES = {
     "_segment": ("segment",),
     "_train": ("train",),
     "_models": ("models",),
+    "_review": ("review",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

@@ -76,7 +76,7 @@ def segment_command(
     if show_list:
         typer.echo("\n".join(BACKENDS))
         return
-    given = _opened(file, axes, at or [], channel, voxel_size)
+    given = open_given(file, axes, at or [], channel, voxel_size)
     target = out or Path(f"{_stem(file)}_nuclei")
     if target.exists() and not overwrite:
         raise BadInputError(f"{target}: exists already; name another with --out, or replace it with --overwrite")
@@ -122,7 +122,7 @@ def segment_command(
 
 
 @dataclass(frozen=True)
-class _Given:
+class GivenVolume:
     """The volume that was asked for, in all its channels."""
 
     source: str
@@ -130,14 +130,24 @@ class _Given:
     nuclei: str
     voxel_size_um: tuple[float, float, float]
     warnings: tuple[str, ...]
+    asked: Mapping[str, Any]
+    """Axes, places and channel, by which `open_given` finds it again."""
 
 
-def _opened(file: str, axes: str | None, at: list[str], channel: int, voxel_size: str | None) -> _Given:
+def open_given(file: str, axes: str | None, at: list[str], channel: int, voxel_size: str | None) -> GivenVolume:
+    """Return the volume that a command names, by what its options say.
+
+    Raises
+    ------
+    BadInputError
+        It cannot be read, or more has to be said.
+    """
     told = _voxel_size(voxel_size)
+    asked = {"axes": axes, "at": list(at), "channel": channel}
     folder = Path(file).expanduser()
     if (folder / "zarr.json").is_file() or (folder / ".zattrs").is_file():
         pixels, size_um = read_ome_zarr(folder)
-        return _Given(file, {"0": pixels}, "0", told or size_um, ())
+        return GivenVolume(file, {"0": pixels}, "0", told or size_um, (), asked)
     stack = open_stack(file, axes)
     where = _places(at, stack.source)
     several = [a for a in "TP" if stack.size(a) > 1 and a not in where]
@@ -163,7 +173,7 @@ def _opened(file: str, axes: str | None, at: list[str], channel: int, voxel_size
         ]
         name = stack.channels[c] if c < len(stack.channels) else str(c)
         images[name if name not in images else f"{name}_{c}"] = np.stack(planes)
-    return _Given(stack.source, images, list(images)[channel], size_um, stack.warnings)
+    return GivenVolume(stack.source, images, list(images)[channel], size_um, stack.warnings, asked)
 
 
 def _places(at: list[str], source: str) -> dict[str, int]:
@@ -250,8 +260,9 @@ def _whole_folder(target: Path) -> Generator[Path, None, None]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(folder: Path, given: _Given, found: Any, objects: Any, facts: Mapping[str, Any]) -> None:
+def _write(folder: Path, given: GivenVolume, found: Any, objects: Any, facts: Mapping[str, Any]) -> None:
     from parfocal.report import draw_segmentation, write_segmentation_page
+    from parfocal.segmentation.uncertainty import object_doubts
 
     write_ome_zarr(
         folder / "labels.ome.zarr",
@@ -259,7 +270,12 @@ def _write(folder: Path, given: _Given, found: Any, objects: Any, facts: Mapping
         found.voxel_size_um,
         attributes={"parfocal": dict(facts), "ome": {"image-label": {"version": "0.5"}}},
     )
+    doubts = object_doubts(found, given.images[given.nuclei])
+    row = {int(one): k for k, one in enumerate(doubts.ids)}
+    order = [row[int(one)] for one in objects.ids]
     columns = objects.columns()
+    columns["doubt"] = doubts.score[order]
+    columns["reasons"] = np.array(["; ".join(doubts.reasons[k]) for k in order], dtype=object)
     cells = [[_cell(value) for value in column.tolist()] for column in columns.values()]
     with write_atomically(folder / "objects.csv") as temporary:
         temporary.write_text(csv_text(list(columns), cells), encoding="utf-8")
@@ -269,6 +285,7 @@ def _write(folder: Path, given: _Given, found: Any, objects: Any, facts: Mapping
         **facts,
         "labels_sha256": hashlib.sha256(np.ascontiguousarray(found.labels).tobytes()).hexdigest(),
         "channels": list(given.images),
+        "asked": dict(given.asked),
     }
     with write_atomically(folder / "summary.json") as temporary:
         temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")

@@ -149,7 +149,10 @@ class _Watch:
 
 
 def _say_what_came(console: Console, card: ModelCard, target: Path, elapsed_s: float) -> None:
-    console.print(f"{target}  {card.weights_sha256[:12]}  {target.stat().st_size / 1e6:.1f} MB  {elapsed_s:.0f} s")
+    console.print(
+        f"{target}  {card.weights_sha256[:12]}  {target.stat().st_size / 1e6:.1f} MB  {elapsed_s:.0f} s, "
+        f"{time.process_time():.0f} s of CPU"
+    )
     for name, value in card.metrics.items():
         console.print(f"  {name:<28} {value:.3f}")
 

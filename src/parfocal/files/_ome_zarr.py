@@ -176,7 +176,8 @@ class ZarrVolumeWriter:
             They do not fit, have another dtype, or cannot be written.
         """
         if y is not None and x is not None:
-            at, fits = (z, y, x), all(a >= 0 and a + n <= m for a, n, m in zip((z, y, x), planes.shape, self.shape))
+            at = (z, y, x)
+            fits = all(a >= 0 and a + n <= m for a, n, m in zip(at, planes.shape, self.shape))
         else:
             at, fits = (z, 0, 0), planes.shape[1:] == self.shape[1:] and z + planes.shape[0] <= self.shape[0]
         if planes.dtype != self.dtype or planes.ndim != 3 or not fits:

@@ -1,4 +1,4 @@
-"""`parfocal view`: a run's frames as napari layers, read lazily from where they lie."""
+"""`parfocal view`: a run's frames as napari layers, read lazily from where they lie; or its nuclei, for review."""
 
 from __future__ import annotations
 
@@ -9,24 +9,52 @@ import numpy as np
 import typer
 import zarr
 
-from parfocal.catalog import Catalog, open_catalog
+from parfocal.catalog import Catalog, DataFolder, open_catalog
 from parfocal.errors import BadInputError
 from parfocal.frames import path_of
 
 
 def view_command(
-    run: Annotated[str, typer.Argument(help="Uid or how it begins; or `newest`.")] = "newest",
+    run: Annotated[
+        str, typer.Argument(help="Uid or how it begins; or `newest`. With --review also a file or folder.")
+    ] = "newest",
+    review: Annotated[
+        bool,
+        typer.Option(
+            "--review",
+            help="Nuclei: find them, review those to doubt, retrain; of a run, a folder of `segment`, a file.",
+        ),
+    ] = False,
+    labels: Annotated[str, typer.Option("--labels", help="Of a run: which stack, such as labels_0.")] = "",
+    user: Annotated[str, typer.Option("--user", help="Who reviews, for the journal.")] = "",
     data: Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default=False)] = None,
 ) -> None:
-    """Open a run in napari, its frames read as they are looked at."""
-    with open_catalog(data) as catalog:
-        layers = layers_of(catalog, run)
+    """Open a run in napari, its frames read as they are looked at; or, with --review, its nuclei."""
     try:
         import napari  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise BadInputError("napari is not installed here: pip install 'parfocal[napari]'") from error
+    if review:
+        _review(napari, run, labels, user, DataFolder(data) if data is not None else DataFolder())
+        return
+    with open_catalog(data) as catalog:
+        layers = layers_of(catalog, run)
     show(napari.Viewer(title=f"parfocal {run}"), layers)
     napari.run()
+
+
+def _review(napari: Any, what: str, labels: str, user: str, data: DataFolder) -> None:
+    from parfocal.gui._nuclei_source import open_run, open_source
+    from parfocal.gui._nuclei_widget import add_nuclei_widget
+
+    path = Path(what).expanduser()
+    opened = open_source(path, data, user) if path.exists() else open_run(data, what, labels, user)
+    viewer = napari.Viewer(title=f"parfocal {opened.name}")
+    widget = add_nuclei_widget(viewer, opened, data)
+    try:
+        napari.run()
+    finally:
+        widget.shut()
 
 
 def show(viewer: Any, layers: list[dict[str, Any]]) -> None:

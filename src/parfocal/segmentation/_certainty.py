@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class CertaintyLimits:
     """From where an object counts as uncertain, by each signal of `ObjectDoubts` that is known.
 
-    Ranks within a run cannot say this: some object always is the most doubtful.
+    Ranks within a run cannot say this: some object always is the most doubtful. The limits were chosen on
+    simulated volumes (`python docs/certainty_tables.py`): about one right object in twenty lies beyond those of
+    `flow` and `logits`, of which logits tell wrong from right best. That of `boundary` is for extremes alone.
 
     Parameters
     ----------
@@ -33,9 +35,9 @@ class CertaintyLimits:
         Weakness of its weakest link between planes.
     """
 
-    flow: float = 0.2
-    boundary: float = 0.7
-    logits: float = 0.2
+    flow: float = 0.3
+    boundary: float = 0.9
+    logits: float = 0.35
     flips: float = 0.3
     links: float = 0.7
 

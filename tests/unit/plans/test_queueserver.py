@@ -16,6 +16,7 @@ profile_ops = pytest.importorskip(
 
 NAMES = [
     "acquire_sections",
+    "acquire_until_certain",
     "calibrate_focus",
     "engage_lock",
     "lock_focus",

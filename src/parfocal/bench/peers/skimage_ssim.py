@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import skimage
 from _serve import median_seconds, serve
 from skimage.metrics import structural_similarity
 
@@ -20,4 +20,4 @@ def run(repeats: int) -> dict[str, Any]:
     return {"seconds": median_seconds(lambda: structural_similarity(first, second, data_range=8.0), repeats)}
 
 
-serve({"scikit-image": skimage.__version__}, run=run)
+serve({"scikit-image": version("scikit-image")}, run=run)

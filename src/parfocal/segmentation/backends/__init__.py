@@ -7,6 +7,7 @@ PyTorch until a network does.
 from parfocal.segmentation.backends._cellpose import Cellpose, CellposeSettings, read_cellpose_weights
 from parfocal.segmentation.backends._external import External, ExternalSettings
 from parfocal.segmentation.backends._measure import ObjectTable, measure_objects
+from parfocal.segmentation.backends._models import model_options, model_store, open_model
 from parfocal.segmentation.backends._registry import BACKENDS, DEFAULT_BACKEND, default_backend, open_backend
 from parfocal.segmentation.backends._segment import segment_volume
 from parfocal.segmentation.backends._watershed import (
@@ -30,7 +31,10 @@ __all__ = [
     "label_nuclei",
     "measure_objects",
     "measured_diameter_um",
+    "model_options",
+    "model_store",
     "open_backend",
+    "open_model",
     "read_cellpose_weights",
     "segment_volume",
 ]

@@ -14,6 +14,7 @@ from parfocal.segmentation.corrections._edits import (
     split,
     undo_edit,
 )
+from parfocal.segmentation.corrections._gate import GateResult, GateSettings, gate
 from parfocal.segmentation.corrections._journal import (
     Correction,
     CorrectionJournal,
@@ -23,6 +24,15 @@ from parfocal.segmentation.corrections._kinds import (
     Kind,
     kinds_of,
 )
+from parfocal.segmentation.corrections._retrain import Retrained, retrain
+from parfocal.segmentation.corrections._retrain_settings import Readiness, RetrainSettings, readiness
+from parfocal.segmentation.corrections._session import (
+    ReviewItem,
+    ReviewSession,
+    known_doubts,
+    labels_hash,
+    pixels_hash,
+)
 
 __all__ = [
     "Box",
@@ -30,16 +40,29 @@ __all__ = [
     "CorrectionJournal",
     "Crop",
     "Edit",
+    "GateResult",
+    "GateSettings",
     "Kind",
+    "Readiness",
+    "RetrainSettings",
+    "Retrained",
+    "ReviewItem",
+    "ReviewSession",
     "accept",
     "add",
     "apply_edit",
     "box_of",
     "box_slices",
     "delete",
+    "gate",
     "kinds_of",
+    "known_doubts",
+    "labels_hash",
     "merge",
+    "pixels_hash",
+    "readiness",
     "redraw",
+    "retrain",
     "split",
     "undo_edit",
 ]

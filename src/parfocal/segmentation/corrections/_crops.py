@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from parfocal.segmentation.corrections._edits import Box, box_slices
 from parfocal.segmentation.corrections._journal import Correction, Crop
 from parfocal.segmentation.corrections._kinds import Labels
+from parfocal.segmentation.grids import Grid, resample, resample_labels
+from parfocal.segmentation.networks import PixelRange, pixel_range
 
 Floats = NDArray[np.float32]
 _HALO_PX = 3
@@ -28,7 +31,7 @@ class LearningCrop:
     correction_id : str
         Which.
     image : float32[...]
-        Its 1st and 99.8th percentile are 0 and 1.
+        The volume's 1st and 99.8th percentile are 0 and 1.
     labels : int32[...]
         After the correction.
     weight : float32[...]
@@ -42,8 +45,14 @@ class LearningCrop:
 
 
 def learning_crop(
-    correction: Correction, crop: Crop, *, diameter_px: float, dims: int, outside_weight: float
-) -> LearningCrop:
+    correction: Correction,
+    crop: Crop,
+    *,
+    diameter_px: float,
+    dims: int,
+    outside_weight: float,
+    kept_out: Sequence[Box] = (),
+) -> LearningCrop | None:
     """Bring a correction to the size that a network knows.
 
     Parameters
@@ -56,26 +65,43 @@ def learning_crop(
         A network of planes is shown the planes as they are, resampled in y and x alone.
     outside_weight : float
         Of voxels that nobody has corrected.
+    kept_out : sequence of boxes
+        Of the volume: voxels there count nothing, since the gate judges by them.
 
     Returns
     -------
-    LearningCrop
-        `(z, y, x)` in both cases.
+    LearningCrop or None
+        `(z, y, x)` in both cases; None where nothing that was corrected is left.
     """
-    from parfocal.segmentation.grids import Grid, resample, resample_labels
-    from parfocal.segmentation.networks import pixel_range
-
+    weight = changed_weight(crop, correction, outside_weight)
+    for box in kept_out:
+        here = [(max(a - low, 0), max(b - low, 0)) for (a, b), (low, _) in zip(box, correction.box, strict=True)]
+        weight[box_slices(tuple(here))] = 0.0
+    if not (weight >= correction.weight).any():
+        return None
     side_um = typical_diameter_um(crop, correction.voxel_size_um) / diameter_px
     zoom = [size / side_um for size in correction.voxel_size_um]
     if dims == 2:
         zoom[0] = 1.0
     grid = Grid(crop.image.shape, tuple(zoom))
-    weight = changed_weight(crop, correction, outside_weight)
+    scale = PixelRange(*correction.image_range) if correction.image_range else pixel_range(crop.image)
+    weight = resample_labels(weight, grid)
+    if not (weight >= correction.weight).any():  # thinner than a voxel of the grid
+        return None
     return LearningCrop(
         correction.id,
-        pixel_range(crop.image).applied(resample(crop.image, grid)),
+        scale.applied(resample(crop.image, grid)),
         resample_labels(crop.after, grid).astype(np.int32),
-        resample_labels(weight, grid),
+        weight,
+    )
+
+
+def core_box(correction: Correction, crop: Crop) -> Box:
+    """Return the box, in the volume, of what counts fully in a correction."""
+    core = changed_weight(crop, correction, 0.0) > 0
+    low = [start for start, _ in correction.box]
+    return tuple(
+        (int(at.min()) + start, int(at.max()) + start + 1) for at, start in zip(np.nonzero(core), low, strict=True)
     )
 
 
@@ -84,7 +110,10 @@ def changed_weight(crop: Crop, correction: Correction, outside_weight: float) ->
     touched = crop.before != crop.after
     touched |= np.isin(crop.before, correction.ids_before) | np.isin(crop.after, correction.ids_after)
     touched &= (crop.before > 0) | (crop.after > 0)
-    near = ndimage.binary_dilation(touched, iterations=_HALO_PX)
+    # In a plane: planes far apart would else count what lies above and below a nucleus as corrected.
+    around = np.zeros((3,) * touched.ndim, dtype=bool)
+    around[(1,) * (touched.ndim - 2)] = ndimage.generate_binary_structure(2, 1)
+    near = ndimage.binary_dilation(touched, around, iterations=_HALO_PX)
     return np.where(near, correction.weight, outside_weight * correction.weight).astype(np.float32)
 
 
@@ -103,7 +132,7 @@ def typical_diameter_um(crop: Crop, voxel_size_um: Sequence[float]) -> float:
 
 
 def cut_patch(rng: np.random.Generator, crop: LearningCrop, shape: Sequence[int]) -> tuple[Floats, Labels, Floats]:
-    """Return a patch about a corrected voxel, `(z, y, x)` or `(y, x)`; what lies outside the crop counts nothing."""
+    """Return a patch about a corrected voxel, `(z, y, x)` or `(y, x)`; what is outside the crop counts nothing."""
     counts = np.argwhere(crop.weight >= crop.weight.max())
     centre = counts[int(rng.integers(len(counts)))]
     flat = len(shape) == 2

@@ -29,6 +29,7 @@ from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 from parfocal.segmentation.corrections._edits import Box, Edit, box_slices
 from parfocal.segmentation.corrections._kinds import Kind, Labels, kinds_of
+from parfocal.segmentation.networks import pixel_range
 
 SCHEMA = 1
 
@@ -44,7 +45,7 @@ class Correction:
     kinds : tuple of Kind
         What was done, as told from the masks.
     source : str
-        Uid of the raw run, or SHA-256 of the file.
+        Uid of the raw run, or SHA-256 of a file's pixels.
     data_key, stream : str
         Of the images in the run; empty for a file.
     box : sequence of (start, stop)
@@ -63,6 +64,11 @@ class Correction:
         When, UTC, ISO 8601.
     note : str
         In the user's words.
+    image_range : (float, float), optional
+        What of the whole volume was 0 and 1 for the network (`networks.pixel_range`): a dim nucleus is dim in its
+        volume, and no longer in a crop that is stretched by itself.
+    labels_hash : str
+        SHA-256 of the model's labels that were corrected (`labels_hash`); empty where not told.
     """
 
     id: str
@@ -79,6 +85,8 @@ class Correction:
     weight: float = 1.0
     made: str = ""
     note: str = ""
+    image_range: tuple[float, float] | None = None
+    labels_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,8 @@ class CorrectionJournal:
         user: str = "",
         weight: float = 1.0,
         note: str = "",
+        image_range: tuple[float, float] | None = None,
+        labels_hash: str = "",
     ) -> Correction:
         """Write a correction down, with its pixels; what was written before is returned and not written again.
 
@@ -150,8 +160,8 @@ class CorrectionJournal:
             Labels of the whole volume, before or after the edit.
         edit : Edit
             What was done.
-        source, data_key, stream, model_hash, user, weight, note
-            See `Correction`.
+        source, data_key, stream, model_hash, user, weight, note, image_range, labels_hash
+            See `Correction`; the range is measured where it is not told.
         voxel_size_um : sequence of float
             Size of a voxel along each axis.
         kind : Kind, optional
@@ -182,7 +192,7 @@ class CorrectionJournal:
             )
         crop = Crop(np.ascontiguousarray(image[box_slices(box)]), before, after)
         correction = Correction(
-            id=_hash(crop, box, source, declared),
+            id=_hash(crop, box, source + labels_hash, declared),
             kinds=kinds,
             source=source,
             box=box,
@@ -196,6 +206,8 @@ class CorrectionJournal:
             weight=float(weight),
             made=datetime.now(UTC).isoformat(timespec="milliseconds"),
             note=note,
+            image_range=image_range or range_of(image),
+            labels_hash=labels_hash,
         )
         there = {known.id: known for known in self.corrections()}
         if correction.id in there:
@@ -305,7 +317,14 @@ def _correction(entry: Mapping[str, Any]) -> Correction:
         voxel_size_um=tuple(read.voxel_size_um),
         ids_before=tuple(read.ids_before),
         ids_after=tuple(read.ids_after),
+        image_range=None if read.image_range is None else (read.image_range[0], read.image_range[1]),
     )
+
+
+def range_of(image: NDArray[np.generic]) -> tuple[float, float]:
+    """Return what of a whole volume is 0 and 1 for a network."""
+    found = pixel_range(image)
+    return found.low, found.high
 
 
 def _with_margin(edit: Edit, shape: tuple[int, ...], voxel_size_um: Sequence[float]) -> Box:

@@ -46,6 +46,6 @@ def weighted_loss(
         return (each * weight).sum() / total
 
     terms = {"flow": FLOW_WEIGHT * wrong, "foreground": entropy(ndim, foreground, None)}
-    if output.requires_grad and not bool((output[:, ndim + 1] == _NEVER).all()):
+    if not bool((output[:, ndim + 1] == _NEVER).all()):
         terms["boundary"] = BOUNDARY_WEIGHT * entropy(ndim + 1, boundary, positive)
     return terms

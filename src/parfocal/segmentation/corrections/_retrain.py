@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from parfocal.errors import BadInputError
 from parfocal.learning import (
@@ -23,84 +20,20 @@ from parfocal.learning import (
     merge_adapters,
     need_torch,
     train,
+    train_on_workers,
 )
-from parfocal.segmentation.corrections._crops import LearningCrop, cut_patch, learning_crop
-from parfocal.segmentation.corrections._gate import GateResult, GateSettings, gate
-from parfocal.segmentation.corrections._journal import Correction, CorrectionJournal
-from parfocal.segmentation.flows import flow_targets
-from parfocal.segmentation.training import nuclei_batches, train_recipe, turned
+from parfocal.segmentation.corrections._crops import LearningCrop
+from parfocal.segmentation.corrections._gate import GateResult, gate
+from parfocal.segmentation.corrections._journal import CorrectionJournal
+from parfocal.segmentation.corrections._lessons import learnt_and_judged, lessons
+from parfocal.segmentation.corrections._retrain_settings import RetrainSettings
 
 if TYPE_CHECKING:
     from torch import nn
 
 _CELLPOSE_DIAMETER_PX = 30.0
 _DIAMETER_PX = {2: 18.0, 3: 13.0}
-
-
-@dataclass(frozen=True)
-class RetrainSettings:
-    """How a model learns from corrections.
-
-    Parameters
-    ----------
-    method : {"adapter", "full"}
-        Low-rank adapters and the scales of normalisation, or all weights.
-    steps, rate, batch, seed
-        Of the training; a batch is half corrections, half simulated images (`replay`).
-    rank, alpha
-        Of the adapters.
-    replay : float
-        Share of a batch that is simulated, so that what was known is not forgotten.
-    outside_weight : float
-        What a voxel counts that nobody has corrected.
-    min_new : int
-        So many new corrections make a retraining due.
-    held_out : float
-        Share of the corrections that is kept for the gate, the same ones every time.
-    gate : GateSettings
-        When the result is promoted.
-    """
-
-    method: Literal["adapter", "full"] = "adapter"
-    steps: int = 150
-    rate: float = 2e-3
-    batch: int = 4
-    seed: int = 0
-    rank: int = 4
-    alpha: float = 8.0
-    replay: float = 0.5
-    outside_weight: float = 0.2
-    min_new: int = 20
-    held_out: float = 0.25
-    gate: GateSettings = field(default_factory=GateSettings)
-
-    def __post_init__(self) -> None:
-        if self.method not in ("adapter", "full"):
-            raise BadInputError(f"retraining: method is {self.method!r}, expected adapter or full")
-        if self.batch < 2 or not 0 <= self.replay < 1 or not 0 < self.held_out < 1:
-            raise BadInputError(
-                f"retraining: batch {self.batch}, replay {self.replay:g}, held_out {self.held_out:g}: "
-                "2 or more, below 1 and between 0 and 1 were expected"
-            )
-
-
-@dataclass(frozen=True)
-class Readiness:
-    """Whether a model should learn.
-
-    Parameters
-    ----------
-    due : bool
-    n_new, n_all : int
-        Corrections that its current version has not learnt from, and all that stand.
-    reason : str
-        In a line.
-    """
-
-    due: bool
-    n_new: int
-    n_all: int
-    reason: str
+_ADAPTER = "conv-lora"
 
 
 @dataclass(frozen=True)
@@ -121,28 +54,6 @@ class Retrained:
     promoted: bool
 
 
-def readiness(journal: CorrectionJournal, store: ModelStore, name: str, min_new: int = 20) -> Readiness:
-    """Say whether enough has been corrected since a model last learnt, or tried to: cards tell from what.
-
-    Raises
-    ------
-    BadInputError
-        There is no model of that name.
-    """
-    store.find(name)
-    tried = {one for model in store.models(name) for one in model.card.data}
-    standing = journal.corrections()
-    n_new = sum(made.id not in tried for made in standing)
-    due = n_new >= min_new
-    reason = f"{n_new} new corrections, {min_new} make a retraining of {name} due"
-    return Readiness(due, n_new, len(standing), reason)
-
-
-def is_held_out(correction_id: str, share: float) -> bool:
-    """Say whether a correction is kept for the gate; its own hash decides, so it is the same every time."""
-    return int(hashlib.sha256(correction_id.encode()).hexdigest()[:8], 16) / 16**8 < share
-
-
 def retrain(
     journal: CorrectionJournal,
     store: ModelStore,
@@ -150,6 +61,7 @@ def retrain(
     settings: RetrainSettings | None = None,
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    client: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
     promote: bool = True,
     on_progress: Callable[[TrainProgress], object] | None = None,
@@ -170,6 +82,8 @@ def retrain(
         Which: `nuclei2d`, `nuclei3d`, or a Cellpose 3 model that was imported.
     settings : RetrainSettings, optional
     device : {"auto", "cpu", "cuda"}
+    client : distributed.Client, optional
+        Train on the workers of a Dask cluster instead: each has its share of every batch.
     checkpoint : path, optional
         Where training can be taken up again; removed when it is done.
     promote : bool
@@ -190,38 +104,31 @@ def retrain(
     how = settings or RetrainSettings()
     tell = on_step or (lambda _what: None)
     current = store.find(name)
-    base = next((m for m in store.lineage(current) if m.card.architecture.get("kind") != "conv-lora"), current)
-    dims = 3 if base.card.architecture.get("dims") == 3 else 2
+    base = _grounds(store, current)
+    dims = _dims(base)
     diameter_px = known_diameter_px(base.card, dims)
     tell("reading corrections")
-    learn, judge = _split(journal, how, diameter_px, dims)
+    standing = journal.corrections()
+    learn, judge = learnt_and_judged(journal, standing, how, diameter_px, dims)
     net, inner = _network(store, base)
     if how.method == "adapter":
         add_adapters(inner, rank=how.rank, alpha=how.alpha, seed=how.seed)
-    from parfocal.segmentation.corrections._objective import weighted_loss
-    from parfocal.segmentation.training._fast_net import hold_statistics
-
-    hold_statistics(net)
     tell("training")
-    train(
-        net,
-        _batches(learn, how, dims),
-        weighted_loss,
-        TrainSettings(
-            steps=how.steps, rate=how.rate, seed=how.seed, device=device, warm_up_steps=min(10, how.steps // 4)
-        ),
-        checkpoint=checkpoint,
-        on_progress=on_progress,
-    )
+    _teach(net, learn, how, dims, device, client, checkpoint, on_progress)
     card = ModelCard(
-        name=name,
+        name=current.name,
         version="",
         architecture=base.card.architecture,
         weights_sha256="",
-        recipe={**base.card.recipe, "retraining": asdict(how), "diameter_px": diameter_px},
+        recipe={
+            **base.card.recipe,
+            "retraining": asdict(how),
+            "follows": current.weights_sha256,
+            "diameter_px": diameter_px,
+        },
         parent=base.weights_sha256,
         # The held-out ones too: they were judged by, and make nothing due again.
-        data=tuple(crop.correction_id for crop in (*learn, *judge)),
+        data=tuple(made.id for made in standing),
     )
     state: Any = {key: value.clone() for key, value in inner.state_dict().items()}
     if how.method == "adapter":
@@ -240,7 +147,7 @@ def retrain(
     added = store.add(state, card, reason=found.reason)
     promoted = found.passed and promote
     if promoted:
-        added = store.promote(name, added.version, reason=found.reason)
+        added = store.promote(current.name, added.version, reason=found.reason)
     if checkpoint is not None:
         _remove(checkpoint)
     return Retrained(added, found, promoted)
@@ -253,63 +160,62 @@ def known_diameter_px(card: ModelCard, dims: int) -> float:
     return float(card.recipe.get("diameter_px", _DIAMETER_PX[dims]))
 
 
-def _split(
-    journal: CorrectionJournal, how: RetrainSettings, diameter_px: float, dims: int
-) -> tuple[list[LearningCrop], list[LearningCrop]]:
-    standing: Sequence[Correction] = journal.corrections()
-    sets: tuple[list[LearningCrop], list[LearningCrop]] = ([], [])
-    for made in standing:
-        crop = journal.crop(made)
-        shown = learning_crop(made, crop, diameter_px=diameter_px, dims=dims, outside_weight=how.outside_weight)
-        sets[is_held_out(made.id, how.held_out)].append(shown)
-    if not sets[0] or not sets[1]:
+def _grounds(store: ModelStore, current: StoredModel) -> StoredModel:
+    """Return the model that no correction has touched: what is learnt from corrections begins there each time."""
+    line = store.lineage(current)
+    return next((one for one in line if "retraining" not in one.card.recipe), line[-1])
+
+
+def _dims(model: StoredModel) -> int:
+    shape = model.card.architecture
+    kind, dims = shape.get("kind"), 3 if shape.get("dims") == 3 else 2
+    if kind == "cpnet" and not shape.get("is_3d"):
+        return 2
+    if kind != "unet" or shape.get("n_in", 1) != 1 or shape.get("n_out") != dims + 2:
         raise BadInputError(
-            f"retraining: {len(sets[0])} corrections to learn from and {len(sets[1])} to judge by in "
-            f"{journal.folder}; correct more, at least one of each is needed"
+            f"retraining: {model.name}@{model.version} is a {kind} that does not find nuclei; expected one of "
+            "ours or Cellpose 3's"
         )
-    return sets
+    return dims
+
+
+def _teach(
+    net: nn.Module,
+    learn: Sequence[LearningCrop],
+    how: RetrainSettings,
+    dims: int,
+    device: Literal["auto", "cpu", "cuda"],
+    client: Any,
+    checkpoint: str | os.PathLike[str] | None,
+    on_progress: Callable[[TrainProgress], object] | None,
+) -> None:
+    from parfocal.segmentation.corrections._objective import weighted_loss
+    from parfocal.segmentation.training._fast_net import hold_statistics
+
+    hold_statistics(net)
+    settings = TrainSettings(
+        steps=how.steps, rate=how.rate, seed=how.seed, device=device, warm_up_steps=min(10, how.steps // 4)
+    )
+    if client is None:
+        train(
+            net, lessons(learn, how, dims), weighted_loss, settings, checkpoint=checkpoint, on_progress=on_progress
+        )
+        return
+    n_shares = min(how.batch // 2, max(1, len(client.scheduler_info()["workers"])))
+    shared = replace(how, batch=how.batch // n_shares)
+    shares = [lessons(learn, shared, dims, share) for share in range(n_shares)]
+    train_on_workers(client, net, shares, weighted_loss, settings, checkpoint=checkpoint, on_progress=on_progress)
 
 
 def _network(store: ModelStore, model: StoredModel) -> tuple[nn.Module, nn.Module]:
     """Return a network that is asked as ours are, and the one with the weights inside it."""
     inner = store.network(model)
-    base = model
-    while base.card.architecture.get("kind") == "conv-lora":
-        base = store.lineage(base)[1]
-    if base.card.architecture.get("kind") == "cpnet":
+    shape = model.card.architecture
+    if shape.get("base", shape).get("kind") == "cpnet":
         from parfocal.segmentation.corrections._objective import CellposePlanes
 
         return CellposePlanes(inner).eval(), inner
     return inner, inner
-
-
-def _batches(crops: Sequence[LearningCrop], how: RetrainSettings, dims: int) -> Any:
-    recipe = train_recipe("nuclei3d" if dims == 3 else "nuclei2d", "small")
-    n_simulated = min(how.batch - 1, round(how.batch * how.replay))
-    simulated = nuclei_batches(replace(recipe, batch=n_simulated), how.seed + 77) if n_simulated else None
-    shape = _patch_shape(recipe, dims)
-
-    def batch(step: int) -> Sequence[np.ndarray[Any, Any]]:
-        parts: list[list[np.ndarray[Any, Any]]] = []
-        for k in range(how.batch - n_simulated):
-            rng = np.random.default_rng((how.seed, step, k))
-            chosen = crops[int(rng.integers(len(crops)))]
-            image, labels, weight = turned(rng, *cut_patch(rng, chosen, shape))
-            flow, foreground, boundary = flow_targets(labels)
-            parts.append([image[None], flow, foreground[None], boundary[None], weight[None]])
-        corrected = [np.stack(column) for column in zip(*parts, strict=True)]
-        if simulated is None:
-            return corrected
-        replayed = list(simulated(step))
-        replayed.append(np.ones_like(replayed[2]))
-        return [np.concatenate(pair) for pair in zip(corrected, replayed, strict=True)]
-
-    return batch
-
-
-def _patch_shape(recipe: Any, dims: int) -> tuple[int, ...]:
-    whole = tuple(int(n) for n in recipe.sources[0].shape_zyx)
-    return whole if dims == 3 else whole[1:]
 
 
 def _remove(checkpoint: str | os.PathLike[str]) -> None:

@@ -89,6 +89,11 @@ def as_net(
     return NucleiNet(ready, shape.dims, diameter_px, shape.multiple_px, where, name)
 
 
+def shipped_folder() -> Path:
+    """Return the folder of the weights that came with parfocal."""
+    return Path(__file__).parents[1] / "weights"
+
+
 def shipped_weights(name: str) -> Path:
     """Return the path of weights that came with parfocal.
 
@@ -97,7 +102,7 @@ def shipped_weights(name: str) -> Path:
     BadInputError
         There are none of that name.
     """
-    folder = Path(__file__).parents[1] / "weights"
+    folder = shipped_folder()
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors"))) or "none"

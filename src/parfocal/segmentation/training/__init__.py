@@ -8,6 +8,8 @@ from parfocal.segmentation.training._held_out import (
     held_out_scores,
     held_out_sets,
     net_output,
+    opened_net,
+    restored_by,
     score_weights,
 )
 from parfocal.segmentation.training._patches import normalised_for_training, nuclei_batch, turned
@@ -28,6 +30,8 @@ __all__ = [
     "normalised_for_training",
     "nuclei_batch",
     "nuclei_batches",
+    "opened_net",
+    "restored_by",
     "score_weights",
     "train_nuclei",
     "train_recipe",

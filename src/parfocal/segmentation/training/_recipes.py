@@ -102,13 +102,13 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ),
     ("nuclei3d", "further"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(16, 32, 64, 96), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=250, settle_steps=470, hold_steps=80,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=200, settle_steps=420, hold_steps=80,
         rate=1.5e-3, seed=33,
     ),
     ("nuclei3d", "small"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(12, 24, 48), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=350,
-        settle_steps=200, hold_steps=50, seed=13,
+        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=2, steady_steps=900,
+        settle_steps=500, hold_steps=100, seed=13,
     ),
     ("nuclei2d", "shipped"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(24, 48, 96, 128), norm="batch"),
@@ -120,11 +120,12 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
             replace(_SECTIONS, shares=_MORE_EMPTY_SECTIONS),
             replace(field_recipe((128, 128)), shares=_MORE_BARE_FIELDS),
         ),
-        batch=8, steady_steps=250, settle_steps=470, hold_steps=80, rate=1.5e-3, seed=22,
+        batch=8, steady_steps=150, settle_steps=420, hold_steps=80, rate=1.5e-3, seed=22,
     ),
     ("nuclei2d", "small"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(16, 32, 64), norm="batch"),
-        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=350, settle_steps=200, hold_steps=50, seed=12,
+        (_SECTIONS, field_recipe((128, 128))), batch=4, steady_steps=900, settle_steps=500,
+        hold_steps=100, seed=12,
     ),
     ("denoise2d", "shipped"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64, 96), norm="batch"),
@@ -134,7 +135,7 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ("denoise2d", "small"): TrainRecipe(
         "denoise2d", UNetShape(dims=2, n_out=1, widths=(16, 32, 64), norm="batch"),
         (replace(_SECTIONS, imaging=_NOISY), replace(field_recipe((128, 128)), imaging=_NOISY)),
-        batch=4, steady_steps=180, settle_steps=90, hold_steps=30, seed=14,
+        batch=4, steady_steps=450, settle_steps=260, hold_steps=40, seed=14,
     ),
 }  # fmt: skip
 

@@ -39,7 +39,7 @@ class DoubtWeights:
     links : float
         Its weakest link between planes.
     border : float
-        Whether it touches the border of the image.
+        Whether it touches the border of the image: then it is cut, which is seldom a mistake.
     """
 
     flow: float = 1.0
@@ -49,7 +49,7 @@ class DoubtWeights:
     shape: float = 1.0
     size: float = 1.0
     links: float = 1.0
-    border: float = 0.5
+    border: float = 0.25
 
     def __post_init__(self) -> None:
         if any(not (weight >= 0 and math.isfinite(weight)) for weight in self.as_dict().values()):
