@@ -137,6 +137,17 @@ def test_what_is_dropped_is_told_with_its_reason_value_and_place():
     assert (find_masks(said, OPEN, image).labels > 0).sum() == pytest.approx((truth > 0).sum(), rel=0.01)
 
 
+def test_an_object_of_which_the_network_is_nowhere_sure_is_dropped():
+    truth = balls((24, 64, 64), touching=False)
+    said = said_of(truth)
+    said.foreground[truth == 3] = 0.4
+    found = find_masks(said)
+    assert found.labels.max() == truth.max() - 1
+    assert not found.labels[truth == 3].any()
+    assert [d.reason for d in found.dropped] == ["foreground"]
+    np.testing.assert_allclose(found.foreground_logit, 6, atol=0.5)
+
+
 def test_contrast_asks_nothing_of_gain_and_offset():
     truth = balls((24, 64, 64), touching=False)
     image = ndimage.gaussian_filter((truth > 0) * np.linspace(0, 1, 64) ** 2, 1)

@@ -132,12 +132,14 @@ def test_planes_that_come_one_by_one_are_not_stretched_each_for_itself():
     assert RunningRange().add(np.zeros((4, 4))) == PixelRange(0, 0)
 
 
-def test_nuclei_are_made_as_large_as_the_network_knows_them():
-    grid = grid_for(local(3), (20, 100, 100), (2.0, 0.5, 0.5), 13.0)
-    assert grid.zoom == (2.0, 0.5, 0.5)
+def test_nuclei_of_a_size_that_the_network_does_not_know_are_made_as_large_as_it_knows_them():
+    assert grid_for(local(3), (20, 100, 100), (2.0, 0.5, 0.5), 26.0).zoom == (1.0, 0.25, 0.25)
+    assert grid_for(local(3), (20, 100, 100), (2.0, 0.5, 0.5), 2.6).zoom == (10.0, 2.5, 2.5)
+    assert grid_for(local(3), (20, 100, 100), (2.0, 0.5, 0.5), 9.0).zoom == (4.0, 1.0, 1.0), "known as it is"
     assert grid_for(local(3), (20, 100, 100), (2.0, 0.5, 0.5), None).zoom == (4.0, 1.0, 1.0)
-    said = predict_on(local(2), np.random.default_rng(0).random((50, 60)), (0.5, 0.25), diameter_um=13 / 2)
-    assert said.output.foreground.shape == (50, 30)
+    said = predict_on(local(2), np.random.default_rng(0).random((50, 60)), (0.5, 0.25), diameter_um=13.0)
+    assert said.output.foreground.shape == (25, 15)
+    assert said.diameter_px == 13
     assert said.at_image().flow.shape == (2, 50, 60)
 
 
@@ -146,6 +148,22 @@ def test_a_first_pass_finds_how_large_nuclei_are(diameter_px, pitch):
     image = discs((300, 300), diameter_px, pitch)
     found = estimate_diameter_um(NucleiNet(Oracle(), 2, 13.0, (1, 1)), image, (0.2, 0.2))
     assert found == pytest.approx(0.2 * diameter_px, rel=0.15)
+
+
+def test_a_first_pass_does_not_take_the_body_that_holds_nuclei_for_one():
+    """A glowing body of 56 px, which made small is as large as the network knows nuclei, with two in it."""
+    y, x = np.indices((120, 120)) - 60
+    image = 10 + 60.0 * (np.hypot(y, x) < 28)
+    for cx in (-15, 15):
+        image += 100 * (np.hypot(y, x - cx) < 7)
+    # Seen fine, what is bright are nuclei; seen coarse, all of the body is.
+
+    class Blurring(Oracle):
+        def forward(self, x):
+            return super().forward(x if x.shape[-1] > 100 else 1.4 * x)
+
+    found = estimate_diameter_um(NucleiNet(Blurring(), 2, 13.0, (1, 1)), image, (1.0, 1.0))
+    assert found == pytest.approx(14, rel=0.15)
 
 
 def test_a_first_pass_that_finds_nothing_leaves_the_size_open():

@@ -165,15 +165,14 @@ class UNetPlanes:
     def _plane(
         self, plane: Pixels, size: VoxelSize, scale: PixelRange, diameter_um: float | None
     ) -> tuple[Labels, NetOutput, FoundMasks]:
-        settings = replace(
-            self.settings.masks or MaskSettings(),
-            diameter_px=self.net.diameter_px if diameter_um is not None else None,
-        )
+        settings = self.settings.masks or MaskSettings()
         if self.linked:
             settings = replace(settings, min_relative_contrast=None)
         # Without a diameter nothing was found so far: nothing is asked again in another size.
         grid_um = diameter_um or self.net.diameter_px * max(size[1:])
         said = predict_on(self.net, plane, size[1:], diameter_um=grid_um, told=scale, settings=self.settings.tiles)
+        if diameter_um is not None and settings.diameter_px is None:
+            settings = replace(settings, diameter_px=said.diameter_px)
         found = find_masks(said.output, settings, said.image)
         return said.labels_at_image(found.labels), said.at_image(), found
 
@@ -185,7 +184,12 @@ class UNetPlanes:
         if labels.shape[0] == 1 or n == 0:
             return labels, links, ""
         scores = score_objects(labels, None, image)
-        settings = replace(self.settings.masks or MaskSettings(), min_volume_px=0.0, max_flow_error=None)
+        settings = replace(
+            self.settings.masks or MaskSettings(),
+            min_volume_px=0.0,
+            max_flow_error=None,
+            min_foreground_logit=None,
+        )
         keep, dropped = judge_objects(scores, settings, 3)
         keep &= scores.volume_px > 0
         ids = np.zeros(n + 1, np.int32)
@@ -229,12 +233,12 @@ class UNetVolume:
         grid = grid_for(self.net, pixels.shape, size, diameter_um)
         if np.prod(grid.shape, dtype=np.int64) > self.settings.most_voxels:
             return self._tiled(pixels, size, diameter_um or self.net.diameter_px * isotropic_um(size))
-        settings = self.settings.masks or MaskSettings()
-        if diameter_um is not None and settings.diameter_px is None:
-            settings = replace(settings, diameter_px=self.net.diameter_px)
         said = predict_on(
             self.net, pixels, size, diameter_um=diameter_um, grid=grid, told=scale, settings=self.settings.tiles
         )
+        settings = self.settings.masks or MaskSettings()
+        if settings.diameter_px is None:
+            settings = replace(settings, diameter_px=said.diameter_px)
         found = find_masks(said.output, settings, said.image)
         labels = said.labels_at_image(found.labels)
         output = said.at_image() if self.settings.keep_output else None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.segmentation._segmentation import NetOutput
 from parfocal.segmentation.flows._settings import DroppedObject, MaskSettings
 from parfocal.segmentation.flows._targets import flow_errors
 
@@ -28,12 +29,15 @@ class FoundMasks:
     contrast : float32[n]
         Mean of the object less that of its shell, in the image's units; NaN where no image was given, or where
         other objects fill the shell.
+    foreground_logit : float32[n]
+        Mean over each object.
     dropped : tuple of DroppedObject
     """
 
     labels: Labels
     flow_error: Floats
     contrast: Floats
+    foreground_logit: Floats
     dropped: tuple[DroppedObject, ...] = ()
 
 
@@ -44,8 +48,8 @@ class ObjectScores:
     Parameters
     ----------
     volume_px : float64[n]
-    flow_error_sum : float64[n]
-        Over the object's voxels.
+    flow_error_sum, foreground_sum : float64[n]
+        Over the object's voxels: the squared distance of its flow, its foreground logit.
     inside, shell : float64[n, 2]
         Sum of the image, and of voxels, in the object and in its shell.
     at_edge : bool[n]
@@ -56,6 +60,7 @@ class ObjectScores:
 
     volume_px: Doubles
     flow_error_sum: Doubles
+    foreground_sum: Doubles
     inside: Doubles
     shell: Doubles
     at_edge: NDArray[np.bool_]
@@ -67,6 +72,11 @@ class ObjectScores:
         return (self.flow_error_sum / np.maximum(self.volume_px, 1)).astype(np.float32)
 
     @property
+    def foreground_logit(self) -> Floats:
+        """Mean over each object's voxels."""
+        return (self.foreground_sum / np.maximum(self.volume_px, 1)).astype(np.float32)
+
+    @property
     def contrast(self) -> Floats:
         """Mean inside less mean of the shell; NaN where there is none."""
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -74,17 +84,21 @@ class ObjectScores:
 
 
 def score_objects(
-    labels: Labels, flow: Floats | None, image: NDArray[np.generic] | None, n_threads: int | None = None
+    labels: Labels,
+    output: NetOutput | None,
+    image: NDArray[np.generic] | None,
+    n_threads: int | None = None,
 ) -> ObjectScores:
-    """Measure what the filters ask of each object; without a flow, its error is 0."""
+    """Measure what the filters ask of each object; without a network's output its scores are 0."""
     from parfocal.segmentation.flows._regions_kernel import add_means, grow, touching_edge
 
     n = int(labels.max())
     volume = labels[np.newaxis] if labels.ndim == 2 else labels
     voxels = np.bincount(labels.ravel(), minlength=n + 1)[1:].astype(np.float64)
-    error_sum = np.zeros(n)
-    if flow is not None and n:
-        error_sum += np.nan_to_num(flow_errors(labels, flow, n_threads=n_threads)) * voxels
+    error_sum, foreground_sum = np.zeros(n), np.zeros(n)
+    if output is not None and n:
+        error_sum += np.nan_to_num(flow_errors(labels, output.flow, n_threads=n_threads)) * voxels
+        foreground_sum += np.bincount(labels.ravel(), output.foreground.ravel(), n + 1)[1:]
     inside, shell = np.zeros((n + 1, 2)), np.zeros((n + 1, 2))
     if image is not None and n:
         near, far = np.empty_like(volume), np.empty_like(volume)
@@ -95,7 +109,13 @@ def score_objects(
             volume, near, outer, np.ascontiguousarray(image, np.float32).reshape(volume.shape), inside, shell
         )
     return ObjectScores(
-        voxels, error_sum, inside[1:], shell[1:], touching_edge(volume, n)[1:], _centre_sums(labels, n, voxels)
+        voxels,
+        error_sum,
+        foreground_sum,
+        inside[1:],
+        shell[1:],
+        touching_edge(volume, n)[1:],
+        _centre_sums(labels, n, voxels),
     )
 
 
@@ -104,8 +124,8 @@ def judge_objects(
 ) -> tuple[NDArray[np.bool_], tuple[DroppedObject, ...]]:
     """Return which objects are kept, and why the others are not: the first reason that holds.
 
-    Reasons are tried in the order volume, flow error, relative contrast, relative volume, and medians are taken
-    over what the reasons before have left.
+    Reasons are tried in the order volume, flow error, foreground, relative contrast, relative volume, and medians
+    are taken over what the reasons before have left.
     """
     n = scores.volume_px.size
     keep = np.ones(n, np.bool_)
@@ -122,6 +142,9 @@ def judge_objects(
     if settings.max_flow_error is not None:
         errors = scores.flow_error
         drop("flow error", errors, settings.max_flow_error, errors > settings.max_flow_error)
+    if settings.min_foreground_logit is not None:
+        logits = scores.foreground_logit
+        drop("foreground", logits, settings.min_foreground_logit, logits < settings.min_foreground_logit)
     contrast = scores.contrast
     seen = keep & np.isfinite(contrast)
     if settings.min_relative_contrast is not None and seen.sum() >= 3:
@@ -139,7 +162,7 @@ def judge_objects(
 
 def filtered(
     labels: Labels,
-    flow: Floats,
+    output: NetOutput,
     image: NDArray[np.generic] | None,
     settings: MaskSettings,
     n_threads: int | None = None,
@@ -148,13 +171,16 @@ def filtered(
     from parfocal.segmentation.flows._regions_kernel import renumber
 
     if not labels.any():
-        return FoundMasks(labels, np.zeros(0, np.float32), np.zeros(0, np.float32))
-    scores = score_objects(labels, flow, image, n_threads)
+        none = np.zeros(0, np.float32)
+        return FoundMasks(labels, none, none, none)
+    scores = score_objects(labels, output, image, n_threads)
     keep, dropped = judge_objects(scores, settings, labels.ndim)
     new_ids = np.zeros(keep.size + 1, np.int32)
     new_ids[1:][keep] = np.arange(1, keep.sum() + 1)
     renumber(labels, new_ids)
-    return FoundMasks(labels, scores.flow_error[keep], scores.contrast[keep], dropped)
+    return FoundMasks(
+        labels, scores.flow_error[keep], scores.contrast[keep], scores.foreground_logit[keep], dropped
+    )
 
 
 def _median_by_voxel(values: NDArray[Any], volumes: Doubles) -> float:

@@ -73,7 +73,7 @@ def find_masks(
         raise BadInputError(
             f"masks: image is {image.shape}, expected the network's output's {output.foreground.shape}"
         )
-    return filtered(labels, output.flow, image, settings, n_threads)
+    return filtered(labels, output, image, settings, n_threads)
 
 
 def group_voxels(output: NetOutput, settings: MaskSettings, n_threads: int | None = None) -> Labels:

@@ -34,6 +34,9 @@ class MaskSettings:
         Smaller objects are dropped: by default 5 % of the ball (disc) of `diameter_px`, or 30 voxels (15 pixels).
     max_flow_error : float or None
         Largest `flow_errors` of an object that is kept.
+    min_foreground_logit : float or None
+        Smallest mean foreground logit of an object: what a network takes for a nucleus here and there, debris and
+        haze, is an object of which it is nowhere sure.
     min_relative_volume : float or None
         Smallest volume in units of that of the nucleus which a labelled voxel is most likely in (the median by
         voxel and not by object, so that crumbs do not vote). In volumes alone, of at least three objects, and not
@@ -51,6 +54,7 @@ class MaskSettings:
     split_at_boundaries: bool = True
     min_volume_px: float | None = None
     max_flow_error: float | None = 0.4
+    min_foreground_logit: float | None = 1.0
     min_relative_volume: float | None = 0.25
     min_relative_contrast: float | None = 0.2
 
@@ -84,7 +88,7 @@ class DroppedObject:
     Parameters
     ----------
     reason : str
-        `volume`, `flow error`, `relative volume` or `relative contrast`.
+        `volume`, `flow error`, `foreground`, `relative contrast` or `relative volume`.
     value, limit : float
         What it has and what was asked for.
     centre_px : tuple of float

@@ -12,6 +12,8 @@ from parfocal.learning import UNetShape, build_unet, for_inference, load_into, l
 
 KNOWN_DIAMETER_PX = 13.0
 """Diameter of the nuclei that our networks were taught on, where their card says nothing."""
+_KNOWN_FACTORS = (0.5, 2.2)
+"""Our networks are taught on nuclei of about this range of diameters, in units of the middle one."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class NucleiNet:
     dims : int
         2 or 3.
     diameter_px : float
-        Of the nuclei that it knows best; images are resampled to it.
+        Of the nuclei that it knows best. Images of nuclei beyond `known_px` are resampled to it.
     multiple_px : tuple of int
         What tiles' sides are made multiples of.
     device : str
@@ -43,6 +45,11 @@ class NucleiNet:
     device: str = "cpu"
     name: str = ""
     model_hash: str | None = None
+
+    @property
+    def known_px(self) -> tuple[float, float]:
+        """Smallest and largest diameter of the nuclei that it knows."""
+        return _KNOWN_FACTORS[0] * self.diameter_px, _KNOWN_FACTORS[1] * self.diameter_px
 
 
 def best_device() -> str:

@@ -33,12 +33,15 @@ class Prediction:
         The image at those voxels, scaled.
     diameter_um : float, optional
         Of the nuclei, as told or estimated; None where none were found.
+    diameter_px : float, optional
+        The same at the voxels of `grid`.
     """
 
     output: NetOutput
     grid: Grid
     image: Floats
     diameter_um: float | None
+    diameter_px: float | None = None
 
     def at_image(self) -> NetOutput:
         """Return the output at the image's own voxels."""
@@ -135,4 +138,5 @@ def predict_on(
         settings=settings,
         on_tile=on_tile,
     )
-    return Prediction(output, grid, small, diameter_um)
+    diameter_px = None if diameter_um is None else diameter_um * grid.zoom[-1] / voxel_size_um[-1]
+    return Prediction(output, grid, small, diameter_um, diameter_px)

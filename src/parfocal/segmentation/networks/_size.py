@@ -13,19 +13,21 @@ from parfocal.errors import BadInputError
 from parfocal.segmentation.flows import MaskSettings, find_masks
 from parfocal.segmentation.grids import Grid, isotropic_um, resample
 from parfocal.segmentation.networks._net import NucleiNet
-from parfocal.segmentation.networks._normalise import PixelRange, normalised, pixel_range
+from parfocal.segmentation.networks._normalise import PixelRange, pixel_range
 from parfocal.segmentation.networks._tiles import TileSettings, run_tiles
 
 _SIZES_TRIED = (1.0, 2.0, 4.0)
+_FINER_SHARE, _LARGE_SHARE, _OCTAVES = 0.2, 0.1, 0.7
 _LOOK_VOXELS = {2: 512 * 512, 3: 48 * 192 * 192}
 
 
 def grid_for(
     net: NucleiNet, shape: Sequence[int], voxel_size_um: Sequence[float], diameter_um: float | None
 ) -> Grid:
-    """Return the isotropic grid on which nuclei of a diameter are as large as the network knows them.
+    """Return the isotropic grid on which nuclei of a diameter are of a size that the network knows.
 
-    Where no diameter is told: the grid of `isotropic_um`.
+    That of `isotropic_um`, where no diameter is told or the network knows it there: what was interpolated less is
+    seen better. Else the one on which nuclei are as large as it knows them best.
 
     Raises
     ------
@@ -40,7 +42,9 @@ def grid_for(
     if diameter_um is not None:
         if not 0 < diameter_um < math.inf:
             raise BadInputError(f"network: diameter_um is {diameter_um}, expected a number above 0")
-        side = diameter_um / net.diameter_px
+        low, high = net.known_px
+        if not low <= diameter_um / side <= high:
+            side = diameter_um / net.diameter_px
     zoom = tuple(_near_one(float(v) / side) for v in voxel_size_um)
     return Grid(tuple(int(n) for n in shape), zoom)
 
@@ -55,29 +59,33 @@ def estimate_diameter_um(
     """Return the diameter of nuclei as a first pass of the network finds it; None where it finds none.
 
     The image (the part of it that has most in it, where it is large) is asked at three sizes, each half of the one
-    before; the size at which most of the image is in objects that the network is sure of, less what is not as
-    large as it knows nuclei, wins, and is measured: the median equivalent diameter, by volume.
+    before. How much of it is in objects that the network is sure of, and that are about as large as it knows
+    nuclei, is what a size explains. The finest size that explains at least a fifth of what the best does is
+    measured: the median equivalent diameter, by volume. Made small enough, an embryo looks like a nucleus: what
+    fills more than a tenth of the image counts where there is nothing else alone.
     """
     scale = told or pixel_range(image)
     side = isotropic_um(voxel_size_um)
-    best, found = 0.0, None
+    explained: list[tuple[float, float]] = []
+    in_large: list[tuple[float, float]] = []
     for size in _SIZES_TRIED:
         grid = Grid(image.shape, tuple(_near_one(float(v) / (side * size)) for v in voxel_size_um))
-        small = normalised(resample(_fullest(image, grid, scale), _cut_grid(image, grid)), scale)
+        small = scale.applied(resample(_fullest(image, grid, scale), _cut_grid(image, grid)))
         if min(small.shape[-2:]) < 2 * net.diameter_px and size > 1:
             break
         output = run_tiles(net, lambda r, a=small: a[tuple(slice(*s) for s in r)], small.shape, settings=settings)
-        masks = find_masks(output, MaskSettings(diameter_px=None, min_relative_contrast=None), small)
+        masks = find_masks(output, MaskSettings(min_relative_contrast=None), small)
         volumes = np.bincount(masks.labels.ravel())[1:].astype(np.float64)
-        if not volumes.size:
-            continue
-        diameter_px = _diameter(_median_by_volume(volumes), net.dims)
-        sure = float((volumes * (1 - masks.flow_error / 0.4)).sum()) / small.size
-        off = math.log2(diameter_px / net.diameter_px)
-        score = sure * math.exp(-0.5 * (off / 0.7) ** 2)
-        if score > best:
-            best, found = score, diameter_px * side * size
-    return found
+        large = volumes > _LARGE_SHARE * small.size
+        for some, told_by in ((~large, explained), (large, in_large)):
+            if some.any():
+                diameter_px = _diameter(_median_by_volume(volumes[some]), net.dims)
+                sure = float((volumes * (1 - masks.flow_error / 0.4))[some].sum()) / small.size
+                off = math.log2(diameter_px / net.diameter_px)
+                told_by.append((sure * math.exp(-0.5 * (off / _OCTAVES) ** 2), diameter_px * side * size))
+    explained = explained or in_large
+    most = max((score for score, _ in explained), default=0.0)
+    return next((diameter_um for score, diameter_um in explained if score >= _FINER_SHARE * most), None)
 
 
 def _fullest(image: NDArray[Any], grid: Grid, scale: PixelRange) -> NDArray[Any]:

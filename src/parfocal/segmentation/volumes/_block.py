@@ -64,7 +64,7 @@ def segment_block(
 
     output = run_tiles(net, read, plan.grid.shape, block.seen, plan.tiles, memory=memory)
     labels = group_voxels(output, plan.masks, n_threads)
-    scores = score_objects(labels, output.flow, read(block.seen), n_threads)
+    scores = score_objects(labels, output, read(block.seen), n_threads)
     del output
     n = scores.volume_px.size
     core_px = np.bincount(labels[block.core_within()].ravel(), minlength=n + 1)[1:]
@@ -78,6 +78,7 @@ def segment_block(
             labels=labels,
             volume_px=scores.volume_px,
             flow_error_sum=scores.flow_error_sum,
+            foreground_sum=scores.foreground_sum,
             inside=scores.inside,
             shell=scores.shell,
             at_edge=at_edge,
@@ -94,6 +95,7 @@ def read_block(folder: Path, index: int, *, labels: bool = True) -> BlockResult:
         scores = ObjectScores(
             kept["volume_px"],
             kept["flow_error_sum"],
+            kept["foreground_sum"],
             kept["inside"],
             kept["shell"],
             kept["at_edge"],

@@ -76,6 +76,7 @@ def merge_blocks(plan: TiledPlan, folder: Path) -> Merged:
     scores = ObjectScores(
         volume_px,
         seen.flow_error * volume_px,
+        seen.foreground_logit * volume_px,
         seen.inside,
         seen.shell,
         np.bincount(group, np.concatenate([k.scores.at_edge for k in kept]), groups.size) > 0,

@@ -25,7 +25,7 @@ class BlockSettings:
         Sides of a block at the size that the network knows: what memory is needed for goes with their product.
     halo_px : int, optional
         How far a block looks beyond its sides, so that what they cut is seen whole: by default twice the diameter
-        that the network knows.
+        of nuclei.
     """
 
     block_px: tuple[int, int, int] = (64, 256, 256)

@@ -183,8 +183,9 @@ def _plan(
     grid = grid_for(net, source.shape, voxel_size_um, diameter_um)
     settings = masks or MaskSettings()
     if settings.diameter_px is None:
-        settings = replace(settings, diameter_px=net.diameter_px)
-    halo = round(2 * net.diameter_px) if blocks.halo_px is None else blocks.halo_px
+        diameter_px = None if diameter_um is None else diameter_um * grid.zoom[-1] / voxel_size_um[-1]
+        settings = replace(settings, diameter_px=diameter_px)
+    halo = round(2 * (settings.diameter_px or net.diameter_px)) if blocks.halo_px is None else blocks.halo_px
     size = (float(voxel_size_um[0]), float(voxel_size_um[1]), float(voxel_size_um[2]))
     content = zlib.crc32(np.ascontiguousarray(sampled).tobytes())
     model = net.model_hash or _hash_of(net)
