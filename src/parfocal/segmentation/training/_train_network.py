@@ -195,7 +195,13 @@ def card_recipe(recipe: TrainRecipe, device: str) -> dict[str, Any]:
         "diameter_px": _DIAMETER_PX[recipe.kind],
         "mask_limits": {
             name: getattr(defaults, name)
-            for name in ("max_flow_error", "min_relative_volume", "min_relative_contrast", "foreground_logit")
+            for name in (
+                "max_flow_error",
+                "min_foreground_logit",
+                "min_relative_volume",
+                "min_relative_contrast",
+                "foreground_logit",
+            )
         },
     }
 
