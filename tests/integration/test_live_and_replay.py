@@ -1,6 +1,7 @@
 """Live and replayed, an analysis says the same; and nothing it does can hurt the plan."""
 
 import contextlib
+import json
 from contextlib import contextmanager
 
 import bluesky.plan_stubs as bps
@@ -352,3 +353,17 @@ def test_many_runs_on_a_dask_cluster_give_what_one_process_gives(session, micros
     here = replay(uids, "focus_scores", parameters, catalog=session.catalog, if_done="supersede")
     for there, ours in zip(done, here, strict=True):
         assert tables(session.catalog.run(there.derived_uid)) == tables(session.catalog.run(ours.derived_uid))
+
+
+def test_segment_of_a_run_is_its_derived_run_and_is_not_done_twice(session, microscope):
+    uid = session.RE(RUNS["stack"](microscope))[0]
+    session.drain(60)
+    data, program = ["--data", str(session.catalog.folder.root), "--json"], commands()
+    asked = ["segment", uid[:8], "--backend", "watershed"]
+    first, again = (json.loads(CliRunner().invoke(program, [*asked, *data]).output) for _ in range(2))
+    assert (first["status"], again["status"]) == ("done", "skipped")
+    assert again["derived_run"] == first["derived_run"]
+    assert first["verdict"].endswith("nuclei")
+    refused = CliRunner().invoke(program, [*asked, "--axes", "ZYX", *data])
+    assert refused.exit_code != 0
+    assert "--axes is for files" in str(refused.exception)

@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from parfocal import __version__
+from parfocal.cli._catalog import DataOption, folder_of
+from parfocal.cli._segment_run import segment_run
 from parfocal.errors import BadInputError
 from parfocal.files import csv_text, open_stack, read_ome_zarr, write_atomically, write_ome_zarr
 
@@ -31,7 +33,13 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def segment_command(
-    file: Annotated[str, typer.Argument(help="TIFF, ND2, HDF5 (file.h5:dataset), OME-Zarr, a folder of planes.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|RUN",
+            help="TIFF, ND2, HDF5 (file.h5:dataset), OME-Zarr, a folder of planes; or a run, or `newest`.",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to make. Default: FILE's name and _nuclei, here.")
     ] = None,
@@ -59,6 +67,10 @@ def segment_command(
         float, typer.Option(help="What the camera adds to each pixel; taken off intensities.")
     ] = 0.0,
     weights: Annotated[Path | None, typer.Option(help="File of weights, for backends that take one.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Name, version or hash of one of ours. Default: the one that is promoted.")
+    ] = "",
+    data: DataOption = None,
     command: Annotated[
         str | None, typer.Option(help="For external: the program, with {input} and {output}.")
     ] = None,
@@ -69,18 +81,44 @@ def segment_command(
     show_list: Annotated[bool, typer.Option("--list", help="List the backends and end.", is_eager=True)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the nuclei of a stack: labels, a table of objects, a picture, a page."""
-    from parfocal.segmentation.backends import BACKENDS, measure_objects, segment_volume
+    """Find the nuclei of a stack: labels, a table of objects, a picture, a page. Of a run: a derived run."""
+    from parfocal.segmentation.backends import (
+        BACKENDS,
+        default_backend,
+        measure_objects,
+        model_options,
+        segment_volume,
+    )
     from parfocal.segmentation.restoration import open_denoiser
 
     if show_list:
         typer.echo("\n".join(BACKENDS))
+        return
+    if is_run(file):
+        for_files = {"--out": out, "--voxel-size": voxel_size, "--axes": axes, "--at": at, "--weights": weights}
+        for_files |= {"--command": command, "--option": option, "--channel": channel, "--offset": offset}
+        parameters = {
+            "backend": backend or "",
+            "model": model,
+            "diameter_um": diameter or 0.0,
+            "restoration": restoration,
+        }
+        segment_run(
+            file,
+            data,
+            parameters,
+            again=overwrite,
+            as_json=as_json,
+            not_for_runs=[name for name, value in for_files.items() if value],
+        )
         return
     given = open_given(file, axes, at or [], channel, voxel_size)
     target = out or Path(f"{_stem(file)}_nuclei")
     if target.exists() and not overwrite:
         raise BadInputError(f"{target}: exists already; name another with --out, or replace it with --overwrite")
     told: dict[str, Any] = {**_options(option or []), "weights": weights, "command": command}
+    if weights is None:
+        told |= model_options(backend or default_backend(), folder_of(data).models, model)
     with _progress(as_json) as said, _whole_folder(target) as folder:
         said("segmenting")
         began = time.monotonic()
@@ -119,6 +157,12 @@ def segment_command(
     for remark in facts["remarks"]:
         console.print(remark, markup=False, soft_wrap=True)
     console.print(str(target), markup=False, soft_wrap=True)
+
+
+def is_run(name: str) -> bool:
+    """Say whether what was named is a run rather than a file: nothing lies there, and it looks like a uid."""
+    there = Path(name.rpartition(":")[0] or name)
+    return not there.exists() and (name == "newest" or re.fullmatch(r"[0-9a-f-]{4,36}", name) is not None)
 
 
 @dataclass(frozen=True)
