@@ -26,6 +26,7 @@ SHAPE = (8, 64, 96)
 
 # Of napari's own making, on each click: nothing here can mend them.
 pytestmark = [
+    pytest.mark.long,  # napari takes 7 s to start, and does not share a worker with other Qt programs
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
 ]
 

@@ -291,10 +291,11 @@ class Camera(Device):
         super().stop(success=success)
 
     def destroy(self) -> None:
-        """Let go of the hardware."""
-        self.owner.call(self.feed.shut)
-        self.owner.call(self.source.close)
-        self.owner.close()
+        """Let go of the hardware; doing so again does nothing."""
+        if not self.owner.is_closed:
+            self.owner.call(self.feed.shut)
+            self.owner.call(self.source.close)
+            self.owner.close()
         super().destroy()
 
     # -- in the owner's thread ----------------------------------------------------------------------

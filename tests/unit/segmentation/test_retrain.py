@@ -110,6 +110,7 @@ def test_a_retraining_that_breaks_the_network_is_kept_as_a_candidate(tmp_path, s
     assert store.find("nuclei2d", done.model.version).card.parent == store.find("nuclei2d").weights_sha256
 
 
+@pytest.mark.long
 def test_corrections_that_are_wrong_do_not_change_what_is_used(tmp_path, store):
     """Somebody adds nuclei where there are none, here and there: nothing can be learnt that holds elsewhere."""
     journal = CorrectionJournal(tmp_path / "corrections")
@@ -144,6 +145,7 @@ def test_a_network_that_does_not_find_nuclei_is_refused(tmp_path, store):
         retrain(CorrectionJournal(tmp_path), store, "denoise2d")
 
 
+@pytest.mark.long
 def test_two_workers_of_a_cluster_learn_together(tmp_path, store):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed")
     journal = added_dim_nuclei(tmp_path / "corrections")
@@ -162,6 +164,7 @@ def test_two_workers_of_a_cluster_learn_together(tmp_path, store):
     assert done.promoted, done.gate.reason
 
 
+@pytest.mark.long
 def test_a_network_of_cellpose_learns_too(tmp_path):
     """Taught by us to miss dim nuclei, saved by its own code, taken in as users do."""
     resnet = pytest.importorskip("cellpose.resnet_torch", reason="Cellpose is not installed")
