@@ -79,6 +79,7 @@ class Microscope(Device):
         **kwargs: Any,
     ) -> None:
         self.backend = backend
+        self._is_let_go = False
         super().__init__(prefix, name=name, **kwargs)
         for part, short in ((self.camera, "camera"), (self.xyz, "stage"), (self.light, "light")):
             _rename(part, f"{part_prefix}{short}")
@@ -103,7 +104,10 @@ class Microscope(Device):
         self.backend.light.set_on(False)
 
     def destroy(self) -> None:
-        """Let go of the hardware: all of it, also where a part of it fails."""
+        """Let go of the hardware: all of it, also where a part of it fails. Doing so again does nothing."""
+        if self._is_let_go:
+            return
+        self._is_let_go = True
         with ExitStack() as left:  # the last one first
             left.callback(self.backend.close)
             left.callback(super().destroy)
