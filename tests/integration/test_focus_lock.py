@@ -321,6 +321,7 @@ def test_a_bad_sweep_arms_nothing_and_says_why(at_focus):
     assert abs(at_focus.m.xyz.z.position - z_um) < 0.02, "z is back"
 
 
+@pytest.mark.long
 def test_one_camera_serves_the_lock_and_the_plan(tmp_path):
     core = simulated_core("beads", shape=(96, 96))
     microscope = Microscope(

@@ -32,6 +32,7 @@ print(json.dumps({"name": layer.name, "shape": layer.data.shape, "scale": list(l
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_spec("napari") is None, reason="napari is not installed: parfocal[napari]")
 def test_each_frame_of_a_run_is_a_step_of_a_napari_layer(tmp_path):
     session = start_session(tmp_path / "data")

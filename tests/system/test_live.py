@@ -139,6 +139,7 @@ def test_autofocus_before_a_calibration_says_what_to_do(window):
     assert not window.live.doing
 
 
+@pytest.mark.long
 def test_a_rejected_calibration_leaves_the_lock_as_it_was(window):
     before = window.microscope.lock.armed
     calibrate(window)

@@ -38,6 +38,7 @@ def volumes(documents):
     return [(exposures[attempt], reason) for attempt, reason in said.items()]
 
 
+@pytest.mark.long
 def test_more_light_finds_what_was_not_certain(RE, documents, microscope):
     before_s, z_um = microscope.camera.exposure_s.get(), microscope.xyz.z.position
     RE(acquire_until_certain(microscope, **DIM, **NET, max_attempts=3, max_uncertain=0.5))
