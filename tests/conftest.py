@@ -1,6 +1,10 @@
 """Fixtures that many rooms share; the RunEngine is the real one."""
 
 import asyncio
+import os
+
+# Before PyTorch is imported: one test's network must not take the cores from another's real-time loop.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from bluesky import RunEngine

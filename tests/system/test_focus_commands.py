@@ -41,10 +41,19 @@ def calibrated(data):
     return said.json
 
 
+def held(*arguments):
+    """Run `parfocal lock`; again where a machine that is busy with other tests starved its loop."""
+    for _ in range(3):
+        said = say(*arguments)
+        if "lock did not lock" not in said.err:
+            break
+    return said
+
+
 @pytest.fixture(scope="module")
 def locked(data, calibrated):
     which = calibrated["sha256"][:8]
-    said = say(
+    said = held(
         "lock",
         "--data",
         data,
@@ -198,7 +207,7 @@ def test_report_writes_the_same_again_from_the_catalog(locked, data, tmp_path):
     ids=["no fit", "pi"],
 )
 def test_options_change_how_frames_are_measured(options, law, measure, calibrated, data):
-    said = say("lock", "--data", data, "--duration", 0.5, "--json", *options)
+    said = held("lock", "--data", data, "--duration", 0.5, "--json", *options)
     start = lock_run_start(data)
     assert (start["plan_args"]["law"], start["plan_args"]["measure"]) == (law, measure)
     assert said.code == 0, said.err

@@ -152,6 +152,7 @@ def test_a_rejected_calibration_leaves_the_lock_as_it_was(window):
         window.microscope.lock.calibrations.find(refused.sha256[:12])
 
 
+@pytest.mark.long
 def test_a_kicked_stage_comes_back(window, bench):
     calibrate(window)
     click(window.calibration.accept)
