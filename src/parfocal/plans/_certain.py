@@ -15,7 +15,7 @@ from parfocal.plans import stubs
 from parfocal.plans._acquire import readables_of
 from parfocal.plans._audit import PROGRESS, AuditOptions, ask, audit_metadata, auditor_for
 from parfocal.plans._check import check_light_and_exposure, is_count, is_number
-from parfocal.plans._failures import close_failed
+from parfocal.plans._frame_run import end_safely, start_document
 from parfocal.plans._parts import parts_of
 
 
@@ -138,6 +138,7 @@ def acquire_until_certain(
             f"the budget is {light_budget_s:g} s"
         )
     for attempt in attempts:
+        check_light_and_exposure("acquire_until_certain", parts, channel, attempt.exposure_s)
         for z_um in (attempt.z_um[0], attempt.z_um[-1]):
             check = getattr(parts.z, "check_value", None)
             if check is not None:
@@ -145,9 +146,10 @@ def acquire_until_certain(
     judge = _judge(backend, model, diameter_um, max_uncertain, limits)
     own = auditor_for(parts.camera, None, AuditOptions(judge_timeout_s, on_timeout), lambda: judge)
     pixel_um = parts.camera.facts.pixel_size_um
-    about = {
-        "plan_name": "acquire_until_certain",
-        "plan_args": {
+    about = start_document(
+        parts,
+        "acquire_until_certain",
+        {
             "half_range_um": half_range_um,
             "step_um": step_um,
             "max_attempts": max_attempts,
@@ -158,18 +160,12 @@ def acquire_until_certain(
             "backend": backend,
             "model": model,
         },
-        "detectors": [d.name for d in parts.detectors],
-        "motors": [a.name for a in parts.axes.values()],
-        "num_points": len(attempts[0].z_um),
-        "shape": [len(attempts[0].z_um)],
-        "hints": {"dimensions": [([parts.z.name], "primary")]},
-        "instrument": parts.name,
-        "parfocal": {
-            "axes": {name: axis.name for name, axis in parts.axes.items()},
-            "camera": parts.camera.name,
-            "audit": audit_metadata(own, max_attempts, "never"),
-        },
-    } | (md or {})
+        num_points=len(attempts[0].z_um),
+        shape=[len(attempts[0].z_um)],
+        dimensions=[([parts.z.name], "primary")],
+        about={"audit": audit_metadata(own, max_attempts, "never")},
+        md=md,
+    )
     point, progress = Columns("point", POINT), Columns("progress", PROGRESS)
     readables = readables_of(parts, point)
 
@@ -201,14 +197,10 @@ def acquire_until_certain(
         yield from bps.close_run()
         return uid
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(parts.light)
+    def as_before() -> MsgGenerator[None]:
         yield from stubs.move_all({parts.camera.exposure_s: before_s})
-        yield from bps.mv(parts.z, home_um)
 
-    staged = [d for d in (*parts.detectors, *parts.axes.values()) if hasattr(d, "stage")]
-    safe = bpp.contingency_wrapper(inner(), except_plan=close_failed, auto_raise=True)
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(safe, staged), make_safe))
+    return (yield from end_safely(parts, bpp.finalize_wrapper(inner(), as_before), home_um))
 
 
 def _attempt(
