@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
@@ -143,7 +144,7 @@ def acquire_until_certain(
             check = getattr(parts.z, "check_value", None)
             if check is not None:
                 check(z_um)
-    judge = _judge(backend, model, diameter_um, max_uncertain, limits)
+    judge = _judge(parts.camera, backend, model, diameter_um, max_uncertain, limits)
     own = auditor_for(parts.camera, None, AuditOptions(judge_timeout_s, on_timeout), lambda: judge)
     pixel_um = parts.camera.facts.pixel_size_um
     about = start_document(
@@ -220,8 +221,16 @@ def _attempt(
 
 
 def _judge(
-    backend: str, model: str, diameter_um: float, max_uncertain: float, limits: dict[str, float] | None
+    camera: Any,
+    backend: str,
+    model: str,
+    diameter_um: float,
+    max_uncertain: float,
+    limits: dict[str, float] | None,
 ) -> Any:
     from parfocal.callbacks import volume_judge
 
-    return volume_judge(backend, model, diameter_um, max_uncertain, limits)
+    # The model that is promoted in the data folder that the frames go to.
+    root = getattr(camera, "frames_root", None)
+    models = None if root is None else Path(root).parent / "models"
+    return volume_judge(backend, model, diameter_um, max_uncertain, limits, models)
