@@ -57,7 +57,7 @@ def window(bench):
     until(lambda: move.done)
     window = LiveWindow(bench.session, bench.m, BEAD_PX)
     form = window.controls.sweep_form.fields
-    form["n_steps"].setValue(13)
+    form["n_steps"].setValue(21)
     form["half_range_um"].setValue(0.6)
     form["bidirectional"].setChecked(False)
     window.show()

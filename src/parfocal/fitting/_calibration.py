@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -153,6 +154,14 @@ class Calibration:
     def is_armable(self) -> bool:
         """Whether a lock may use it: no issue blocks."""
         return not any(issue.severity == "blocks" for issue in self.issues)
+
+    @property
+    def misfit_per_photon(self) -> float:
+        """How badly this spot fits, at its worst: standard deviations of the deviance, per photoelectron.
+
+        The 95th percentile over the sweep; 0 where the sweep did not tell.
+        """
+        return max(self.baseline.per_photon_95, 0.0) / math.sqrt(2 * max(self.steps.degrees_of_freedom, 1))
 
     @property
     def usable_um(self) -> tuple[float, float] | None:

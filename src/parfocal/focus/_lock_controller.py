@@ -69,6 +69,8 @@ class LockController:
         Height and width of the region that is fitted; without it nothing is said of its border.
     is_found : callable, optional
         Decides in a search whether a frame shows the spot; default: no gate objects.
+    usual_misfit : float
+        As for `arm`.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class LockController:
         model: DefocusModel | None = None,
         roi_shape_px: tuple[int, int] | None = None,
         is_found: Callable[[Measurement], bool] | None = None,
+        usual_misfit: float = 0.0,
     ) -> None:
         self.settings = s = settings or LockSettings()
         self._roi_shape_px = roi_shape_px
@@ -95,7 +98,7 @@ class LockController:
         self._phase = _Phase.IDLE
         self._forget()
         if model is not None:
-            self.arm(model)
+            self.arm(model, usual_misfit)
 
     def _forget(self) -> None:
         s = self.settings
@@ -112,7 +115,7 @@ class LockController:
         self._frame: int | None = None
         self._range_um = (-math.inf, math.inf)
         self._broken: Alarm | None = None
-        self._n_gathered = 0
+        self._n_gathered = self._n_to_skip = 0
         self._pending_um = 0.0
         self._engaged_t_s = math.nan
         self._unsettled: LockState | None = None
@@ -161,13 +164,17 @@ class LockController:
             return math.nan, math.nan
         return self._filter.rate_um_per_frame, self._filter.walk_um_per_frame
 
-    def arm(self, model: DefocusModel) -> tuple[Alarm, ...]:
-        """Take a calibration; return why it is refused (then the state is IDLE), or nothing."""
+    def arm(self, model: DefocusModel, usual_misfit: float = 0.0) -> tuple[Alarm, ...]:
+        """Take a calibration; return why it is refused (then the state is IDLE), or nothing.
+
+        `usual_misfit` is how badly the calibrated spot itself fits (`Calibration.misfit_per_photon`): so much is
+        let pass at a z where the lock has not been yet.
+        """
         if self.is_engaged:
             raise BadInputError("lock: a new calibration while engaged; release the lock first")
         alarms = arming_alarms(model, self.settings)
         self._domain_um = model.usable_um
-        self._gates = QualityGates(self.settings, model.usable_um, self._roi_shape_px)
+        self._gates = QualityGates(self.settings, model.usable_um, self._roi_shape_px, usual_misfit)
         self._phase = _Phase.IDLE if alarms else _Phase.READY
         self._forget()
         return alarms
@@ -282,6 +289,9 @@ class LockController:
 
     def _gather(self, m: Measurement, stage: StageState, at_um: float, alarms: tuple[Alarm, ...]) -> Command:
         self._n_gathered += 1
+        if self._n_to_skip:
+            self._n_to_skip -= 1
+            return self._answer(m, None, LockState.LOCKING, alarms)
         if alarms:
             self._mean.clear()
             self._offset.clear()
@@ -311,7 +321,7 @@ class LockController:
     def _prove(self, m: Measurement, at_um: float, alarms: tuple[Alarm, ...]) -> Command:
         lost = self._lost.judge(not alarms)
         if lost is not None:
-            return self._lose(m, lost, alarms)
+            return self._start_over(m, lost, alarms)
         if alarms:
             return self._answer(m, None, LockState.LOCKING, alarms)
         self._believe(m, at_um)
@@ -322,6 +332,15 @@ class LockController:
         if is_over:
             return self._begin_to_follow(m)
         return self._answer(m, self._within_range(self._probe.next_um()), LockState.LOCKING)
+
+    def _start_over(self, m: Measurement, lost: Alarm, alarms: Sequence[Alarm]) -> Command:
+        # Nothing is proved yet: a search or a correction would trust a sign that may be wrong.
+        self._phase, self._probe = _Phase.GATHER, SignProbe(self.settings)
+        self._n_to_skip = math.ceil(self.settings.latency_frames) + 2  # until the stage is back
+        for part in (self._mean, self._offset):
+            part.clear()
+        self._lost.reset()
+        return self._answer(m, self._limits.centre_um, LockState.LOCKING, (lost, *alarms))
 
     def _begin_to_follow(self, m: Measurement) -> Command:
         self._phase = _Phase.FOLLOW

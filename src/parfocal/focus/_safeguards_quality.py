@@ -151,15 +151,17 @@ class MisfitGate:
 
     No real spot is quite the fitted shape, and the brighter it is the more that shows. So what is usual is
     learnt from good frames, per photon, apart for each 0.1 um of z: mean and scatter. Where nothing was learnt
-    yet, three times the worst mean of other z is let pass.
+    yet, three times the worst mean of other z is let pass, or twice the worst of the calibration's own sweep: a
+    diffraction spot may fit four times worse at focus than beside it.
     """
 
     _LEARNT_FROM = 20
     _LEARNT_TO = 200  # then no more: a bead that comes near slowly must not be got used to
     _BIN_UM = 0.1
 
-    def __init__(self, max_excess: float) -> None:
+    def __init__(self, max_excess: float, told_per_photon: float = 0.0) -> None:
         self._max_excess = max_excess
+        self._told_per_photon = told_per_photon
         self.reset()
 
     def judge(self, m: Measurement) -> Alarm | None:
@@ -168,7 +170,8 @@ class MisfitGate:
         if n >= self._LEARNT_FROM:
             limit = mean * m.photons + self._max_excess * max(1.0, math.sqrt(variance) * m.photons)
         elif self._usual:
-            limit = 3 * max(mean for _, mean, _ in self._usual.values()) * m.photons + self._max_excess
+            worst = 3 * max(mean for _, mean, _ in self._usual.values())
+            limit = max(worst, 2 * self._told_per_photon) * m.photons + self._max_excess
         else:
             return None
         if not m.excess_deviance > limit:
@@ -268,9 +271,15 @@ class DetectionWindow:
 class QualityGates:
     """All gates of a frame, and how far it can be trusted."""
 
-    def __init__(self, s: LockSettings, domain_um: tuple[float, float], shape_px: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        s: LockSettings,
+        domain_um: tuple[float, float],
+        shape_px: tuple[int, int] | None,
+        usual_misfit: float = 0.0,
+    ) -> None:
         self._low_signal = LowSignalGate(s.min_photons, s.min_roi_intensity_fraction)
-        self._misfit = MisfitGate(s.max_excess_deviance)
+        self._misfit = MisfitGate(s.max_excess_deviance, usual_misfit)
         self._window = DetectionWindow(s.detection_window_size, s.detection_pass_threshold)
         self._edge = EdgeGate(s.edge_margin_px, shape_px)
         margin = s.domain_margin_um

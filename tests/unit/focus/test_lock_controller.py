@@ -76,6 +76,22 @@ def test_without_a_calibration_or_with_a_bad_one_it_does_not_engage():
     assert controller.step(GaussianEye()(0, 0.0, 0.0), STAGE).z_um is None
 
 
+def test_a_spot_that_is_gone_while_the_sign_is_probed_begins_the_engagement_again():
+    eye = GaussianEye(SE_UM)
+
+    class Blinks:
+        def __call__(self, frame, t_s, true_um):
+            seen = eye(frame, t_s, true_um)
+            return replace(seen, is_fit_ok=False, reason="dark") if 28 <= frame < 60 else seen
+
+    controller, run = locked_run(BenchConditions(n_frames=400), eye=Blinks())
+    assert "lost" in flags_of(run)
+    assert not {"LOST", "FAULT"} & set(run.samples.state)
+    assert run.samples.command_um[59] == pytest.approx(0.0)  # no probe without a spot
+    assert controller.state is LockState.LOCKED
+    assert run.rms_um() < 0.02
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_wrong_sign_is_caught_within_five_steps_and_a_third_of_a_micron(seed):
     conditions = BenchConditions(n_frames=200, stage_sign=-1.0, seed=seed)

@@ -377,3 +377,16 @@ def test_a_search_looks_both_ways_farther_each_time_and_within_its_limits():
     assert max(places) == pytest.approx(5.7)
     assert search.is_over
     assert search.next_um() == 5.0
+
+
+def test_at_a_z_where_the_lock_was_not_yet_the_sweep_tells_how_badly_a_spot_may_fit():
+    """A diffraction spot fits four times worse at focus than beside it, so three times is not enough there."""
+    told = quality.QualityGates(LockSettings(), (-0.5, 0.5), (13, 13), 70 / 4000)
+    untold = gates()
+    for g in (told, untold):
+        for _ in range(50):
+            assert g.judge(replace(GOOD, excess_deviance=17.0)) == ()
+    elsewhere = replace(GOOD, z_um=0.3, excess_deviance=70.0)
+    assert [a.code for a in untold.judge(elsewhere)] == ["poor_fit"]
+    assert told.judge(elsewhere) == ()
+    assert [a.code for a in told.judge(replace(elsewhere, excess_deviance=300.0))] == ["poor_fit"]

@@ -266,7 +266,8 @@ class FocusLock:
         if model is None:  # nothing is armed without
             raise BadInputError(f"{self.name}: this calibration has no model; calibrate again")
         judging = settings if settings.n_beads == 1 else settings_of_vote(settings)
-        controller = LockController(judging, model, armed.roi_px[2:])
+        usual_misfit = armed.calibration.misfit_per_photon
+        controller = LockController(judging, model, armed.roi_px[2:], usual_misfit=usual_misfit)
         controller.engage()
         self.setpoint.reset()
         self.reason = ""
