@@ -25,7 +25,7 @@ def localize_with_net(
     *,
     camera_model: CameraModel,
     pixel_size_um: tuple[float, float],
-    excess_noise: float = 1.0,
+    excess_noise: float | None = None,
     calcium: Iterable[NDArray[Any]] | None = None,
     calcium_camera: CameraModel | None = None,
     refit: Refit = "isolated",
@@ -47,8 +47,8 @@ def localize_with_net(
         With single numbers or with maps of the frames' shape.
     pixel_size_um : (float, float)
         Of the camera in the sample, (y, x).
-    excess_noise : float
-        2 for an EMCCD (its gain belongs into the camera model), else 1.
+    excess_noise : float, optional
+        Other than the camera model's.
     calcium : iterable of ndarray[y, x], optional
         The calcium channel, registered to the puncta.
     calcium_camera : CameraModel, optional
@@ -87,7 +87,9 @@ def localize_with_net(
     ):  # fmt: skip
         found = as_localizations(answer, used, how, pixel_size_um, first_frame)
         if refit == "isolated":
-            found = refitted(answer.frame, found, camera_model, refit_settings, excess_noise=excess_noise)
+            found = refitted(
+                answer.frame, found, camera_model, refit_settings, excess_noise=answer.seen.excess_noise
+            )
         parts.append(found)
         if on_progress is not None:
             on_progress(answer.index + 1)

@@ -35,6 +35,9 @@ class PunctaModule(nn.Module):
         self.calcium = None if shape.calcium is None else build_unet(shape.calcium, seed=seed + 2)
         # Log-variances of the two tasks (Kendall et al. 2018), in tenths: they learn a tenth as fast as weights.
         self.task_log_variances = nn.Parameter(torch.zeros(2), requires_grad=False)
+        # Lengths of the two tasks' gradients on the encoder: a resumed training goes on with them.
+        self.task_grad_norms: Tensor
+        self.register_buffer("task_grad_norms", torch.zeros(2))
         generator = torch.Generator().manual_seed(seed)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -76,6 +79,11 @@ class PunctaModule(nn.Module):
         n, planes, height, width = x.shape
         features = self.encode(x.reshape(n * N_FRAMES, planes // N_FRAMES, height, width))
         return self.decode(features.reshape(n, -1, height // 2, width // 2))
+
+    def trunk(self) -> Tensor:
+        """Return the last weights that both tasks share."""
+        head = self.encoder.head
+        return head.weight if isinstance(head, nn.Conv2d) else next(self.encoder.parameters())
 
     def task_weights(self) -> Tensor:
         """Return the log-variances of localization and calcium, held within what is sound."""

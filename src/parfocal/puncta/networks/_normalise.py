@@ -45,7 +45,7 @@ class SeenFrame:
     excess_noise: float
 
 
-def seen_frame(frame: NDArray[Any], camera_model: CameraModel, excess_noise: float = 1.0) -> SeenFrame:
+def seen_frame(frame: NDArray[Any], camera_model: CameraModel, excess_noise: float | None = None) -> SeenFrame:
     """Return a raw frame `[y, x]` (ADU) as the network sees it; no other frame has a part in it.
 
     Counts n are photoelectrons over the excess noise (2 of an EMCCD); with read variance v and local background b
@@ -61,9 +61,10 @@ def seen_frame(frame: NDArray[Any], camera_model: CameraModel, excess_noise: flo
         raise BadInputError(
             f"puncta network: frame of {frame.dtype} and shape {frame.shape}, expected real [y, x]"
         )
-    counts = camera_model.to_electrons(frame) / np.float32(excess_noise)
-    variance = np.square(np.asarray(camera_model.read_noise_e, np.float32) / np.float32(excess_noise))
-    return seen_counts(counts, variance if variance.ndim else float(variance), excess_noise)
+    excess = camera_model.excess_noise if excess_noise is None else excess_noise
+    counts = camera_model.to_electrons(frame) / np.float32(excess)
+    variance = np.square(np.asarray(camera_model.read_noise_e, np.float32) / np.float32(excess))
+    return seen_counts(counts, variance if variance.ndim else float(variance), excess)
 
 
 def seen_counts(counts: Floats, variance: Floats | float, excess_noise: float = 1.0) -> SeenFrame:
@@ -91,10 +92,7 @@ def local_background(counts: Floats) -> Floats:
         return np.full(counts.shape, _dark(counts.ravel()), np.float32)
     edges_y, edges_x = np.linspace(0, height, n_y + 1).astype(int), np.linspace(0, width, n_x + 1).astype(int)
     grid = np.array(
-        [
-            [_dark(counts[y0:y1, x0:x1].ravel()) for x0, x1 in pairwise(edges_x)]
-            for y0, y1 in pairwise(edges_y)
-        ],
+        [[_dark(counts[y0:y1, x0:x1].ravel()) for x0, x1 in pairwise(edges_x)] for y0, y1 in pairwise(edges_y)],
         np.float32,
     )
     rows = _weights(height, edges_y) @ grid

@@ -93,16 +93,23 @@ def draw_patch(rng: Generator, recipe: PatchRecipe, *, with_calcium: bool = Fals
 
 
 def patch_batch(
-    recipe: PatchRecipe, n: int, seed: int, step: int, *, with_calcium: bool = False,
-    easy: PatchRecipe | None = None, easy_share: float = 0.2,
-) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:  # fmt: skip
+    recipe: PatchRecipe,
+    n: int,
+    seed: int,
+    step: int,
+    *,
+    with_calcium: bool = False,
+    easy: PatchRecipe | None = None,
+    easy_share: float = 0.2,
+    first: int = 0,
+) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:
     """Return a batch: planes `[n, planes, y, x]`, puncta `[n, most, 4]`, how many there are, background.
 
-    The step's number and the seed alone decide. A share of patches is drawn from an easier recipe, so that what
-    was learnt first is not forgotten.
+    The seed, the step's number and the patch's (from `first`) alone decide. A share of patches is drawn from an
+    easier recipe, so that what was learnt first is not forgotten.
     """
     patches: list[Patch] = []
-    for k in range(n):
+    for k in range(first, first + n):
         rng = np.random.default_rng([seed, step, k])
         is_easy = easy is not None and rng.random() < easy_share
         patches.append(

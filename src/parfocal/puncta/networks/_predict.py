@@ -47,7 +47,7 @@ def answers(
     *,
     calcium: Iterable[NDArray[Any]] | None = None,
     calcium_camera: CameraModel | None = None,
-    excess_noise: float = 1.0,
+    excess_noise: float | None = None,
     batch: int | None = None,
     tile_px: int = TILE_PX,
 ) -> Iterator[Answer]:
@@ -63,8 +63,8 @@ def answers(
         The second channel, frame by frame; for a network that looks at it.
     calcium_camera : CameraModel, optional
         Of the second channel; the same by default.
-    excess_noise : float
-        2 for an EMCCD, else 1.
+    excess_noise : float, optional
+        Other than the camera model's.
     batch : int, optional
         Frames asked at once: by default 1 on a cpu, 16 on cuda.
     tile_px : int
@@ -107,7 +107,7 @@ def _seen_channels(
     camera: CameraModel,
     calcium: Iterable[NDArray[Any]] | None,
     calcium_camera: CameraModel,
-    excess_noise: float,
+    excess_noise: float | None,
 ) -> Iterator[tuple[NDArray[Any], SeenFrame, Floats]]:
     second = None if calcium is None else iter(calcium)
     shape: tuple[int, ...] | None = None

@@ -89,7 +89,7 @@ def labelled_movie(folder: str | os.PathLike[str]) -> LabelledMovie:
         recording.calcium,
         recording.camera_model,
         recording.calcium_camera_model,
-        2.0 if getattr(recording.camera_model, "em_gain", 1.0) > 1.0 else 1.0,
+        recording.camera_model.excess_noise,
         truth.frame[kept][order],
         np.stack([column[kept] for column in columns], axis=1)[order],
         truth.background[kept][order],
@@ -97,9 +97,7 @@ def labelled_movie(folder: str | os.PathLike[str]) -> LabelledMovie:
     )
 
 
-def split_movies(
-    movies: Sequence[LabelledMovie], share: float
-) -> tuple[list[LabelledMovie], list[LabelledMovie]]:
+def split_movies(movies: Sequence[LabelledMovie], share: float) -> tuple[list[LabelledMovie], list[LabelledMovie]]:
     """Return those to train on and those to score: whole movies, the last ones; with one movie, both are it."""
     n = max(1, round(share * len(movies)))
     return list(movies[:n]), list(movies[n:]) or list(movies[-1:])

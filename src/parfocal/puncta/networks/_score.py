@@ -56,6 +56,8 @@ def score_patches(
     puncta: NDArray[Any],
     counts: NDArray[Any],
     settings: DecodeSettings | None = None,
+    *,
+    calcium_logit: float = 0.0,
 ) -> PatchScore:
     """Return how well the network's answers `[n, planes, y, x]` tell the puncta of patches."""
     n_true = n_found = n_matched = n_empty = n_false = 0
@@ -70,7 +72,7 @@ def score_patches(
         n_matched += len(k)
         dx, dy = found[k, 1] - true[m, 0], found[k, 0] - true[m, 1]
         errors.append(np.stack([dx, dy, found[k, 5], found[k, 6], found[k, 3] - true[m, 2]], axis=1))
-        calcium.append(np.stack([found[k, 8] > 0, true[m, 3] > 0.5], axis=1).astype(float))
+        calcium.append(np.stack([found[k, 8] > calcium_logit, true[m, 3] > 0.5], axis=1).astype(float))
     dx, dy, sigma_x, sigma_y, logs = np.concatenate(errors).T if errors else np.empty((5, 0))
     precision, recall = n_matched / max(1, n_found), n_matched / max(1, n_true)
     jaccard = n_matched / max(1, n_true + n_found - n_matched)
@@ -92,6 +94,30 @@ def score_patches(
         calcium_f1=f1 if output.shape[1] > 8 else math.nan,
         n=n_true,
     )
+
+
+def sigma_scale(output: NDArray[Any], puncta: NDArray[Any], counts: NDArray[Any]) -> float:
+    """Return what stated sigmas have to be multiplied by so that 68.3 % of errors are within one."""
+    ratios: list[NDArray[np.float64]] = [np.empty(0)]
+    for planes, rows, count in zip(output, puncta, counts, strict=True):
+        found, true = decode(planes), rows[:count]
+        k, m = matched(found[:, 1], found[:, 0], true[:, 0], true[:, 1], TOLERANCE_PX)
+        ratios += [np.abs(found[k, 1] - true[m, 0]) / found[k, 5], np.abs(found[k, 0] - true[m, 1]) / found[k, 6]]
+    joined = np.concatenate(ratios)
+    return float(np.quantile(joined, 0.683)) if joined.size >= 20 else 1.0
+
+
+def calcium_threshold(output: NDArray[Any], puncta: NDArray[Any], counts: NDArray[Any]) -> float:
+    """Return the calcium logit at puncta from which as many are missed as are found in vain."""
+    logits, on = np.empty(0), np.empty(0, bool)
+    for planes, rows, count in zip(output, puncta, counts, strict=True):
+        found, true = decode(planes), rows[:count]
+        k, m = matched(found[:, 1], found[:, 0], true[:, 0], true[:, 1], TOLERANCE_PX)
+        logits, on = np.append(logits, found[k, 8]), np.append(on, true[m, 3] > 0.5)
+    if not on.any():
+        return 0.0
+    # As many are called on as are on: then what is missed and what is found in vain are equally many.
+    return float(np.sort(logits)[-int(on.sum())])
 
 
 def matched(

@@ -139,8 +139,8 @@ class PunctaTraining:
             )
         if self.loss.use_uncertainty_weighting and self.loss.kind == "mixture":
             raise BadInputError(
-                "training: use_uncertainty_weighting is sound among losses bounded below by 0 only; expected kind seed"
-                " (with kind mixture the tasks' gradients are brought to one length instead)"
+                "training: use_uncertainty_weighting is sound among losses bounded below by 0 only; expected kind"
+                " seed (with kind mixture the tasks' gradients are brought to one length instead)"
             )
 
     @property
@@ -223,8 +223,8 @@ def training_from_yaml(path: str | os.PathLike[str], *, kind: str = "puncta") ->
     - `model`: in_channels, base_channels, widths, calcium_widths, pretrained_encoder, pretrained_localization,
       freeze_encoder
     - `data`: synthetic_dir, thunderstorm_dir, paired_data, finetune_data, train_split, batch_size, num_workers
-    - `training`: num_iterations, learning_rate, scheduler, val_frequency, save_frequency, val_patches, weight_decay,
-      use_curriculum, plateau_checks, easy_share, mixed_precision, seed, stages (a list of name, steps, rate)
+    - `training`: num_iterations, learning_rate, scheduler, val_frequency, save_frequency, val_patches,
+      weight_decay, use_curriculum, plateau_checks, easy_share, mixed_precision, seed, stages (a list of name, steps, rate)
     - `loss`: the fields of `LossSettings`
     - `patches`: the fields of `PatchRecipe`
 
@@ -272,8 +272,8 @@ _TRAINING_KEYS = (
 )  # fmt: skip
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "model": (
-        "in_channels", "base_channels", "widths", "calcium_widths", "pretrained_encoder", "pretrained_localization",
-        "freeze_encoder",
+        "in_channels", "base_channels", "widths", "calcium_widths", "pretrained_encoder",
+        "pretrained_localization", "freeze_encoder",
     ),
     "data": (
         "synthetic_dir", "thunderstorm_dir", "paired_data", "finetune_data", "train_split", "batch_size",
