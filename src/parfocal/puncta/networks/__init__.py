@@ -8,7 +8,7 @@ from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, open_puncta_
 from parfocal.puncta.networks._patches import Patch, draw_patch, patch_batch
 from parfocal.puncta.networks._predict import Answer, answers
 from parfocal.puncta.networks._recipe import PatchRecipe, recipe_at
-from parfocal.puncta.networks._refit import RefitSettings, refitted
+from parfocal.puncta.networks._refit import RefitSettings, Refitter
 from parfocal.puncta.networks._samples import LabelledMovie, cut_patch, labelled_movie, sample_folders
 from parfocal.puncta.networks._score import PatchScore, score_patches
 from parfocal.puncta.networks._shape import PunctaNetShape
@@ -34,6 +34,7 @@ __all__ = [
     "PunctaStage",
     "PunctaTraining",
     "RefitSettings",
+    "Refitter",
     "answers",
     "as_puncta_net",
     "build_puncta_net",
@@ -47,7 +48,6 @@ __all__ = [
     "patch_batch",
     "puncta_recipe",
     "recipe_at",
-    "refitted",
     "sample_folders",
     "score_patches",
     "shared_out",

@@ -64,8 +64,8 @@ def train_puncta(
     version : str
         For the card.
     logs : path, optional
-        Folder for TensorBoard: every term of the loss, the rate, gradients (of each task, where there are two), the
-        level of the curriculum and the scores.
+        Folder for TensorBoard: every term of the loss, the rate, gradients (of each task, where there are two),
+        the level of the curriculum and the scores.
     final_patches : int
         How many patches the finished network is scored on; its sigmas are scaled by them.
     on_progress : callable, optional
@@ -198,7 +198,7 @@ def network_output(module: PunctaModule, planes: NDArray[np.float32], batch: int
 
 
 def _measured(module: PunctaModule, recipe: PatchRecipe, n: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return what a card says of the finished network on patches that it has not seen, and how it is to be read."""
+    """Return what a card says of the finished network on unseen patches, and how its answers are to be read."""
     if n == 0:
         return {}, {}
     from parfocal.puncta.networks._patches import patch_batch

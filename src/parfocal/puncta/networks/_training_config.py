@@ -79,8 +79,8 @@ class PunctaTraining:
     freeze_encoder : bool
         Hold the encoder in the first stage; for one that was trained before.
     pretrained_encoder, pretrained_localization : path, optional
-        Weights (`.safetensors` of `parfocal train puncta`) whose encoder, or all of it, this training begins with. A
-        network of one channel begins one of two: the second channel's weights in the first layer begin as zeros.
+        Weights (`.safetensors` of `parfocal train puncta`) whose encoder, or all of it, this training begins with.
+        A network of one channel begins one of two: the second channel's weights in the first layer begin as zeros.
     synthetic_dir, thunderstorm_dir, paired_data, finetune_data : path, optional
         Folders of samples (`movie.tif`, `ground_truth.csv`, `metadata.json`): simulated ones beside the patches;
         real movies with what the classical detector finds in them; pairs of puncta and calcium; samples that
@@ -224,7 +224,8 @@ def training_from_yaml(path: str | os.PathLike[str], *, kind: str = "puncta") ->
       freeze_encoder
     - `data`: synthetic_dir, thunderstorm_dir, paired_data, finetune_data, train_split, batch_size, num_workers
     - `training`: num_iterations, learning_rate, scheduler, val_frequency, save_frequency, val_patches,
-      weight_decay, use_curriculum, plateau_checks, easy_share, mixed_precision, seed, stages (a list of name, steps, rate)
+      weight_decay, use_curriculum, plateau_checks, easy_share, mixed_precision, seed, stages (a list of name,
+      steps, rate)
     - `loss`: the fields of `LossSettings`
     - `patches`: the fields of `PatchRecipe`
 
