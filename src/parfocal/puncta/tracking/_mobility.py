@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 _MOST_LAGS = 100
+_ALPHA_ROUNDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +103,9 @@ def mobility_of(
     With steps dx of a frame interval d along an axis, and R = exposure / (6 d) for blur while the shutter is open:
     D = <dx²> / 2d + <dx dx'> / d, localization error² = R <dx²> + (2R - 1) <dx dx'> (C. L. Vestergaard et al.,
     Physical Review E 89, 022726, 2014, with their variance of D). The mean squared displacement over a lag t is
-    4 D (t - exposure / 3) + 4 error², fitted over the first max(4, n/4) lags; alpha is its slope in logarithms once
-    the part that is not motion is off. Whether a track moves at all says its scaled radius of gyration, which needs
-    no D (`stillness_p`).
+    4 D (t - exposure / 3) + 4 error², fitted over the first max(4, n/4) lags; alpha is its slope in logarithms
+    once error and blur are off. Whether a track moves at all says its scaled radius of gyration, which needs no D
+    (`stillness_p`).
 
     Parameters
     ----------
@@ -220,16 +221,34 @@ def _by_msd(
     time = lag * interval_s - open_s / 3
     motion = msd - 4 * error2[:, None]
     d_msd = np.sum(weight * time * motion, axis=1) / (4 * np.sum(weight * time**2, axis=1))
-    floor = 4 * error2 - 4 / 3 * np.maximum(d_msd, 0.0) * open_s
-    free = msd - floor[:, None]
-    used &= free > 0
-    weight = np.where(used, counts / lag, 0.0)
-    log_time, log_free = np.log(lag * interval_s), np.log(np.where(used, free, 1.0))
-    total = weight.sum(axis=1)
-    mean_time = (weight * log_time).sum(axis=1) / total
-    mean_free = (weight * log_free).sum(axis=1) / total
-    off = log_time - mean_time[:, None]
-    alpha = (weight * off * (log_free - mean_free[:, None])).sum(axis=1) / (weight * off**2).sum(axis=1)
-    alpha[(used.sum(axis=1) < 3) | ~(d > 3 * d_se)] = np.nan
+    free = msd - 4 * error2[:, None]
+    alpha = np.ones(n.size)
+    for _ in range(_ALPHA_ROUNDS):
+        motion = free * lag ** alpha[:, None] / _blurred(lag, alpha[:, None], open_s / interval_s)
+        alpha = np.clip(_slope(np.log(lag), motion, np.where(used, counts / lag, 0.0)), 0.05, 2.5)
+    alpha[((used & (free > 0)).sum(axis=1) < 3) | ~(d > 3 * d_se)] = np.nan
     d_msd[~np.isfinite(d)] = np.nan
     return d_msd, alpha
+
+
+def _slope(log_time: Floats, values: Floats, weight: Floats) -> Floats:
+    """Return the slope of the logarithms of what is above 0, row by row."""
+    weight = np.where(values > 0, weight, 0.0)
+    logs = np.log(np.where(values > 0, values, 1.0))
+    total = weight.sum(axis=1)
+    off = log_time - ((weight * log_time).sum(axis=1) / total)[:, None]
+    rise = logs - ((weight * logs).sum(axis=1) / total)[:, None]
+    return (weight * off * rise).sum(axis=1) / (weight * off**2).sum(axis=1)
+
+
+def _blurred(lag: NDArray[np.int64], alpha: Floats, open_share: float) -> Floats:
+    """Return what `lag^alpha` becomes when each position is the mean over a share of the interval.
+
+    ((n + f)^(a + 2) + (n - f)^(a + 2) - 2 n^(a + 2)) / (f² (a + 1)(a + 2)) - 2 f^a / ((a + 1)(a + 2)), which is
+    n - f/3 for diffusion and n² for straight motion (M. P. Backlund et al., Physical Review E 91, 062716, 2015).
+    """
+    if open_share < 1e-3:
+        return lag**alpha
+    over = (alpha + 1) * (alpha + 2)
+    bent = (lag + open_share) ** (alpha + 2) + (lag - open_share) ** (alpha + 2) - 2.0 * lag ** (alpha + 2)
+    return bent / (open_share**2 * over) - 2 * open_share**alpha / over

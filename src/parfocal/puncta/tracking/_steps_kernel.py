@@ -35,8 +35,9 @@ def lag_sums(first: Any, frame: Any, y: Any, x: Any, max_lag: int) -> Any:
 
 @njit(nogil=True, cache=True)
 def step_sums(first: Any, frame: Any, y: Any, x: Any) -> Any:
-    """Return for each track: sum of squared steps of one frame, their number, sum of the products of two such
-    steps in a row, their number. Both axes together.
+    """Return for each track what steps of one frame sum to, both axes together.
+
+    Columns: their squares, their number, the products of two in a row, the number of those.
     """
     out = np.zeros((first.size - 1, 4))
     for track in range(first.size - 1):

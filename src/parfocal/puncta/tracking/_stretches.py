@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,9 @@ def stretches(
 ) -> States:
     """Return the state of each point: 1 mobile, 0 immobile, -1 not judged.
 
-    A window of points slides along a track. Where its scaled radius of gyration is what a still punctum hardly has,
-    it moves. Where it is not, that alone does not say that it rests: a slow one often looks like that. So a stretch
-    is immobile only if, moving as in the rest of its track, it would hardly have stayed so near.
+    A window of points slides along a track. Where its scaled radius of gyration is what a still punctum hardly
+    has, it moves. Where it is not, that alone does not say that it rests: a slow one often looks like that. So a
+    stretch is immobile only if, moving as in the rest of its track, it would hardly have stayed so near.
     """
     n = rows.n_points
     state = np.where(is_judged, is_mobile, -1).astype(np.int8).repeat(n)
@@ -68,7 +69,7 @@ def stretches(
     for track in np.flatnonzero(is_judged & (n >= 2 * settings.window)):
         begin, end = rows.first[track : track + 2]
         # as many chances as there are windows that share few points
-        rate = _round_rate(settings.false_mobile_rate * settings.window / (2.0 * n[track]))
+        rate = _round_rate(settings.false_mobile_rate * settings.window / (2.0 * int(n[track])))
         here = (sliding[begin:end] > scaled_radius_cut(settings.window, rate)).astype(np.int8)
         here = _without_short_runs(here, settings.window)
         if is_mobile[track] and not here.any():
@@ -85,7 +86,7 @@ def _with_rests(
         return state
     state = state.copy()
     edges = _edges(state)
-    moving = [(a, b) for a, b in zip(edges, edges[1:]) if state[a]]
+    moving = [(a, b) for a, b in pairwise(edges) if state[a]]
     first = np.concatenate([[0], np.cumsum([b - a for a, b in moving])]).astype(np.int64)
     row = begin + np.concatenate([np.arange(a, b) for a, b in moving])
     squares, n_steps, products, n_products = np.asarray(
@@ -93,7 +94,7 @@ def _with_rests(
     ).sum(axis=0)
     step2 = squares / (2 * max(n_steps, 1)) + products / max(n_products, 1)  # 2 D times the interval
     error2 = max(error2, 1e-12)
-    for a, b in zip(edges, edges[1:]):
+    for a, b in pairwise(edges):
         if state[a]:
             continue
         here = slice(begin + a, begin + b)

@@ -42,13 +42,13 @@ def walks(n, n_frames, d_um2_s, seed=0, missing=0.0, is_moving=None, told=False)
 
 @pytest.mark.parametrize(("length", "missing"), [(20, 0.0), (45, 0.15), (160, 0.1)])
 def test_stuck_puncta_are_called_mobile_as_seldom_as_was_asked(length, missing):
-    found, tracks = walks(1500, length, 0.0, seed=length, missing=missing)
+    found, tracks = walks(1000, length, 0.0, seed=length, missing=missing)
     moves = mobility_of(found, tracks, INTERVAL_S, settings=MobilitySettings(false_mobile_rate=0.02))
     rate = moves.is_mobile[moves.is_judged].mean()
-    assert 0.008 <= rate <= 0.034 or missing  # 3 standard errors of a share of 1500
-    assert rate <= 0.034
+    assert rate >= 0.007 or missing
+    assert rate <= 0.034  # 3 standard errors of a share of 1000
     assert np.mean(moves.n_switches > 0) < 0.02
-    assert np.nanmean(moves.d_um2_s) == pytest.approx(0, abs=3 * np.nanmean(moves.d_se_um2_s) / math.sqrt(1500))
+    assert np.nanmean(moves.d_um2_s) == pytest.approx(0, abs=3 * np.nanmean(moves.d_se_um2_s) / math.sqrt(1000))
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -124,7 +124,7 @@ def test_the_population_moves_as_each_does():
 def test_directed_and_confined_motion_have_their_exponents():
     found, tracks = walks(100, 80, 0.02, seed=8)
     drift = Localizations((1.0, 1.0), found.frame, found.x_px + 0.2 * found.frame, found.y_px, found.photons)
-    assert np.nanmedian(mobility_of(drift, tracks, INTERVAL_S).alpha) > 1.5
+    assert np.nanmedian(mobility_of(drift, tracks, INTERVAL_S).alpha) > 1.8
     wall = 0.15
     folded = (
         np.abs((found.x_px + wall) % (4 * wall) - 2 * wall),
@@ -155,7 +155,7 @@ def test_single_molecules_of_a_real_recording_are_linked_as_their_authors_linked
     frame, theirs = (np.array([int(r[name]) for r in rows]) for name in ("frame", "trajectory"))
     y, x, photons = (np.array([float(r[name]) for r in rows]) for name in ("y", "x", "I0"))
     found = Localizations((0.16, 0.16), frame, x, y, photons)
-    ours = track_puncta(found, TrackSettings(1.0, 0, min_frames=1))
+    ours = track_puncta(found, TrackSettings(2.0, 0, min_frames=1))
 
     def links(track):
         order = np.lexsort((frame, track))
@@ -164,7 +164,8 @@ def test_single_molecules_of_a_real_recording_are_linked_as_their_authors_linked
         return set(zip(order[:-1][same & near].tolist(), order[1:][same & near].tolist()))
 
     a, b = links(theirs), links(ours.track)
-    assert len(a & b) / len(a) > 0.95
+    assert len(a & b) / len(a) > 0.99
+    assert len(a & b) / len(b) > 0.97
     moves = mobility_of(found, ours, 0.00748)
     # a nuclear protein without a partner diffuses at several um²/s
     long = moves.n_points >= 4
