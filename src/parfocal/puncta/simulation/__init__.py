@@ -1,5 +1,6 @@
 """Simulated recordings of puncta and calcium, and all that is true of them."""
 
+from parfocal.puncta.simulation._sample_files import read_sample, sample_name, write_sample
 from parfocal.puncta.simulation._scene import (
     IMMOBILE,
     MOTIONS,
@@ -11,6 +12,7 @@ from parfocal.puncta.simulation._scene import (
     Psf,
     PunctaScene,
 )
+from parfocal.puncta.simulation._scene_json import scene_json, scene_of
 from parfocal.puncta.simulation._simulate import (
     PunctaFrame,
     PunctaRecording,
@@ -33,5 +35,10 @@ __all__ = [
     "PunctaScene",
     "PunctaSimulation",
     "puncta_frames",
+    "read_sample",
+    "sample_name",
+    "scene_json",
+    "scene_of",
     "simulate_puncta",
+    "write_sample",
 ]
