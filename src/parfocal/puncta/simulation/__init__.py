@@ -1,6 +1,7 @@
 """Simulated recordings of puncta and calcium, and all that is true of them."""
 
-from parfocal.puncta.simulation._sample_files import read_sample, sample_name, write_sample
+from parfocal.puncta.simulation._check_data import SampleCheck, check_data, check_sample
+from parfocal.puncta.simulation._sample_files import read_metadata, read_sample, sample_name, write_sample
 from parfocal.puncta.simulation._scene import (
     IMMOBILE,
     MOTIONS,
@@ -34,7 +35,11 @@ __all__ = [
     "PunctaRecording",
     "PunctaScene",
     "PunctaSimulation",
+    "SampleCheck",
+    "check_data",
+    "check_sample",
     "puncta_frames",
+    "read_metadata",
     "read_sample",
     "sample_name",
     "scene_json",
