@@ -303,10 +303,10 @@ class _Places:
         at = (tracks.track[held], localizations.frame[held])
         pixel_y, pixel_x = localizations.pixel_size_um
         error = np.hypot(localizations.x_se_px * pixel_x, localizations.y_se_px * pixel_y) / np.sqrt(2.0)
-        tables = [np.full((tracks.n_tracks, n_frames), np.nan) for _ in range(3)]
-        for table, column in zip(tables, (localizations.y_um, localizations.x_um, np.nan_to_num(error))):
+        y, x, spread = (np.full((tracks.n_tracks, n_frames), np.nan) for _ in range(3))
+        for table, column in zip((y, x, spread), (localizations.y_um, localizations.x_um, np.nan_to_num(error))):
             table[at] = column[held]
-        return cls(*tables, localizations.pixel_size_um, how)
+        return cls(y, x, spread, localizations.pixel_size_um, how)
 
     def nearest(
         self, spots_px: Floats, frame: Ints, se_px: Floats, shift: Ints | None = None

@@ -94,8 +94,8 @@ def colocalize(
 def _mutual(a: Floats, b: Floats, reach: float) -> tuple[NDArray[np.int64], Floats]:
     if not (len(a) and len(b)):
         return np.empty((0, 2), np.int64), np.empty(0)
-    distance, to_b = KDTree(b).query(a)
-    to_a = KDTree(a).query(b)[1]
+    distance, to_b = (np.asarray(found) for found in KDTree(b).query(a))
+    to_a = np.asarray(KDTree(a).query(b)[1])
     rows = np.flatnonzero((to_a[to_b] == np.arange(len(a))) & (distance <= reach))
     return np.column_stack((rows, to_b[rows])).astype(np.int64), distance[rows]
 

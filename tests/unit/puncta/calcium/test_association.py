@@ -69,7 +69,8 @@ def test_events_that_are_elsewhere_have_no_punctum(read):
     )
     found = associate(traces, events, moved, scene.tracks, sites, settings=AssociationSettings(n_shifts=40))
     assert found.event_fraction < 0.15
-    assert found.p_space > 0.05
+    assert found.odds_ratio_space < 10
+    assert found.p_space > 0.03  # the least there is with 40 shifts is 0.024
 
 
 def test_a_correlation_with_brightness_is_found_with_its_lag_and_chance_is_not():
