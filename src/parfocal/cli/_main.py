@@ -23,6 +23,7 @@ _MODULES = {
     "_report": ("report",),
     "_slices": ("slices",),
     "_segment": ("segment",),
+    "_localize": ("localize",),
     "_train": ("train",),
     "_models": ("models",),
     "_review": ("review",),
