@@ -37,10 +37,11 @@ def noise_threshold(smooth: Image, camera_model: CameraModel, settings: Localize
     """Return the height of the wavelet plane that noise alone exceeds as rarely as the settings say.
 
     The plane's variance is the pixels' (local background, times the excess noise, plus read variance) times the
-    sum of the filter's squares. Counts of a few photons are skew: Cornish and Fisher's first term raises the height.
+    sum of the filter's squares. Counts of a few photons are skew: Cornish and Fisher's first term raises
+    the height.
     """
     squares, cubes, _ = spot_plane_moments()
-    excess = settings.excess_noise
+    excess = settings.excess_of(camera_model)
     height = noise_height(settings.false_positives_per_1000_px / 1000.0)
     # a spot's own light is in the local background; a hole in it is not believed
     level = np.maximum(smooth, np.float32(0.5 * max(float(np.median(smooth[::4, ::4])), 0.0)))

@@ -8,6 +8,7 @@ from typing import Literal
 
 from parfocal.errors import BadInputError
 from parfocal.fitting import DefocusModel, FitMethod
+from parfocal.optics import CameraModel
 from parfocal.puncta.detection._expression import check_expression
 
 PLANES = ("Wave.F1", "Wave.F2", "Wave.F", "Wave.I", "I1", "I")
@@ -40,8 +41,9 @@ class LocalizeSettings:
         Width that a fit starts from; ThunderSTORM's is 1.6. Several are tried by default.
     defocus_model : DefocusModel, optional
         The lock's calibration: z is estimated straight from the pixels.
-    max_emitters : int
-        Up to so many spots in one fit, 1 to 5.
+    max_emitters : int, optional
+        Up to so many spots in one fit, 1 to 5: where the fit of one leaves too much over, or another candidate is
+        near. 5 by default where spots are round, fitted by mle and without z; else 1.
     f_test_p : float
         One spot more is believed where an F test gives less than this.
     border : {"fit", "skip"}
@@ -55,29 +57,29 @@ class LocalizeSettings:
         A fit with more is left out; see `Localizations.misfit`.
     duplicate_px : float
         Of two spots of a frame that are nearer, the fainter is left out.
-    excess_noise : float
-        2 for an EMCCD (whose gain belongs into the camera model), else 1.
+    excess_noise : float, optional
+        Variance over mean of amplified electrons; by default what the camera model says, 2 for an EMCCD.
     baseline_frames : int
         Where above 1, the median over blocks of so many frames is background: it is taken off before spots are
         looked for, and is light that is known in the fit. For puncta that blink or move; one that stays is lost.
     """
 
     threshold: str = "auto"
-    false_positives_per_1000_px: float = 0.1
+    false_positives_per_1000_px: float = 0.02
     neighbours: Literal[8, 4] = 8
     fit_radius_px: int | None = None
     method: FitMethod = "mle"
     shape: SpotShape = "round"
     sigma_px: float | None = None
     defocus_model: DefocusModel | None = None
-    max_emitters: int = 1
-    f_test_p: float = 1e-6
+    max_emitters: int | None = None
+    f_test_p: float = 1e-4
     border: Border = "fit"
     min_photons: float = 0.0
     sigma_range_px: tuple[float, float] | None = None
     max_misfit: float = math.inf
     duplicate_px: float = 1.0
-    excess_noise: float = 1.0
+    excess_noise: float | None = None
     baseline_frames: int = 0
 
     def __post_init__(self) -> None:
@@ -95,9 +97,9 @@ class LocalizeSettings:
             raise _bad("shape", self.shape, "round or elliptical")
         if self.border not in ("fit", "skip"):
             raise _bad("border", self.border, "fit or skip")
-        if not 1 <= self.max_emitters <= 5:
+        if not 1 <= self.most_emitters <= 5:
             raise _bad("max_emitters", self.max_emitters, "1 to 5")
-        if self.max_emitters > 1 and (self.method != "mle" or self.shape != "round" or self.defocus_model):
+        if self.most_emitters > 1 and not self._may_share:
             raise BadInputError("localize: several spots in one fit are round and fitted by mle, without z")
         if self.defocus_model is not None and self.method != "mle":
             raise BadInputError(f"localize: z is estimated by mle, not by {self.method}")
@@ -110,10 +112,14 @@ class LocalizeSettings:
             raise _bad("sigma_range_px", self.sigma_range_px, "two widths, the smaller first")
         if not (math.isfinite(self.duplicate_px) and self.duplicate_px >= 0):
             raise _bad("duplicate_px", self.duplicate_px, "0 or more")
-        if not (math.isfinite(self.excess_noise) and self.excess_noise >= 1):
+        if self.excess_noise is not None and not (math.isfinite(self.excess_noise) and self.excess_noise >= 1):
             raise _bad("excess_noise", self.excess_noise, "1, or 2 for an EMCCD")
         if self.baseline_frames < 0:
             raise _bad("baseline_frames", self.baseline_frames, "0 (none) or a number of frames")
+
+    def excess_of(self, camera_model: CameraModel) -> float:
+        """Return the excess noise, as set or the camera's."""
+        return camera_model.excess_noise if self.excess_noise is None else self.excess_noise
 
     @property
     def radius_px(self) -> int:
@@ -121,6 +127,17 @@ class LocalizeSettings:
         if self.fit_radius_px is not None:
             return self.fit_radius_px
         return 3 if self.defocus_model is None else 6
+
+    @property
+    def most_emitters(self) -> int:
+        """The most spots in one fit, as set or by default."""
+        if self.max_emitters is not None:
+            return self.max_emitters
+        return 5 if self._may_share else 1
+
+    @property
+    def _may_share(self) -> bool:
+        return self.method == "mle" and self.shape == "round" and self.defocus_model is None
 
     @property
     def widths_px(self) -> tuple[float, float]:
@@ -137,6 +154,8 @@ def thunderstorm_settings(method: FitMethod = "wlsq", **changes: object) -> Loca
         border="skip",
         sigma_range_px=(0.0, math.inf),
         duplicate_px=0.0,
+        max_emitters=1,
+        f_test_p=1e-6,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 
