@@ -9,7 +9,13 @@ from parfocal.puncta.networks._patches import Patch, draw_patch, patch_batch
 from parfocal.puncta.networks._predict import Answer, answers
 from parfocal.puncta.networks._recipe import PatchRecipe, recipe_at
 from parfocal.puncta.networks._refit import RefitSettings, Refitter
-from parfocal.puncta.networks._samples import LabelledMovie, cut_patch, labelled_movie, sample_folders
+from parfocal.puncta.networks._samples import (
+    LabelledMovie,
+    cut_patch,
+    labelled_movie,
+    sample_folders,
+    thunderstorm_movies,
+)
 from parfocal.puncta.networks._score import PatchScore, score_patches
 from parfocal.puncta.networks._shape import PunctaNetShape
 from parfocal.puncta.networks._train_puncta import crowded_recipe, train_puncta
@@ -51,6 +57,7 @@ __all__ = [
     "sample_folders",
     "score_patches",
     "shared_out",
+    "thunderstorm_movies",
     "train_puncta",
     "training_from_yaml",
 ]

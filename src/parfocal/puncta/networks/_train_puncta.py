@@ -15,7 +15,7 @@ from parfocal.errors import BadInputError
 from parfocal.learning import ModelCard, TrainProgress, TrainSettings, load_into, need_torch, save_weights, train
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._curriculum import Curriculum
-from parfocal.puncta.networks._net import read_puncta_module
+from parfocal.puncta.networks._net import read_puncta_module, shipped_weights
 from parfocal.puncta.networks._recipe import N_LEVELS, PatchRecipe
 from parfocal.puncta.networks._score import PatchScore, calcium_threshold, score_patches, sigma_scale
 from parfocal.puncta.networks._sources import Batch, StageSource, stage_source
@@ -238,7 +238,8 @@ def _begin_with(module: PunctaModule, training: PunctaTraining) -> dict[str, str
         path = getattr(training, name)
         if not path:
             continue
-        other, _, _, sha = read_puncta_module(Path(path))
+        source = Path(path) if str(path).endswith(".safetensors") else shipped_weights(str(path))
+        other, _, _, sha = read_puncta_module(source)
         parts = ("encoder.", "localization.") if name == "pretrained_localization" else ("encoder.",)
         wanted = module.state_dict()
         state = {key: value for key, value in other.state_dict().items() if key.startswith(parts)}
