@@ -2,6 +2,7 @@
 
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._decode import DecodeSettings, decode
+from parfocal.puncta.networks._ensemble import join_members, localize_with_ensemble
 from parfocal.puncta.networks._localize import localize_with_net
 from parfocal.puncta.networks._loss_settings import LossSettings
 from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, open_puncta_net
@@ -48,7 +49,9 @@ __all__ = [
     "cut_patch",
     "decode",
     "draw_patch",
+    "join_members",
     "labelled_movie",
+    "localize_with_ensemble",
     "localize_with_net",
     "open_puncta_net",
     "patch_batch",

@@ -79,7 +79,8 @@ class PunctaTraining:
     freeze_encoder : bool
         Hold the encoder in the first stage; for one that was trained before.
     pretrained_encoder, pretrained_localization : path, optional
-        Weights (`.safetensors` of `parfocal train puncta`, or `puncta`, which came with parfocal) whose encoder, or all of it, this training begins with.
+        Weights (`.safetensors` of `parfocal train puncta`, or `puncta`, which came with parfocal) whose encoder,
+        or all of it, this training begins with.
         A network of one channel begins one of two: the second channel's weights in the first layer begin as zeros.
     synthetic_dir, thunderstorm_dir, paired_data, finetune_data : path, optional
         Folders of samples (`movie.tif`, `ground_truth.csv`, `metadata.json`): simulated ones beside the patches;
