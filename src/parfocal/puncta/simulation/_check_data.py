@@ -151,7 +151,7 @@ def _check_table(
     outside = seen & ~((y >= -0.5) & (y < height - 0.5) & (x >= -0.5) & (x < width - 0.5))
     if outside.any():
         problems.append(
-            f"ground_truth.csv: {outside.sum()} visible localizations are outside the image of {height} x {width} px; "
+            f"ground_truth.csv: {outside.sum()} visible localizations are outside the {height} x {width} px; "
             "are positions in nm, from its corner?"
         )
     if n := int((seen & (table["photons"] <= 0)).sum()) > 0:
@@ -185,8 +185,8 @@ def _check_light(
     d_y, d_x = _off_centre(movie, table["frame"][rows], y[rows], x[rows])
     if np.hypot(d_y, d_x) > _OFF_CENTRE_PX:
         problems.append(
-            f"the light lies ({d_y:+.2f}, {d_x:+.2f}) px (y, x) off the localizations in the mean; positions count "
-            "from the corner of the image, so that the middle of pixel 0 is at half a pixel"
+            f"the light lies ({d_y:+.2f}, {d_x:+.2f}) px (y, x) off the localizations in the mean; positions "
+            "count from the corner of the image: the middle of pixel 0 is at half a pixel"
         )
     return share
 
