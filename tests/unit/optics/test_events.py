@@ -57,7 +57,7 @@ def test_events_are_those_of_their_time_whatever_was_asked_before():
 @pytest.mark.parametrize("drift", [None, Drift((0.0, 0.05, -0.03))])
 def test_light_rises_where_and_when_the_truth_says_and_falls_again(drift):
     scene = scene_of(drift)
-    truth = scene.events(0, 0, 0.1, "calcium", 0, 120)
+    truth = scene.events(12, 12, 0.1, "calcium", 0, 120)
     inside = (np.abs(truth.y_px - 79.5) < 60) & (np.abs(truth.x_px - 79.5) < 60)
     alone = [
         i
@@ -71,7 +71,7 @@ def test_light_rises_where_and_when_the_truth_says_and_falls_again(drift):
     i = alone[0]
     onset = float(truth.onset_s[i])
     before, during, after = (
-        scene.photons(0, 0, 0.1, "calcium", 0.02, onset + dt).astype(float) for dt in (-0.02, 0.25, 5.5)
+        scene.photons(12, 12, 0.1, "calcium", 0.02, onset + dt).astype(float) for dt in (-0.02, 0.25, 5.5)
     )
     rise = during - before
     y, x = np.mgrid[:160, :160]
