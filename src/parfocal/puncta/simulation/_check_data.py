@@ -173,7 +173,7 @@ def _check_light(
     above = _rise(movie, table["frame"][rows], y[rows], x[rows])
     share = float((above > 0).mean())
     if share < _BRIGHT_FRACTION:
-        other = x.max() < height - 5 and y.max() < width - 5
+        other = x[rows].max() < height - 5 and y[rows].max() < width - 5
         turned = _rise(movie, table["frame"][rows], x[rows], y[rows]) if other else np.zeros(1)
         hint = (
             "are x and y exchanged?"
