@@ -26,6 +26,8 @@ _MODULES = {
     "_train": ("train",),
     "_models": ("models",),
     "_review": ("review",),
+    "_simulate": ("simulate",),
+    "_check_data": ("check-data",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 
