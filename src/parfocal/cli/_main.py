@@ -29,6 +29,7 @@ _MODULES = {
     "_review": ("review",),
     "_simulate": ("simulate",),
     "_check_data": ("check-data",),
+    "_evaluate": ("evaluate",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 
