@@ -26,6 +26,7 @@ _MODULES = {
     "_train": ("train",),
     "_models": ("models",),
     "_review": ("review",),
+    "_analyze": ("analyze", "prepare"),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 
