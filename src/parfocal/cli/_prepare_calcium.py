@@ -30,10 +30,17 @@ def prepare_command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make; a folder in it for each NAME.")],
     filter_puncta_only: Annotated[
         bool,
-        typer.Option("--filter-puncta-only/--all-events", help="Events are signal at puncta only, or anywhere."),
+        typer.Option(
+            "--filter-puncta-only/--all-events",
+            "--filter_puncta_only",  # as the original has it
+            help="Events are signal at puncta only, or anywhere.",
+        ),
     ] = True,
     ignore_waves: Annotated[
-        bool, typer.Option("--ignore-waves/--keep-waves", help="Waves are not learnt, or are events too.")
+        bool,
+        typer.Option(
+            "--ignore-waves/--keep-waves", "--ignore_waves", help="Waves are not learnt, or are events too."
+        ),
     ] = True,
     radius: Annotated[float, typer.Option(help="How far from a punctum is at it, px.")] = 3.0,
     named: Annotated[

@@ -80,7 +80,7 @@ def test_class_labels_become_signal_at_puncta_linked_to_their_frames(folder, tmp
     tifffile.imwrite(source / "a.tif", np.zeros((5, 48, 48), np.uint16))
     write_thunderstorm(source / "a_puncta.csv", spots)
     base = ["prepare", "calcium", str(source), str(out), "--pixel-size", "0.13"]
-    assert run([*base, "--first-frame", "10", "--json"]) == 0
+    assert run([*base, "--filter_puncta_only", "--ignore_waves", "--first-frame", "10", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["puncta_with_signal"] == 1
     assert 20 < said["signal_pixels"] < 49
