@@ -30,6 +30,7 @@ _MODULES = {
     "_simulate": ("simulate",),
     "_check_data": ("check-data",),
     "_evaluate": ("evaluate",),
+    "_analyze": ("analyze", "prepare"),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 
