@@ -242,7 +242,7 @@ class _Offers:
         self._costs: list[Floats] = []
 
     def likely_links(self) -> Ints:
-        """Return the links without those that are too long for their tracks: what they are is decided with gaps."""
+        """Return the links without those that are long for their tracks, which are decided with the gaps."""
         a, b = self.links.T
         squares = np.sum(np.square(self.points.at[b] - self.points.at[a]), axis=1)
         return self.links[squares <= _LIKELY * self.own_variance[a]]
