@@ -56,7 +56,7 @@ def infer_command(
     ] = "",
     device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cuda where there is one.")] = None,
     save_tracks: Annotated[
-        bool, typer.Option("--save-tracks", "--save_tracks", help="Write trajectories.csv.")
+        bool, typer.Option("--save-tracks", "--save_tracks", help="Write trajectories.csv and mobility.csv.")
     ] = False,
     save_calcium_events: Annotated[
         bool, typer.Option("--save-calcium-events", "--save_calcium_events", help="Write calcium_events.csv.")
@@ -191,7 +191,7 @@ def _one(
     """Do one recording; its folder is made whole or not at all."""
     from parfocal.puncta.following import FollowSettings, follow_puncta
     from parfocal.puncta.tables import write_results
-    from parfocal.puncta.tracking import TrackSettings
+    from parfocal.puncta.tracking import TrackSettings, write_mobility_csv
 
     done = target / "statistics.json"
     if done.is_file() and not overwrite:
@@ -234,6 +234,8 @@ def _one(
     ):
         if not wanted:
             (draft / name).unlink(missing_ok=True)
+    if asked.save_tracks:
+        write_mobility_csv(draft / "mobility.csv", followed.mobility)
     _draw(draft / "overlay.png", it, spots, facts)
     (draft / "statistics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     if target.exists():

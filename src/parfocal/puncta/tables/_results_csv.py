@@ -34,6 +34,10 @@ TRAJECTORY_COLUMNS: Mapping[str, str] = {
     "t_s": "when the frame began; empty where the interval is not known",
     "x_um": "",
     "y_um": "",
+    "x_px": "a pixel's centre is its integer index",
+    "y_px": "",
+    "x_se_px": "standard error; empty where not told",
+    "y_se_px": "",
     "photons": "",
     "dff": "dF/F0 of calcium; empty where it was not read",
 }
@@ -80,7 +84,7 @@ def write_results(folder: Path, results: PunctaResults) -> list[Path]:
         "t_s": spots.frame[rows] * results.frame_interval_s,
         "x_um": spots.x_um[rows],
         "y_um": spots.y_um[rows],
-        "photons": spots.photons[rows],
+        **{name: getattr(spots, name)[rows] for name in ("x_px", "y_px", "x_se_px", "y_se_px", "photons")},
         "dff": results.dff[rows],
         **{name: column[track[rows]] for name, column in results.by_track.items()},
     }

@@ -6,15 +6,12 @@ from parfocal.puncta.tracking._population import PopulationMsd, PowerLaw, fit_po
 from parfocal.puncta.tracking._stillness import scaled_radius_cut, stillness_p
 from parfocal.puncta.tracking._stretches import MobilitySettings
 from parfocal.puncta.tracking._tables import (
-    TRACK_COLUMNS,
     read_tracks_csv,
     write_mobility_csv,
-    write_tracks_csv,
 )
 from parfocal.puncta.tracking._track import TrackSettings, track_puncta, without_short
 
 __all__ = [
-    "TRACK_COLUMNS",
     "LiveTracker",
     "Mobility",
     "MobilitySettings",
@@ -30,5 +27,4 @@ __all__ = [
     "track_puncta",
     "without_short",
     "write_mobility_csv",
-    "write_tracks_csv",
 ]

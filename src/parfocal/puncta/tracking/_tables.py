@@ -1,4 +1,4 @@
-"""Tracks as CSV tables: a row for each localization, and a row for each track."""
+"""Tracks in CSV tables: those of any program, a row a localization; and how ours move, a row a track."""
 
 from __future__ import annotations
 
@@ -14,61 +14,12 @@ from parfocal.errors import BadInputError
 from parfocal.files import read_csv, write_atomically
 from parfocal.puncta._localizations import Localizations
 from parfocal.puncta._tracks import PunctaTracks
-from parfocal.puncta.tracking._by_track import by_track
 from parfocal.puncta.tracking._mobility import Mobility
 
-TRACK_COLUMNS = (
-    "track",
-    "frame",
-    "t_s",
-    "x_px",
-    "y_px",
-    "x_um",
-    "y_um",
-    "photons",
-    "background",
-    "sigma_x_px",
-    "sigma_y_px",
-    "x_se_px",
-    "y_se_px",
-    "probability",
-    "is_mobile",
-)
-"""Columns of trajectories.csv. `is_mobile` is empty where it was not judged."""
-
-
-def write_tracks_csv(
-    path: str | os.PathLike[str],
-    localizations: Localizations,
-    tracks: PunctaTracks,
-    frame_interval_s: float | None = None,
-    mobility: Mobility | None = None,
-) -> None:
-    """Write trajectories.csv: localizations that have a track, by track and frame.
-
-    Parameters
-    ----------
-    path : str or path
-    localizations, tracks
-    frame_interval_s : float, optional
-        For `t_s`, which is the middle of frame 0 at 0; without it the column is empty.
-    mobility : Mobility, optional
-        For `is_mobile`, of each point in its stretch.
-    """
-    rows = by_track(localizations, tracks).row
-    columns: dict[str, NDArray[Any]] = {
-        "track": tracks.track[rows],
-        "frame": localizations.frame[rows],
-        "t_s": np.full(rows.size, math.nan)
-        if frame_interval_s is None
-        else np.round(localizations.frame[rows] * frame_interval_s, 9),
-        "is_mobile": np.full(rows.size, -1) if mobility is None else mobility.point_is_mobile[rows],
-    }
-    for name in TRACK_COLUMNS:
-        if name not in columns:
-            columns[name] = np.asarray(getattr(localizations, name))[rows]
-    columns["is_mobile"] = np.where(columns["is_mobile"] < 0, math.nan, columns["is_mobile"])
-    _write(Path(path), {name: columns[name] for name in TRACK_COLUMNS})
+_READ = (
+    "track", "frame", "x_px", "y_px", "x_um", "y_um", "photons", "background", "sigma_x_px", "sigma_y_px",
+    "x_se_px", "y_se_px", "probability",
+)  # fmt: skip
 
 
 def write_mobility_csv(path: str | os.PathLike[str], mobility: Mobility) -> None:
@@ -79,7 +30,7 @@ def write_mobility_csv(path: str | os.PathLike[str], mobility: Mobility) -> None
 def read_tracks_csv(
     path: str | os.PathLike[str], pixel_size_um: tuple[float, float] | None = None
 ) -> tuple[Localizations, PunctaTracks]:
-    """Read trajectories.csv, or another table with columns track, frame, x_px and y_px.
+    """Read a table with columns track, frame, x_px and y_px, such as trajectories.csv of `puncta.tables`.
 
     Parameters
     ----------
@@ -104,7 +55,7 @@ def read_tracks_csv(
     for name in ("track", "frame", "x_px", "y_px"):
         if name not in cells:
             raise BadInputError(f"{source}: no column {name!r}, expected track, frame, x_px and y_px")
-    known = {n: _numbers(source, n, cells[n], table.row_numbers) for n in TRACK_COLUMNS if n in cells}
+    known = {n: _numbers(source, n, cells[n], table.row_numbers) for n in _READ if n in cells}
     for name in ("track", "frame", "x_px", "y_px"):
         if not np.isfinite(known[name]).all():
             raise BadInputError(f"{source}: an empty cell in column {name!r}")
@@ -116,7 +67,7 @@ def read_tracks_csv(
         raise BadInputError(f"{source}: says no pixel size (x_um and x_px); give one")
     order = np.argsort(known["frame"], kind="stable")
     n = order.size
-    names = [k for k in known if k not in ("track", "frame", "t_s", "x_um", "y_um", "is_mobile")]
+    names = [k for k in known if k not in ("track", "frame", "x_um", "y_um")]
     columns: dict[str, Any] = {name: known[name][order] for name in names}
     columns.setdefault("photons", np.full(n, math.nan))
     found = Localizations(size, known["frame"][order].astype(np.int64), **columns)

@@ -3,15 +3,14 @@ import pytest
 
 from parfocal.errors import BadInputError
 from parfocal.puncta import Localizations, PunctaTracks, no_localizations
+from parfocal.puncta.tables import PunctaResults, write_results
 from parfocal.puncta.tracking import (
-    TRACK_COLUMNS,
     LiveTracker,
     TrackSettings,
     mobility_of,
     read_tracks_csv,
     track_puncta,
     write_mobility_csv,
-    write_tracks_csv,
 )
 
 PIXEL_UM = (0.12, 0.1)
@@ -77,8 +76,7 @@ def test_trajectories_come_back_from_their_table(tmp_path):
     tracks = track_puncta(found, TrackSettings(0.5, 2, min_frames=5))
     moves = mobility_of(found, tracks, 0.05)
     path = tmp_path / "trajectories.csv"
-    write_tracks_csv(path, found, tracks, 0.05, moves)
-    assert path.read_text(encoding="utf-8").splitlines()[0] == ",".join(TRACK_COLUMNS)
+    write_results(tmp_path, PunctaResults(0.05, found, tracks, np.full(len(found), np.nan)))
     again, linked = read_tracks_csv(path)
     assert again.pixel_size_um == pytest.approx(PIXEL_UM)
     assert linked.n_tracks == tracks.n_tracks
