@@ -273,6 +273,7 @@ def simulate_puncta(scene: PunctaScene) -> PunctaRecording:
 
     Examples
     --------
+    >>> from parfocal.puncta.simulation import Calcium, PunctaScene
     >>> recording = simulate_puncta(PunctaScene(shape_px=(64, 64), n_frames=3, calcium=Calcium(), seed=4))
     >>> recording.movie.shape, recording.movie.dtype.name, recording.calcium.shape
     ((3, 64, 64), 'uint16', (3, 64, 64))
