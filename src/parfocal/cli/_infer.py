@@ -49,7 +49,7 @@ def infer_command(
     ] = None,
     detector: Annotated[
         Detector,
-        typer.Option(help="hybrid (network, isolated puncta fitted), network, classical; auto is the first had."),
+        typer.Option(help="hybrid (network, then fitted), network, classical; auto is the first had."),
     ] = Detector.auto,
     model: Annotated[
         str, typer.Option(help="A .safetensors file, or the name of one of ours. Default: the shipped one.")
@@ -155,7 +155,7 @@ def _finder(detector: Detector, model: str, device: str | None, threshold: str |
         else:
             if threshold is not None:
                 net = replace(net, settings=replace(net.settings, threshold=_number(threshold)))
-            refit = "none" if detector is Detector.network else "isolated"
+            refit = "none" if detector is Detector.network else "crowds"
 
             def by_network(it: Recording, camera: CameraModel, size: tuple[float, float]) -> Localizations:
                 two: dict[str, Any] = {}
