@@ -132,7 +132,7 @@ def drag_roi(window, by_x_px, by_y_px):
 
 
 def test_a_window_may_stay_open_for_days(window):
-    """A binding that gives back references to None, not its own, ends the process: PySide6 6.12 did, in minutes."""
+    """A binding that gives back references to None, not its own, ends the process: PySide6 6.12 did so."""
     painted, before = window.image.image.n_painted, sys.getrefcount(None)
     until(lambda: window.image.image.n_painted > painted + 60)
     assert sys.getrefcount(None) > before - 60
