@@ -65,8 +65,9 @@ def fit_crowds(
     """Fit round spots jointly to each picture: one, and one more as long as it explains enough.
 
     The next spot begins where most light is left over. It is believed if an F test on the deviances,
-    F = (D1 - D2) / 3 / (D2 / degrees of freedom), gives less than `f_test_p`; two more are tried where one does not do. That the test is relative to what is
-    left over keeps the rings of a real spot from being taken for spots.
+    F = (D1 - D2) / 3 / (D2 / degrees of freedom), gives less than `f_test_p`; where one does not do, two are
+    tried. That the test is relative to what is left over keeps the rings of a real spot from being taken for
+    spots.
 
     Parameters
     ----------
