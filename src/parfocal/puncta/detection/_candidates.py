@@ -48,7 +48,7 @@ def noise_threshold(smooth: Image, camera_model: CameraModel, settings: Localize
     # a spot's own light is in the local background; a hole in it is not believed
     least = 0.5 * max(float(np.median(smooth[::4, ::4])), 0.0)
     out = np.empty_like(smooth)
-    numbers = (
+    numbers: Any = (
         least,
         excess,
         math.sqrt(squares),
