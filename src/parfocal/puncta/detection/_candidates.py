@@ -48,7 +48,7 @@ def noise_threshold(smooth: Image, camera_model: CameraModel, settings: Localize
     # a spot's own light is in the local background; a hole in it is not believed
     least = 0.5 * max(float(np.median(smooth[::4, ::4])), 0.0)
     out = np.empty_like(smooth)
-    numbers: Any = (
+    numbers = (
         least,
         excess,
         math.sqrt(squares),
@@ -56,7 +56,8 @@ def noise_threshold(smooth: Image, camera_model: CameraModel, settings: Localize
         noise_height(settings.false_positives_per_1000_px / 1000.0),
     )
     read = np.square(np.atleast_2d(np.asarray(camera_model.read_noise_e, dtype=np.float32)))
-    kernel.noise_heights(smooth, np.ascontiguousarray(read), *(np.float32(one) for one in numbers), out)
+    told: list[Any] = [smooth, np.ascontiguousarray(read), *(np.float32(one) for one in numbers), out]
+    kernel.noise_heights(*told)
     return out
 
 
