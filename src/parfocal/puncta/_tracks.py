@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Table = NDArray[np.float32]
+
+
+def _no_table() -> Table:
+    return np.empty((0, 0), np.float32)
+
+
+def _none() -> Floats:
+    return np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,19 +50,36 @@ class CalciumTraces:
     surround : float32[n_tracks, n_frames]
         Photons per pixel around it.
     f0 : float32[n_tracks, n_frames]
-        Slow baseline of `signal` plus what it stands on.
+        All light of the punctum's footprint at rest, photons: slow baseline of `signal` plus that of the
+        surround on `footprint_px` pixels.
     dff : float32[n_tracks, n_frames]
-        (signal - f0) / f0.
+        (signal - its slow baseline) / f0.
     noise : float32[n_tracks]
         Standard deviation of `dff` without events.
+    surround_dff : float32[n_tracks, n_frames]
+        (surround - its slow baseline) * footprint_px / f0: what a wave does to `dff` where nothing is taken off.
+    moment_y, moment_x : float32[n_tracks, n_frames]
+        First moments of the light around the punctum, photons px: what they rise by over what `signal` rises by
+        is how far from the punctum the light comes from.
+    footprint_px : float
+        Pixels on which the surround adds to a punctum as much as to one of them: 4 pi sigma^2.
     """
 
     frame_interval_s: float
-    signal: NDArray[np.float32]
-    surround: NDArray[np.float32]
-    f0: NDArray[np.float32]
-    dff: NDArray[np.float32]
-    noise: NDArray[np.float32]
+    signal: Table
+    surround: Table
+    f0: Table
+    dff: Table
+    noise: Table
+    surround_dff: Table = field(default_factory=_no_table)
+    moment_y: Table = field(default_factory=_no_table)
+    moment_x: Table = field(default_factory=_no_table)
+    footprint_px: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("surround_dff", "moment_y", "moment_x"):
+            if getattr(self, name).shape != self.dff.shape:
+                object.__setattr__(self, name, np.full(self.dff.shape, np.nan, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +90,7 @@ class CalciumEvents:
     ----------
     track : int64[n]
     onset_s : float64[n]
-        Half of the rise, between frames.
+        Half of the rise, between frames, or where a fitted rise begins; 0 is the middle of frame 0.
     onset_se_s : float64[n]
     begin_frame, peak_frame, end_frame : int64[n]
         First, highest and last frame above the lower threshold.
@@ -73,6 +99,10 @@ class CalciumEvents:
         In standard deviations of the trace's noise.
     is_wave : bool[n]
         Whether its surround rose as much: then it is no signal of the punctum.
+    offset_y_px, offset_x_px : float64[n]
+        From the punctum to where the light came from; NaN where it was not asked.
+    offset_se_px : float64[n]
+        Standard error of either.
     """
 
     track: Ints
@@ -84,3 +114,19 @@ class CalciumEvents:
     peak_dff: Floats
     peak_snr: Floats
     is_wave: NDArray[np.bool_]
+    offset_y_px: Floats = field(default_factory=_none)
+    offset_x_px: Floats = field(default_factory=_none)
+    offset_se_px: Floats = field(default_factory=_none)
+
+    def __post_init__(self) -> None:
+        for name in ("offset_y_px", "offset_x_px", "offset_se_px"):
+            if len(getattr(self, name)) != len(self.track):
+                object.__setattr__(self, name, np.full(len(self.track), np.nan))
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    def take(self, which: ArrayLike) -> CalciumEvents:
+        """Return some rows, by mask or by index."""
+        rows = np.asarray(which)
+        return CalciumEvents(*(getattr(self, f.name)[rows] for f in fields(self)))

@@ -1,0 +1,167 @@
+"""Events of a calcium trace: with hysteresis, an onset between frames, and a look at the surround."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_closing
+
+from parfocal.errors import BadInputError
+from parfocal.puncta._tracks import CalciumEvents, CalciumTraces
+from parfocal.puncta.calcium._baseline import noise_sd
+from parfocal.puncta.calcium._onset import fitted_onset, half_rise
+from parfocal.robust import longest_run
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EventSettings:
+    """What is an event.
+
+    Parameters
+    ----------
+    high_sd, low_sd : float
+        It must exceed `high_sd` standard deviations of the trace's noise, and lasts while it is above `low_sd`.
+    end_frames : int
+        It is over after so many frames in a row below `low_sd`: one noisy frame does not make two of one.
+    min_frames : int
+        For so many frames in a row it must exceed `high_sd`.
+    max_missing_frames : int
+        Frames without the punctum that do not end it.
+    onset : str
+        `half-rise`, interpolated; or `fit`, where the rise begins: slower, and nearer to the stimulus.
+    wave_ratio : float
+        The surround rises by so much of what the punctum rises by: then it is a wave.
+    """
+
+    high_sd: float = 3.0
+    low_sd: float = 1.5
+    end_frames: int = 2
+    min_frames: int = 2
+    max_missing_frames: int = 2
+    onset: Literal["half-rise", "fit"] = "half-rise"
+    wave_ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_sd <= self.high_sd:
+            raise BadInputError(f"events: low_sd {self.low_sd} must be above 0 and at most high_sd {self.high_sd}")
+        if self.min_frames < 1 or self.end_frames < 1 or self.max_missing_frames < 0:
+            raise BadInputError("events: min_frames, end_frames must be 1 or more, max_missing_frames 0 or more")
+        if self.onset not in ("half-rise", "fit"):
+            raise BadInputError(f"events: onset is {self.onset!r}, expected half-rise or fit")
+
+
+def find_events(traces: CalciumTraces, settings: EventSettings | None = None) -> CalciumEvents:
+    """Find the events of every trace.
+
+    A run of frames above the lower threshold in which `min_frames` in a row are above the higher one. Waves are
+    found and marked, not left out: `events.take(~events.is_wave)` are those of puncta.
+
+    Parameters
+    ----------
+    traces : CalciumTraces
+    settings : EventSettings, optional
+
+    Returns
+    -------
+    CalciumEvents
+        Ordered by track, then by time.
+    """
+    how = settings or EventSettings()
+    moment_noise = 0.5 * (noise_sd(traces.moment_y) + noise_sd(traces.moment_x))
+    surround_noise = noise_sd(traces.surround_dff)
+    rows: list[tuple[float, ...]] = []
+    for track in range(len(traces.dff)):
+        noise = float(traces.noise[track])
+        if not noise > 0:
+            continue
+        trace = traces.dff[track].astype(np.float64)
+        for begin, end in runs_of_events(trace / noise, how):
+            peak = begin + int(np.nanargmax(trace[begin : end + 1]))
+            if how.onset == "fit":
+                onset, onset_se = fitted_onset(trace, begin, peak, end, noise)
+            else:
+                onset, onset_se = half_rise(trace, begin, peak, noise)
+            is_wave = _is_wave(traces, track, begin, peak, how.wave_ratio, float(surround_noise[track]))
+            offset = _offset(traces, track, begin, peak, end, float(moment_noise[track]))
+            step_s = traces.frame_interval_s
+            when = (onset * step_s, onset_se * step_s, begin, peak, end)
+            rows.append((track, *when, trace[peak], trace[peak] / noise, float(is_wave), *offset))
+    columns = np.array(rows, dtype=np.float64).reshape(len(rows), 12).T
+    track, begin, peak, end = (columns[k].astype(np.int64) for k in (0, 3, 4, 5))
+    return CalciumEvents(
+        track,
+        columns[1],
+        columns[2],
+        begin,
+        peak,
+        end,
+        peak_dff=columns[6],
+        peak_snr=columns[7],
+        is_wave=columns[8] > 0,
+        offset_y_px=columns[9],
+        offset_x_px=columns[10],
+        offset_se_px=columns[11],
+    )
+
+
+def runs_of_events(snr: Floats, settings: EventSettings) -> list[tuple[int, int]]:
+    """Return first and last frames of the events of one trace in standard deviations; NaN is no value."""
+    known = np.flatnonzero(np.isfinite(snr))
+    if not known.size:
+        return []
+    value = snr[known]
+    apart = np.diff(known) > settings.max_missing_frames + 1
+    low = value > settings.low_sd
+    if settings.end_frames > 1 and low.any():
+        first, last = np.flatnonzero(low)[[0, -1]]
+        low[first : last + 1] = binary_closing(
+            np.pad(low[first : last + 1], settings.end_frames, constant_values=False),
+            np.ones(settings.end_frames, bool),
+        )[settings.end_frames : -settings.end_frames]
+    # A run ends where the value falls below the lower threshold or the punctum was away for long.
+    begins = low & np.concatenate(([True], ~low[:-1] | apart))
+    ends = low & np.concatenate((~low[1:] | apart, [True]))
+    found: list[tuple[int, int]] = []
+    for first, last in zip(np.flatnonzero(begins), np.flatnonzero(ends)):
+        if longest_run(value[first : last + 1] > settings.high_sd) >= settings.min_frames:
+            found.append((int(known[first]), int(known[last])))
+    return found
+
+
+def _is_wave(traces: CalciumTraces, track: int, begin: int, peak: int, ratio: float, noise: float) -> bool:
+    """Say whether the surround rose as much as the punctum meanwhile, above its own noise.
+
+    The rise, not the level: a punctum may well have an event of its own on top of a wave.
+    """
+    before = traces.surround_dff[track][max(0, begin - 3) : max(begin, 1)]
+    during = traces.surround_dff[track][begin : peak + 2]
+    if not (np.isfinite(during).any() and np.isfinite(before).any()):
+        return False
+    rose = float(np.nanmax(during)) - float(np.nanmedian(before))
+    return rose > 3.0 * noise and rose >= ratio * float(traces.dff[track, peak])
+
+
+def _offset(
+    traces: CalciumTraces, track: int, begin: int, peak: int, end: int, noise: float
+) -> tuple[float, float, float]:
+    """Return where the light of an event came from, px from the punctum (y, x), and its standard error."""
+    half = 0.5 * float(traces.dff[track, peak])
+    event = np.arange(begin, end + 1)
+    event = event[traces.dff[track, event] >= half]
+    quiet = np.arange(max(0, begin - 2 - 10), max(0, begin - 2))
+    signal, y, x = traces.signal[track], traces.moment_y[track], traces.moment_x[track]
+    quiet = quiet[np.isfinite(signal[quiet])]
+    event = event[np.isfinite(signal[event])]
+    if not quiet.size or not event.size:
+        return np.nan, np.nan, np.nan
+    rise = float(signal[event].mean() - signal[quiet].mean())
+    if not rise > 0:
+        return np.nan, np.nan, np.nan
+    dy, dx = (float(m[event].mean() - m[quiet].mean()) / rise for m in (y, x))
+    return dy, dx, noise * float(np.sqrt(1 / event.size + 1 / quiet.size)) / rise
