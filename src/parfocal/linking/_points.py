@@ -18,6 +18,9 @@ Ints = NDArray[np.int32]
 
 _NO_PAIRS = np.empty((0, 2), np.int32)
 
+_PRIOR_STEPS = 1.0  # how many steps the mean of the recording counts for beside a track's own
+_REACH = 20.0  # in step variances of a track's own: exp(-10) of its steps go farther in a plane
+
 
 @dataclass(frozen=True)
 class PointTracks:
@@ -63,6 +66,8 @@ def link_points(
     min_branch_frames: int = 2,
     sizes: Sequence[ArrayLike] | None = None,
     size_weight: float = 0.0,
+    max_size_change: float | None = None,
+    own_steps: bool = False,
 ) -> PointTracks:
     """Link points of successive frames into tracks, over frames where they are missing, through splits and merges.
 
@@ -92,6 +97,12 @@ def link_points(
         Area, volume or brightness of each point, above 0.
     size_weight : float
         How much sizes count: distances are multiplied by `1 + 3 w |a - b| / (a + b)`, as in TrackMate.
+    max_size_change : float, optional
+        The most that `|whole - parts| / (whole + parts)` may be where a track splits or merges, with `sizes`; two
+        of one size that pass each other have 1/3.
+    own_steps : bool
+        Let a gap be as wide as the tracks on both sides of it step (their own mean square step, drawn towards that
+        of the recording by as much as one step), and no wider than what hardly any step exceeds.
 
     Raises
     ------
@@ -106,6 +117,8 @@ def link_points(
     ):
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise BadInputError(f"link points: {name} is {value}, expected a length above 0")
+    if max_size_change is not None and sizes is None:
+        raise BadInputError("link points: max_size_change needs sizes")
     if max_missing_frames < 0:
         raise BadInputError(f"link points: max_missing_frames is {max_missing_frames}, expected 0 or more")
 
@@ -115,9 +128,9 @@ def link_points(
     splits = max_split_distance is not None
     merges = max_merge_distance is not None
     if max_missing_frames or splits or merges:
-        offers = _Offers(points, links)
+        offers = _Offers(points, links, max_size_change)
         for gap in range(2, max_missing_frames + 2):
-            offers.add_gaps(gap, max_distance * math.sqrt(gap))
+            offers.add_gaps(gap, max_distance * math.sqrt(gap), own_steps)
         if max_split_distance is not None:
             offers.add_splits(max_split_distance, min_branch_frames)
         if max_merge_distance is not None:
@@ -203,9 +216,9 @@ class _Points:
 class _Offers:
     """Everything that an end may go over into, and what a beginning may come from."""
 
-    def __init__(self, points: _Points, links: Ints) -> None:
+    def __init__(self, points: _Points, links: Ints, max_size_change: float | None) -> None:
         n = len(points.at)
-        self.points, self.links = points, links
+        self.points, self.links, self.max_size_change = points, links, max_size_change
         self.after = np.full(n, -1, np.int32)
         self.before = np.full(n, -1, np.int32)
         self.after[links[:, 0]] = links[:, 1]
@@ -214,6 +227,9 @@ class _Offers:
         self.step_variance = float(steps.mean()) / points.n_axes if steps.size else 0.0
         root = merge_pairs(n, links)
         self.n_in_segment = np.bincount(root, minlength=n)[root]
+        of = root[links[:, 0]]
+        n_steps, squares = np.bincount(of, minlength=n)[root], np.bincount(of, steps, n)[root] / points.n_axes
+        self.own_variance = (squares + _PRIOR_STEPS * self.step_variance) / (n_steps + _PRIOR_STEPS)
         self._rows: list[Ints] = []
         self._cols: list[Ints] = []
         self._costs: list[Floats] = []
@@ -222,14 +238,21 @@ class _Offers:
         begin, end = self.points.first[frame : frame + 2]
         return (np.flatnonzero(chosen[begin:end]) + begin).astype(np.int32)
 
-    def add_gaps(self, gap: int, max_distance: float) -> None:
+    def add_gaps(self, gap: int, max_distance: float, own_steps: bool) -> None:
         """Offer each end the beginnings `gap` frames later."""
         ends, starts = self.after < 0, self.before < 0
         for t in range(self.points.n_frames - gap):
             a, b, squares = self.points.near(self._of(t, ends), self._of(t + gap, starts), max_distance)
+            if own_steps and self.step_variance > 0:
+                ratio = 0.5 * (self.own_variance[a] + self.own_variance[b]) / self.step_variance
+                near = squares <= _REACH * gap * ratio * self.step_variance
+                a, b, squares, ratio = a[near], b[near], squares[near], ratio[near]
+            else:
+                ratio = np.ones(a.size)
             if self.points.size is not None:
                 squares = self.points.stretched(squares, self.points.size[a], self.points.size[b])
-            self._add(a, b, squares / gap + self.points.n_axes * self.step_variance * math.log(gap))
+            spread = self.points.n_axes * self.step_variance * np.log(gap * ratio)
+            self._add(a, b, squares / (gap * ratio) + spread)
 
     def add_splits(self, max_distance: float, min_frames: int) -> None:
         """Offer each beginning the linked points of the frame before."""
@@ -261,6 +284,9 @@ class _Offers:
         near = off <= max_distance**2
         if points.size is not None:
             both = points.size[part] + points.size[other]
+            if self.max_size_change is not None:
+                change = np.abs(points.size[whole] - both) / (points.size[whole] + both)
+                near &= change <= self.max_size_change
             cost = points.stretched(cost, points.size[whole], both)
             cost = points.stretched(cost, points.size[part], points.size[other])
         self._add(rows[near], cols[near], cost[near])
