@@ -1,6 +1,7 @@
 """Documents in, documents out: one Analysis per science room, and replay."""
 
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
+from parfocal.callbacks._density_judge import DensityJudge, density_judge
 from parfocal.callbacks._derived_run import WrittenVolume
 from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
@@ -28,6 +29,7 @@ __all__ = [
     "Analysis",
     "AuditedFrame",
     "CalibrationParameters",
+    "DensityJudge",
     "FocusCalibration",
     "FocusParameters",
     "FocusScores",
@@ -45,6 +47,7 @@ __all__ = [
     "SliceParameters",
     "WrittenVolume",
     "analysis_named",
+    "density_judge",
     "emit_reference_calibration",
     "evidence_of",
     "focus_probe",
