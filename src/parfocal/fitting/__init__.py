@@ -20,7 +20,7 @@ from parfocal.fitting._moments import Moments, moments_error, spot_moments
 from parfocal.fitting._optics_facts import OpticsFacts
 from parfocal.fitting._psf_bounds import crlb_psf, crlb_z, spot_image
 from parfocal.fitting._psf_depth import ZEstimate, ZEstimates, estimate_z, estimate_zs
-from parfocal.fitting._psf_fit import FitKind, PsfFit, PsfFits, fit_psf, fit_psfs
+from parfocal.fitting._psf_fit import FitKind, FitMethod, PsfFit, PsfFits, fit_psf, fit_psfs
 from parfocal.fitting._signal_models import (
     ExpectedSlope,
     LinearSignal,
@@ -55,6 +55,7 @@ __all__ = [
     "EllipticityConvention",
     "ExpectedSlope",
     "FitKind",
+    "FitMethod",
     "Hysteresis",
     "Issue",
     "LinearSignal",

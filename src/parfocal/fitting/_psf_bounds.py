@@ -194,7 +194,7 @@ def _bound(
 ) -> NDArray[np.float64]:
     from parfocal.fitting import _psf_kernel as kernel  # numba is slow to import
 
-    n_free = (6, 7, 5)[mode]
+    n_free = kernel.N_FREE[mode]
     score, fisher = np.zeros(8), np.zeros((8, 8))
     kernel.sums(mode, state, curves, variances, variances, score, fisher, kernel.workspace(*variances.shape))
     lower = np.tril(fisher[:n_free, :n_free])

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from parfocal.errors import BadInputError
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve
 from parfocal.fitting._psf_fit import FitKind
-from parfocal.fitting._psf_input import prepared
+from parfocal.fitting._psf_input import as_centers, prepared
 from parfocal.fitting._psf_run import REASONS, solved
 from parfocal.fitting._table_row import row_of
 from parfocal.optics import CameraModel
@@ -217,6 +217,8 @@ def estimate_zs(
     corners_px: ArrayLike | None = None,
     excess_noise: float = 1.0,
     n_threads: int | None = None,
+    at_px: ArrayLike | None = None,
+    known_light: ArrayLike | None = None,
 ) -> ZEstimates:
     """Estimate the defocus of many pictures as `estimate_z` does of one, on all usable cores.
 
@@ -224,7 +226,7 @@ def estimate_zs(
     ----------
     rois : array_like of shape (n, height, width)
         Raw ADU.
-    camera_model, corners_px, excess_noise, n_threads
+    camera_model, corners_px, excess_noise, n_threads, at_px, known_light
         As in `fit_psfs`.
     model : DefocusModel
         The calibration.
@@ -239,8 +241,11 @@ def estimate_zs(
         As `estimate_z`.
     """
     search = depth_search(model)
-    pictures = prepared(np.asarray(rois), camera_model, corners_px, excess_noise, "estimate_zs")
-    result = solved(pictures, _DEPTH, search.candidates, search.curves, search.limits, excess_noise, n_threads)
+    pictures = prepared(np.asarray(rois), camera_model, corners_px, excess_noise, "estimate_zs", known_light)
+    centers = as_centers(at_px, len(pictures.counts), "estimate_zs")
+    result = solved(
+        pictures, _DEPTH, search.candidates, search.curves, search.limits, excess_noise, n_threads, centers
+    )
     x, y, photons, background, sigma_x, sigma_y, _, z = np.ascontiguousarray(result.states.T)
     with np.errstate(invalid="ignore"):
         z_se = np.sqrt(result.covariances[:, 4, 4])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.fitting._psf_input import prepared
+from parfocal.fitting._psf_input import as_centers, prepared
 from parfocal.fitting._psf_run import REASONS, Solved, solved
 from parfocal.fitting._table_row import row_of
 from parfocal.optics import CameraModel
 
 FitKind = Literal["mle", "moment_fallback"]
+FitMethod = Literal["mle", "wlsq", "lsq"]
 
-_WIDTHS, _WIDTHS_AND_THETA = 0, 1
+_WIDTHS, _WIDTHS_AND_THETA, _ROUND, _WIDTHS_SQUARES, _ROUND_SQUARES = 0, 1, 3, 4, 5
 _STARTS_PX = (0.9, 1.5, 2.5, 4.2)
 
 
@@ -117,7 +118,12 @@ class PsfFit:
 
 @dataclass(frozen=True, slots=True)
 class PsfFits:
-    """Spots of many pictures: the fields of `PsfFit` as arrays of n; `fits[k]` is the k-th as a `PsfFit`."""
+    """Spots of many pictures: the fields of `PsfFit` as arrays of n; `fits[k]` is the k-th as a `PsfFit`.
+
+    Of round spots the covariance is (n, 5, 5), in the order x, y, photons, background, sigma. Of least squares the
+    deviance is the weighted squares, the covariance the inverse of their curvature times deviance over degrees of
+    freedom.
+    """
 
     x_px: NDArray[np.float64]
     y_px: NDArray[np.float64]
@@ -144,12 +150,12 @@ class PsfFits:
 
     @property
     def is_mle(self) -> NDArray[np.bool_]:
-        """Which are maxima of the likelihood."""
+        """Which are maxima of the likelihood (or least squares) rather than moments."""
         return self.kind == "mle"
 
     @property
     def standard_errors(self) -> NDArray[np.float64]:
-        """Standard errors (n, 6 or 7) in the order of `covariance`."""
+        """Standard errors (n, 5 to 7) in the order of `covariance`."""
         return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
 
     @property
@@ -159,7 +165,9 @@ class PsfFits:
 
     @property
     def q_se(self) -> NDArray[np.float64]:
-        """Standard errors of `q`."""
+        """Standard errors of `q`; NaN where spots are taken as round."""
+        if self.covariance.shape[1] == 5:
+            return np.full(len(self), np.nan)
         c, sx, sy = self.covariance, self.sigma_x_px, self.sigma_y_px
         return np.sqrt(c[:, 4, 4] / sx**2 + c[:, 5, 5] / sy**2 - 2 * c[:, 4, 5] / (sx * sy))
 
@@ -237,6 +245,11 @@ def fit_psfs(
     corners_px: ArrayLike | None = None,
     excess_noise: float = 1.0,
     n_threads: int | None = None,
+    is_round: bool = False,
+    at_px: ArrayLike | None = None,
+    sigma_px: float | None = None,
+    known_light: ArrayLike | None = None,
+    method: FitMethod = "mle",
 ) -> PsfFits:
     """Fit many pictures as `fit_psf` does one, on all usable cores.
 
@@ -252,6 +265,18 @@ def fit_psfs(
         (y, x) of each picture's first pixel in the camera model's maps.
     n_threads : int, optional
         Threads to use; all usable cores by default.
+    is_round : bool
+        One width for both axes: five parameters, and twice as fast.
+    at_px : array_like of shape (n, 2), optional
+        (y, x) in each picture to start from; the top of the smoothed picture by default. Say it where a picture
+        may hold another, brighter spot.
+    sigma_px : float, optional
+        Width to start from; several are tried by default.
+    known_light : array_like of shape (n, height, width) or (height, width), optional
+        Photoelectrons expected beside the spot and its level background: a structured background, or neighbours.
+    method : {"mle", "wlsq", "lsq"}
+        Maximum likelihood, or least squares with weights 1 / photoelectrons (at most 1000 / the brightest) or
+        equal ones. The least squares are what ThunderSTORM offers; they know nothing of read noise.
 
     Returns
     -------
@@ -260,11 +285,48 @@ def fit_psfs(
     Raises
     ------
     BadInputError
-        As `fit_psf`.
+        As `fit_psf`, or least squares are asked of turned axes.
     """
-    pictures = prepared(np.asarray(rois), camera_model, corners_px, excess_noise, "fit_psfs")
-    how = _how(theta_rad, pictures.counts.shape, "fit_psfs")
-    return _as_fits(solved(pictures, *how, excess_noise=excess_noise, n_threads=n_threads), pictures.counts.shape)
+    pictures = prepared(np.asarray(rois), camera_model, corners_px, excess_noise, "fit_psfs", known_light)
+    shape = pictures.counts.shape
+    mode, candidates = _how(theta_rad, shape, "fit_psfs")
+    if is_round:
+        mode, candidates = _ROUND, _round_candidates(min(shape[1:]))
+    if sigma_px is not None:
+        if not (math.isfinite(sigma_px) and sigma_px > 0):
+            raise BadInputError(f"fit_psfs: sigma_px is {sigma_px}, expected a number above 0")
+        candidates = np.array([(sigma_px, sigma_px, theta_rad or 0.0, 0.0)])
+    centers = as_centers(at_px, shape[0], "fit_psfs")
+    weights = None
+    if method != "mle":
+        if theta_rad is None or abs(theta_rad) > 0.01:
+            raise BadInputError(f"fit_psfs: method {method!r} fits along the camera's axes, expected theta_rad 0")
+        mode = _ROUND_SQUARES if is_round else _WIDTHS_SQUARES
+        counts = pictures.counts - pictures.variances
+        weights = _weights(counts, method)
+        pictures = replace(pictures, counts=counts, variances=np.zeros((1, *shape[1:])))
+    result = solved(
+        pictures,
+        mode,
+        candidates,
+        excess_noise=excess_noise,
+        n_threads=n_threads,
+        centers=centers,
+        weights=weights,
+    )
+    fits = _as_fits(result, shape)
+    if weights is not None:
+        fits.covariance[:] *= (fits.deviance / fits.degrees_of_freedom)[:, None, None]
+    return fits
+
+
+def _weights(counts: NDArray[np.float64], method: FitMethod) -> NDArray[np.float64]:
+    """Return weights of pixels: 1 / count up to 1000 / the largest, or all alike and about 1 / variance."""
+    most = np.maximum(counts.max(axis=(1, 2), keepdims=True), 1e-9)
+    if method == "lsq":
+        level = np.maximum(np.abs(counts).mean(axis=(1, 2), keepdims=True), 1e-9)
+        return np.ascontiguousarray(np.broadcast_to(1.0 / level, counts.shape))
+    return 1.0 / np.maximum(counts, most / 1000.0)
 
 
 def _as_fits(result: Solved, shape: tuple[int, ...]) -> PsfFits:
@@ -292,6 +354,11 @@ def _how(theta_rad: float | None, shape: tuple[int, ...], who: str) -> tuple[int
         raise BadInputError(f"{who}: theta_rad is {theta_rad}, expected a number, or None to fit it")
     mode = _WIDTHS_AND_THETA if theta_rad is None else _WIDTHS
     return mode, _candidates(theta_rad, min(shape[1:]))
+
+
+@lru_cache(maxsize=64)
+def _round_candidates(side_px: int) -> NDArray[np.float64]:
+    return np.array([(width, width, 0.0, 0.0) for width in _STARTS_PX if width <= side_px / 3])
 
 
 @lru_cache(maxsize=64)

@@ -37,8 +37,11 @@ def prepared(
     corners_px: ArrayLike | None,
     excess_noise: float,
     who: str,
+    known_light: ArrayLike | None = None,
 ) -> Pictures:
     """Return pictures (n, height, width) of raw ADU as photoelectrons plus read variance.
+
+    Light that is known goes with the variances, which the kernels add to the mean.
 
     Raises
     ------
@@ -66,9 +69,26 @@ def prepared(
     variances = np.ascontiguousarray(
         variance if variance.ndim == 3 else np.broadcast_to(variance, (1, *rois.shape[1:]))
     )
+    if known_light is not None:
+        light = np.asarray(known_light, dtype=np.float64) * (1.0 / excess_noise)
+        if light.shape not in (rois.shape, rois.shape[1:]) or not (np.isfinite(light).all() and light.min() >= 0):
+            raise BadInputError(
+                f"{who}: known_light of shape {light.shape}, expected photoelectrons of shape {rois.shape}, 0 or more"
+            )
+        variances = np.ascontiguousarray(variances + light)
     finite = np.isfinite(counts).all(axis=(1, 2))
     saturated = rois.max(axis=(1, 2)) >= camera_model.saturation_adu
     return Pictures(counts, variances, finite, saturated)
+
+
+def as_centers(at_px: ArrayLike | None, n: int, who: str) -> NDArray[np.float64]:
+    """Return (y, x) of starts as the kernels take them, (n, 2) of (x, y); without rows where none are told."""
+    if at_px is None:
+        return np.empty((0, 2))
+    centers = np.asarray(at_px, dtype=np.float64)
+    if centers.shape != (n, 2) or not np.isfinite(centers).all():
+        raise BadInputError(f"{who}: at_px has shape {centers.shape}, expected (y, x) of {n} pictures")
+    return np.ascontiguousarray(centers[:, ::-1])
 
 
 def _mapped(

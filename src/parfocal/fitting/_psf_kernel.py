@@ -3,6 +3,8 @@
 Everything that a climb calls is here: numba's file cache looks at a kernel's own file alone. Nothing in a loop
 allocates; a thread brings its own `workspace`. Pixels come as `count` = photoelectrons + read variance and
 `variance` = read variance, both divided by the excess noise factor (Huang 2013: their sum is taken as Poisson).
+Light that is known to be there beside the spot is added to `variance` alone: it is in the count already. In the
+modes of least squares `count` is photoelectrons and `variance` the pixel's weight.
 
 A state is (x, y, photons, background, sigma_x, sigma_y, theta, z); what of it is free depends on the mode.
 """
@@ -15,8 +17,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-WIDTHS, WIDTHS_AND_THETA, DEPTH = 0, 1, 2
-"""Modes: free are x, y, photons, background and (both widths | both widths and theta | z)."""
+WIDTHS, WIDTHS_AND_THETA, DEPTH, ROUND, WIDTHS_SQUARES, ROUND_SQUARES = range(6)
+"""Modes: free are x, y, photons, background and (both widths | both widths and theta | z | one width for both);
+the last two minimize weighted squares, the others the negative log-likelihood."""
+
+N_FREE = (6, 7, 5, 5, 6, 5)
 
 CONVERGED, NOT_CONVERGED, OUTSIDE, WIDTH_AT_LIMIT, NO_SPOT, NOT_FINITE, AT_LIMIT = range(7)
 N_STATE, N_STARTS = 8, 3
@@ -82,10 +87,11 @@ def _axis(center: Any, sigma: Any, size: Any, share: Any, by_center: Any, by_sig
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
-def _sums_separable(p: Any, count: Any, variance: Any, score: Any, fisher: Any, work: Any) -> Any:
+def _sums_separable(squares: Any, p: Any, count: Any, variance: Any, score: Any, fisher: Any, work: Any) -> Any:
     """Fill score and Fisher matrix of the six parameters at theta = 0; return the negative log-likelihood.
 
     mu = photons a_j c_i + background, so a row needs 14 sums over its pixels, whatever the row's own factors.
+    With `squares`: half the weighted squares, their slope, and Gauss and Newton's matrix.
     """
     height, width = count.shape
     a, a1, a2 = work[0], work[1], work[2]
@@ -98,18 +104,26 @@ def _sums_separable(p: Any, count: Any, variance: Any, score: Any, fisher: Any, 
     nll = 0.0
     for i in range(height):
         bright = photons * c[i]
-        for j in range(width):
-            mean = max(bright * a[j] + background + variance[i, j], _FLOOR)
-            weight[j] = mean
-        for j in range(width):
-            nll += weight[j] - count[i, j] * math.log(weight[j])
+        if squares:
+            for j in range(width):
+                w = variance[i, j]
+                r = count[i, j] - bright * a[j] - background
+                nll += 0.5 * w * r * r
+                weight[j] = w
+                pull[j] = w * r
+        else:
+            for j in range(width):
+                mean = max(bright * a[j] + background + variance[i, j], _FLOOR)
+                weight[j] = mean
+            for j in range(width):
+                nll += weight[j] - count[i, j] * math.log(weight[j])
+            for j in range(width):
+                w = 1.0 / weight[j]
+                r = count[i, j] * w - 1.0
+                weight[j] = w
+                pull[j] = r
         r0 = ra = r1 = r2 = 0.0
         s0 = sa = s1 = s2 = saa = sa1 = sa2 = s11 = s12 = s22 = 0.0
-        for j in range(width):
-            w = 1.0 / weight[j]
-            r = count[i, j] * w - 1.0
-            weight[j] = w
-            pull[j] = r
         for j in range(width):
             r = pull[j]
             r0 += r
@@ -253,17 +267,17 @@ def _width(curve: Any, z: Any) -> Any:
 def sums(mode: Any, p: Any, curves: Any, count: Any, variance: Any, score: Any, fisher: Any, work: Any) -> Any:
     """Fill score and the Fisher matrix's lower half of a mode's free parameters; return -log-likelihood.
 
-    In `DEPTH` the widths of `p` are set from its z, and z is the fifth parameter.
+    In `DEPTH` the widths of `p` are set from its z, and z is the fifth parameter; of a round spot it is the width.
     """
-    slope_x = slope_y = 0.0
+    slope_x = slope_y = 1.0
     if mode == DEPTH:
         p[4], slope_x = _width(curves[0], p[7])
         p[5], slope_y = _width(curves[1], p[7])
     if mode == WIDTHS_AND_THETA or abs(p[6]) > _ROTATED_ABOVE_RAD:
         nll = _sums_rotated(p, count, variance, score, fisher)
     else:
-        nll = _sums_separable(p, count, variance, score, fisher, work)
-    if mode == DEPTH:
+        nll = _sums_separable(mode >= WIDTHS_SQUARES, p, count, variance, score, fisher, work)
+    if mode == DEPTH or mode == ROUND or mode == ROUND_SQUARES:
         score[4] = slope_x * score[4] + slope_y * score[5]
         for k in range(4):
             fisher[4, k] = slope_x * fisher[4, k] + slope_y * fisher[5, k]
@@ -330,6 +344,8 @@ def _stepped(mode: Any, p: Any, step: Any, limits: Any, size: Any, out: Any) -> 
         most = 0.2 * (limits[1] - limits[0])
         out[7] = min(max(p[7] + min(max(step[4], -most), most), limits[0]), limits[1])
         return
+    if mode == ROUND or mode == ROUND_SQUARES:
+        step[5] = step[4]
     for k in (4, 5):
         width = min(max(p[k] + step[k], 0.6 * p[k]), 1.6 * p[k])
         out[k] = min(max(width, _WIDTH_MIN_PX), _WIDTH_MAX_SIZES * size)
@@ -343,7 +359,7 @@ def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any
 
     Returns (status, -log-likelihood, evaluations); the Fisher matrix at the end is `small[0:8]`.
     """
-    n_free = (6, 7, 5)[mode]
+    n_free = N_FREE[mode]
     size = max(count.shape[0], count.shape[1])
     fisher, trial_fisher, lower = small[0:8], small[8:16], small[16:24]
     score, trial_score, step, trial = small[24], small[25], small[26], small[27]
@@ -432,7 +448,7 @@ def climbs(
     `states` is (n, N_STARTS, N_STATE), best first, NaN photons where there is none; `variances` is (n or 1,
     height, width). Fills `out` (n, N_OUT) and `covariances`; `small` is (28, 8).
     """
-    n_free = (6, 7, 5)[mode]
+    n_free = N_FREE[mode]
     height, width = counts.shape[1:]
     fisher = small[0:8]
     best, best_fisher = np.empty(N_STATE), np.empty((8, 8))
@@ -460,6 +476,6 @@ def climbs(
         if best_status == CONVERGED and not invert(best_fisher, n_free, covariances[k]):
             best_status = NOT_CONVERGED
         _copy(best, out[k])
-        out[k, DEVIANCE] = 2.0 * (best_nll - _least_nll(count))
+        out[k, DEVIANCE] = 2.0 * (best_nll - (0.0 if mode >= WIDTHS_SQUARES else _least_nll(count)))
         out[k, EVALUATIONS] = evaluations
         out[k, STATUS] = best_status

@@ -22,6 +22,7 @@ REASONS = (
 _NOT_FINITE, _SATURATED = 5, 7
 _NO_CURVES = np.zeros((2, 5))
 _NO_LIMITS = np.zeros(2)
+_NO_CENTERS = np.empty((0, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,19 @@ def solved(
     limits: NDArray[np.float64] = _NO_LIMITS,
     excess_noise: float = 1.0,
     n_threads: int | None = None,
+    centers: NDArray[np.float64] = _NO_CENTERS,
+    weights: NDArray[np.float64] | None = None,
 ) -> Solved:
-    """Fit every picture; see `Solved`."""
+    """Fit every picture; see `Solved`.
+
+    With `weights` (n, height, width) the mode is one of least squares, and the pictures' variances stay out of it.
+    """
     from parfocal.fitting import _psf_kernel as kernel  # numba is slow to import
     from parfocal.fitting._psf_start import moments, starts
 
     counts, variances = pictures.counts, pictures.variances
     n, height, width = counts.shape
-    n_free = (6, 7, 5)[mode]
+    n_free = kernel.N_FREE[mode]
     out = np.empty((n, kernel.N_OUT))
     covariances = np.full((n, n_free, n_free), np.nan)
 
@@ -63,7 +69,9 @@ def solved(
         states, n_rivals = np.empty((m, kernel.N_STARTS, kernel.N_STATE)), np.empty(m, np.int64)
         work, small = kernel.workspace(height, width), np.empty((28, 8))
         own = variances[part] if len(variances) > 1 else variances
-        starts(counts[part], own, candidates, states, n_rivals, work)
+        starts(counts[part], own, candidates, centers[part], states, n_rivals, work)
+        if weights is not None:
+            own = weights[part]
         kernel.climbs(
             mode, curves, limits, counts[part], own, states, n_rivals, out[part], covariances[part], small, work
         )

@@ -83,11 +83,14 @@ def _spot(x: Any, y: Any, sigma_x: Any, sigma_y: Any, theta: Any, out: Any) -> N
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def starts(counts: Any, variances: Any, candidates: Any, states: Any, n_rivals: Any, work: Any) -> None:
+def starts(
+    counts: Any, variances: Any, candidates: Any, centers: Any, states: Any, n_rivals: Any, work: Any
+) -> None:
     """Fill up to three start states a picture, best first, NaN photons where there is none.
 
-    The centre is the top of the smoothed picture. Of the candidates (n, 4: sigma_x, sigma_y, theta, z) those win
-    whose spot there, with the best photons and background, explains most of the picture.
+    The centre is the row of `centers` (n, 2: x, y), or the top of the smoothed picture where there are no rows. Of
+    the candidates (n, 4: sigma_x, sigma_y, theta, z) those win whose spot there, with the best photons and
+    background, explains most of the picture.
     """
     height, width = counts.shape[1:]
     size = height * width
@@ -115,9 +118,11 @@ def starts(counts: Any, variances: Any, candidates: Any, states: Any, n_rivals: 
             for j in range(width):
                 weight[i, j] = 1.0 / (max(smooth[i, j], 1e-3 * top) + variance[i, j])
         center_x, center_y = float(x), float(y)
-        if 0 < x < width - 1:
+        if centers.shape[0] > 0:
+            center_x, center_y = centers[k, 0], centers[k, 1]
+        elif 0 < x < width - 1:
             center_x += _vertex(smooth[y, x - 1], top, smooth[y, x + 1])
-        if 0 < y < height - 1:
+        if centers.shape[0] == 0 and 0 < y < height - 1:
             center_y += _vertex(smooth[y - 1, x], top, smooth[y + 1, x])
         for c in range(n_candidates):
             _spot(center_x, center_y, candidates[c, 0], candidates[c, 1], candidates[c, 2], shape)

@@ -1,0 +1,91 @@
+"""Where spots may be: local maxima of the wavelet plane above a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.optics import CameraModel
+from parfocal.puncta.detection._expression import Value, evaluate
+from parfocal.puncta.detection._settings import LocalizeSettings
+from parfocal.puncta.detection._wavelet import WaveletPlanes, noise_height, spot_plane_moments, wavelet_filter
+
+Image = NDArray[np.float32]
+
+
+def threshold_of(
+    settings: LocalizeSettings, electrons: Image, planes: WaveletPlanes, camera_model: CameraModel
+) -> NDArray[np.float32]:
+    """Return what a local maximum must exceed, photoelectrons, of shape (1, 1) or that of the frame."""
+    if settings.threshold == "auto":
+        return noise_threshold(planes.smooth, camera_model, settings)
+    pictures: dict[str, Callable[[], Value]] = {
+        "Wave.F1": lambda: planes.f1,
+        "Wave.F2": lambda: planes.f2,
+        "Wave.F": lambda: planes.f2,
+        "Wave.I": lambda: electrons,
+        "I1": lambda: electrons,
+        "I": lambda: electrons,
+    }
+    return np.atleast_2d(np.asarray(evaluate(settings.threshold, pictures), dtype=np.float32))
+
+
+def noise_threshold(smooth: Image, camera_model: CameraModel, settings: LocalizeSettings) -> NDArray[np.float32]:
+    """Return the height of the wavelet plane that noise alone exceeds as rarely as the settings say.
+
+    The plane's variance is the pixels' (local background, times the excess noise, plus read variance) times the
+    sum of the filter's squares. Counts of a few photons are skew: Cornish and Fisher's first term raises the height.
+    """
+    squares, cubes, _ = spot_plane_moments()
+    excess = settings.excess_noise
+    height = noise_height(settings.false_positives_per_1000_px / 1000.0)
+    # a spot's own light is in the local background; a hole in it is not believed
+    level = np.maximum(smooth, np.float32(0.5 * max(float(np.median(smooth[::4, ::4])), 0.0)))
+    read = np.square(np.asarray(camera_model.read_noise_e, dtype=np.float32))
+    variance = np.float32(excess) * level + read
+    if not np.all(variance > 0):
+        variance = np.maximum(variance, np.float32(1e-6))
+    skewness = (cubes / squares**1.5 * excess * (2 * excess - 1)) * level / (variance * np.sqrt(variance))
+    raised = height + skewness * ((height**2 - 1) / 6)
+    return np.asarray(raised * np.sqrt(variance * np.float32(squares)), dtype=np.float32)
+
+
+def find_candidates(
+    frame: NDArray[Any],
+    camera_model: CameraModel,
+    settings: LocalizeSettings,
+    baseline_e: Image | None = None,
+    n_threads: int | None = 1,
+) -> NDArray[np.int64]:
+    """Return (y, x) of the pixels in which a spot may be, shape (n, 2), in order of the rows.
+
+    Parameters
+    ----------
+    frame : ndarray of shape (height, width)
+        Raw ADU.
+    camera_model : CameraModel
+    settings : LocalizeSettings
+    baseline_e : ndarray of float32 of the frame's shape, optional
+        Photoelectrons that are no spots.
+    n_threads : int, optional
+        Threads to use; None: all usable cores.
+    """
+    from parfocal.puncta.detection import _wavelet_kernel as kernel  # numba is slow to import
+
+    electrons = camera_model.to_electrons(frame)
+    planes = wavelet_filter(electrons, n_threads)
+    if baseline_e is not None:
+        still = wavelet_filter(baseline_e, n_threads)
+        planes = WaveletPlanes(planes.f1 - still.f1, planes.f2 - still.f2, planes.smooth)
+    threshold = threshold_of(settings, electrons, planes, camera_model)
+    out = np.empty((frame.size // 4 + 1, 2), np.int64)
+    n = kernel.local_maxima(planes.f2, threshold, settings.neighbours, out)
+    found = out[:n].copy()
+    if settings.border == "skip":
+        radius = settings.radius_px
+        inside = (found >= radius).all(axis=1) & (found < np.subtract(frame.shape, radius)).all(axis=1)
+        found = found[inside]
+    return found

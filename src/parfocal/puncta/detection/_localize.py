@@ -1,0 +1,252 @@
+"""One frame: candidates, fits, and which of them to believe."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erf
+
+from parfocal.errors import BadInputError
+from parfocal.fitting import estimate_zs, fit_psfs
+from parfocal.optics import CameraModel
+from parfocal.puncta._localizations import Localizations, no_localizations
+from parfocal.puncta.detection._candidates import find_candidates
+from parfocal.puncta.detection._settings import LocalizeSettings
+from parfocal.puncta.detection._uncertainty import uncertainty_px
+
+Floats = NDArray[np.float64]
+
+
+def localize(
+    frame: ArrayLike,
+    camera_model: CameraModel,
+    settings: LocalizeSettings | None = None,
+    pixel_size_um: tuple[float, float] = (0.1, 0.1),
+    frame_index: int = 0,
+    *,
+    baseline_e: NDArray[np.float32] | None = None,
+    n_threads: int | None = None,
+) -> Localizations:
+    """Find the spots of one frame and fit each.
+
+    Parameters
+    ----------
+    frame : array_like of shape (height, width)
+        Raw ADU.
+    camera_model : CameraModel
+        Offset, gain and read noise, numbers or maps of the frame's shape.
+    settings : LocalizeSettings, optional
+    pixel_size_um : (float, float)
+        (y, x).
+    frame_index : int
+        Written into the rows.
+    baseline_e : ndarray of float32 of the frame's shape, optional
+        Photoelectrons expected without spots; see `LocalizeSettings.baseline_frames`.
+    n_threads : int, optional
+        Threads to use; all usable cores by default.
+
+    Returns
+    -------
+    Localizations
+        By y, then by x of the pixel where the spot was found.
+
+    Raises
+    ------
+    BadInputError
+        It is no picture of real numbers, smaller than the fit, or the camera model's maps have another shape.
+    """
+    how = settings or LocalizeSettings()
+    pixels = np.asarray(frame)
+    _check(pixels, camera_model, how)
+    spots = find_candidates(pixels, camera_model, how, baseline_e, n_threads)
+    if not len(spots):
+        return no_localizations(pixel_size_um)
+    return fit_at(pixels, spots, camera_model, how, pixel_size_um, frame_index, baseline_e, n_threads)
+
+
+def fit_at(
+    frame: NDArray[Any],
+    spots_px: NDArray[np.int64],
+    camera_model: CameraModel,
+    settings: LocalizeSettings | None = None,
+    pixel_size_um: tuple[float, float] = (0.1, 0.1),
+    frame_index: int = 0,
+    baseline_e: NDArray[np.float32] | None = None,
+    n_threads: int | None = None,
+) -> Localizations:
+    """Fit a spot at each given pixel of a frame, and keep those that are to be believed.
+
+    Parameters
+    ----------
+    spots_px : ndarray of int, shape (n, 2)
+        (y, x).
+    frame, camera_model, settings, pixel_size_um, frame_index, baseline_e, n_threads
+        As in `localize`.
+    """
+    how = settings or LocalizeSettings()
+    radius = how.radius_px
+    side = 2 * radius + 1
+    corners = np.clip(spots_px - radius, 0, np.subtract(frame.shape, side))
+    at = spots_px - corners
+    rois = _cut(frame, corners, side)
+    light = None
+    if baseline_e is not None:
+        light = _cut(baseline_e, corners, side)
+        light = light - light.min(axis=(1, 2), keepdims=True)  # the level itself is fitted
+    if how.max_emitters > 1:
+        from parfocal.puncta.detection._crowds import fit_crowds
+
+        found = fit_crowds(rois, at, corners, camera_model, how, light, n_threads)
+    else:
+        found = _fit_one_each(rois, at, corners, camera_model, how, light, n_threads)
+    origin = corners[found.pop("roi").astype(np.int64)]
+    table = Localizations(
+        pixel_size_um,
+        np.full(len(origin), frame_index, np.int64),
+        found.pop("x_px") + origin[:, 1],
+        found.pop("y_px") + origin[:, 0],
+        found.pop("photons"),
+        n_emitters=found.pop("n_emitters").astype(np.int64),
+        **found,
+    )
+    return _without_duplicates(table, how.duplicate_px)
+
+
+def _fit_one_each(
+    rois: NDArray[Any],
+    at: NDArray[np.int64],
+    corners: NDArray[np.int64],
+    camera_model: CameraModel,
+    how: LocalizeSettings,
+    light: NDArray[Any] | None,
+    n_threads: int | None,
+) -> dict[str, Floats]:
+    """Return columns of the fits that are kept; positions within the picture, whose number is `roi`."""
+    told: dict[str, Any] = {
+        "corners_px": corners,
+        "excess_noise": how.excess_noise,
+        "n_threads": n_threads,
+        "at_px": at,
+        "known_light": light,
+    }
+    if how.defocus_model is not None:
+        fits: Any = estimate_zs(rois, camera_model, how.defocus_model, **told)
+    else:
+        fits = fit_psfs(
+            rois,
+            camera_model,
+            is_round=how.shape == "round",
+            sigma_px=how.sigma_px,
+            method=how.method,
+            **told,
+        )
+    low, high = how.widths_px
+    keep = fits.is_mle & (fits.photons > max(how.min_photons, 0.0)) & (fits.excess_deviance <= how.max_misfit)
+    keep &= (np.abs(fits.x_px - at[:, 1]) <= how.radius_px) & (np.abs(fits.y_px - at[:, 0]) <= how.radius_px)
+    if how.defocus_model is None:
+        keep &= (np.minimum(fits.sigma_x_px, fits.sigma_y_px) >= low) & (
+            np.maximum(fits.sigma_x_px, fits.sigma_y_px) <= high
+        )
+    k = np.flatnonzero(keep)
+    variances = np.diagonal(fits.covariance, axis1=1, axis2=2)[k]
+    found: dict[str, Floats] = {
+        "roi": k.astype(np.float64),
+        "x_px": fits.x_px[k],
+        "y_px": fits.y_px[k],
+        "photons": fits.photons[k],
+        "background": fits.background[k],
+        "sigma_x_px": fits.sigma_x_px[k],
+        "sigma_y_px": fits.sigma_y_px[k],
+        "x_se_px": np.sqrt(variances[:, 0]),
+        "y_se_px": np.sqrt(variances[:, 1]),
+        "photons_se": np.sqrt(variances[:, 2]),
+        "misfit": fits.excess_deviance[k],
+        "n_emitters": np.ones(len(k)),
+    }
+    electrons = _electrons(rois[k], camera_model, corners[k], light[k] if light is not None else None)
+    found["background_sd"] = _left_over(electrons, found)
+    if how.defocus_model is not None:
+        found |= {"z_um": fits.z_um[k], "z_se_um": fits.z_se_um[k]}
+    if how.method == "lsq":  # equal weights are not the noise's: what their curvature says is too small
+        for axis in "xy":
+            found[f"{axis}_se_px"] = uncertainty_px(
+                found["photons"],
+                found["background"],
+                found[f"sigma_{axis}_px"],
+                "lsq",
+                how.excess_noise,
+                read_noise_e=float(np.sqrt(np.mean(np.square(camera_model.read_noise_e)))),
+            )
+    return found
+
+
+def _left_over(electrons: Floats, found: dict[str, Floats]) -> Floats:
+    """Return the standard deviation of the pixels about the fitted spot."""
+    pixel = np.arange(electrons.shape[-1])
+    across = _share(pixel - found["x_px"][:, None], found["sigma_x_px"])
+    down = _share(pixel - found["y_px"][:, None], found["sigma_y_px"])
+    spot = found["photons"][:, None, None] * down[:, :, None] * across[:, None, :]
+    return np.std(electrons - spot - found["background"][:, None, None], axis=(1, 2))
+
+
+def _share(u: Floats, sigma_px: Floats) -> Floats:
+    scale = (math.sqrt(0.5) / sigma_px)[:, None]
+    return 0.5 * (np.asarray(erf((u + 0.5) * scale)) - np.asarray(erf((u - 0.5) * scale)))
+
+
+def _electrons(
+    rois: NDArray[Any], camera_model: CameraModel, corners: NDArray[np.int64], light: NDArray[Any] | None
+) -> Floats:
+    side = rois.shape[-1]
+    offset, gain = (
+        _cut(np.asarray(value), corners, side) if np.ndim(value) else value
+        for value in (camera_model.offset_adu, camera_model.gain_adu_per_e)
+    )
+    electrons = (rois.astype(np.float64) - offset) / gain
+    return electrons if light is None else electrons - light
+
+
+def _cut(image: NDArray[Any], corners: NDArray[np.int64], side: int) -> NDArray[Any]:
+    windows = np.lib.stride_tricks.sliding_window_view(image, (side, side))
+    return windows[corners[:, 0], corners[:, 1]]
+
+
+def _without_duplicates(spots: Localizations, nearest_px: float) -> Localizations:
+    """Leave out the fainter of two that have come down on one place."""
+    if nearest_px == 0 or len(spots) < 2:
+        return spots
+    from scipy.spatial import KDTree
+
+    places = np.stack([spots.y_px, spots.x_px], axis=1)
+    pairs = KDTree(places).query_pairs(nearest_px, output_type="ndarray")
+    if not len(pairs):
+        return spots
+    keep = np.ones(len(spots), bool)
+    rank = np.argsort(np.argsort(-spots.photons, kind="stable"))
+    first, second = pairs[:, 0], pairs[:, 1]
+    brighter = np.where(rank[first] < rank[second], first, second)
+    fainter = np.where(rank[first] < rank[second], second, first)
+    for b, f in sorted(zip(brighter.tolist(), fainter.tolist()), key=lambda pair: rank[pair[0]]):
+        if keep[b]:
+            keep[f] = False
+    return spots.take(keep)
+
+
+def _check(pixels: NDArray[Any], camera_model: CameraModel, how: LocalizeSettings) -> None:
+    side = 2 * how.radius_px + 1
+    if pixels.ndim != 2 or pixels.dtype.kind not in "uif":
+        raise BadInputError(
+            f"localize: frame is {pixels.dtype} of shape {pixels.shape}, expected real numbers [y, x]"
+        )
+    if min(pixels.shape) < side:
+        raise BadInputError(f"localize: frame of shape {pixels.shape}, at least {side} px a side are fitted")
+    for name in ("offset_adu", "gain_adu_per_e", "read_noise_e"):
+        value = getattr(camera_model, name)
+        if np.ndim(value) and np.shape(value) != pixels.shape:
+            raise BadInputError(
+                f"localize: camera model's {name} has shape {np.shape(value)}, the frame {pixels.shape}; crop the "
+                "model as the camera was"
+            )
