@@ -30,9 +30,7 @@ class DensityJudge:
         (y, x).
     """
 
-    def __init__(
-        self, wanted: DensityRange, count_spots: CountSpots, pixel_size_um: tuple[float, float]
-    ) -> None:
+    def __init__(self, wanted: DensityRange, count_spots: CountSpots, pixel_size_um: tuple[float, float]) -> None:
         self.wanted = wanted
         self._count = count_spots
         self._pixel_um2 = float(pixel_size_um[0]) * float(pixel_size_um[1])
@@ -55,7 +53,7 @@ class DensityJudge:
         wrong = self.wanted.says(density)
         low, high = self.wanted.low_per_um2, self.wanted.high_per_um2
         reason = f"{density:.3g} per um2, {wrong}: {low:g} to {high:g} are wanted" if wrong else ""
-        scores = dict(zip(_NAMES, (density, float(n_spots)), strict=True))
+        scores: dict[str, float] = {"density_per_um2": density, "n_spots": float(n_spots)}
         return Verdict(not wrong, reason, density, scores=scores)
 
     def see(self, pixels: NDArray[np.generic], frame: int, slice_id: str) -> Verdict:
