@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from parfocal.catalog._folder import DataFolder, as_folder
+from parfocal.catalog._moved import follow_move
 from parfocal.catalog._server_process import (
     ALREADY_SERVED,
     AlreadyServedError,
@@ -109,6 +110,7 @@ def serve(
     """
     folder = as_folder(data).make()
     (folder.catalog / "arrays").mkdir(exist_ok=True)
+    follow_move(folder)
     try:
         run(server_settings(folder, database_uri=database_uri, host=host, port=port))
     except AlreadyServedError:
@@ -203,6 +205,7 @@ def stop_server(data: DataFolder | Path | str | None = None, *, timeout_s: float
 
 def _start_process(folder: DataFolder, database_uri: str | None) -> subprocess.Popen[str]:
     (folder.catalog / "arrays").mkdir(exist_ok=True)
+    follow_move(folder)
     log = folder.server_log
     if log.exists() and log.stat().st_size > _LOG_LIMIT_BYTES:
         log.replace(log.with_suffix(".log.1"))

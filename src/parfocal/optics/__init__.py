@@ -8,12 +8,13 @@ has ``defocus = z + drift - z_focus``, positive when the emitter lies beyond the
 stage's ``z_um`` is the height of the focal plane, so a larger stage z looks deeper, away from the objective.
 """
 
-from parfocal.optics._camera_model import CameraModel, scmos_camera
+from parfocal.optics._camera_model import CameraModel, emccd_camera, scmos_camera
 from parfocal.optics._disturbance import Disturbance, Illumination, Obstruction, OffCentreLamp, Path, straight_path
 from parfocal.optics._drift import Drift
 from parfocal.optics._exposure import expose
 from parfocal.optics._nuclei import NucleusField
 from parfocal.optics._objective import Objective
+from parfocal.optics._point_images import PointImages
 from parfocal.optics._points import BeadField, CellField, PointList, PunctaField
 from parfocal.optics._psf import otf_plane, psf_stack
 from parfocal.optics._sample_kinds import bead_sample, nuclei_sample, point_sample, puncta_sample
@@ -35,6 +36,7 @@ __all__ = [
     "Obstruction",
     "OffCentreLamp",
     "Path",
+    "PointImages",
     "PointLayer",
     "PointList",
     "PunctaField",
@@ -43,6 +45,7 @@ __all__ = [
     "Surface",
     "VolumeLayer",
     "bead_sample",
+    "emccd_camera",
     "expose",
     "noll_to_nm",
     "nuclei_sample",

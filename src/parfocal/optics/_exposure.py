@@ -13,7 +13,8 @@ from parfocal.optics._random import add_noise, stream
 def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int = 0) -> NDArray[np.uint16]:
     """Return one noisy raw frame: shot noise, read noise of each pixel, gain, offset, saturation.
 
-    ADU = round(offset + gain (Poisson(mean) + Normal(0, read noise))), clipped to 0..saturation.
+    ADU = round(offset + gain (Poisson(mean + spurious) + Normal(0, read noise))), clipped to 0..saturation. An
+    EMCCD's register stands between the two: n photoelectrons leave it as Gamma(n, 1) of them (times its gain).
 
     Parameters
     ----------
@@ -46,5 +47,7 @@ def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int
     adu = np.empty(mean.shape, dtype=np.uint16)
     # A plain int would be a signed one to the compiled kernel, and its arithmetic float.
     state = np.uint64(stream(np.uint64(seed % 2**64), np.uint64(number % 2**64)))
-    add_noise(mean, maps[0], maps[1], maps[2], ceiling, state, adu)
+    if model.spurious_e:
+        mean = mean + np.float32(model.spurious_e)
+    add_noise(mean, maps[0], maps[1], maps[2], ceiling, model.em_gain > 1, state, adu)
     return adu

@@ -1,4 +1,4 @@
-"""Random numbers inside compiled kernels: SplitMix64, uniforms, normals and Poisson counts.
+"""Random numbers inside compiled kernels: SplitMix64, uniforms, normals, Poisson counts, gammas.
 
 A stream is one 64-bit state, so a frame's noise depends on its seed and number alone: not on threads, not on
 which frames came before. Poisson counts are exact at every mean, no normal approximation.
@@ -11,6 +11,7 @@ References
 .. [1] G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA (2014).
 .. [2] W. Hoermann, "The transformed rejection method for generating Poisson random variables", Insurance:
    Mathematics and Economics 12, 39 (1993).
+.. [3] G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables", ACM TOMS 26, 363 (2000).
 """
 
 from __future__ import annotations
@@ -102,7 +103,26 @@ def poisson(state: Any, mean: Any) -> Any:
 
 
 @njit(cache=True)
-def add_noise(mean: Any, offset: Any, gain: Any, read_noise: Any, ceiling: Any, state: Any, adu: Any) -> None:
+def gamma(state: Any, shape: Any) -> Any:
+    """Return (new state, gamma number of scale 1) of a shape of 1 or more; 0 of a shape of 0."""
+    if shape < 1.0:
+        return state, 0.0
+    d = shape - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    while True:
+        state, x, _ = normal_pair(state)
+        v = (1.0 + c * x) ** 3
+        if v <= 0.0:
+            continue
+        state, u = uniform(state)
+        if math.log(u) < 0.5 * x * x + d * (1.0 - v + math.log(v)):
+            return state, d * v
+
+
+@njit(cache=True, nogil=True)
+def add_noise(
+    mean: Any, offset: Any, gain: Any, read_noise: Any, ceiling: Any, multiplies: Any, state: Any, adu: Any
+) -> None:
     """Fill `adu` with a noisy frame; see `expose`. Offset, gain and read noise are maps or 1x1 arrays."""
     height, width = mean.shape
     # One number for all pixels arrives as a 1x1 array: its index stays 0.
@@ -113,6 +133,8 @@ def add_noise(mean: Any, offset: Any, gain: Any, read_noise: Any, ceiling: Any, 
     for y in range(height):
         for x in range(width):
             state, electrons = poisson(state, np.float64(mean[y, x]))
+            if multiplies:
+                state, electrons = gamma(state, electrons)
             if (x & 1) == 0:
                 state, noise, spare = normal_pair(state)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,10 @@ class PunctaTruth:
     event_x_px, event_y_px : float64[m]
     parents : int64[k, 2]
         Puncta that go over into one another by a merge or a split: (before, after).
+    wave_onset_s : float64[w]
+        When each wave of calcium sets out; it is no event of any punctum.
+    drift_x_px, drift_y_px : float64[n_frames]
+        How far the sample has moved in the middle of each frame; it is in the positions.
     """
 
     pixel_size_um: tuple[float, float]
@@ -70,3 +74,6 @@ class PunctaTruth:
     event_x_px: Floats
     event_y_px: Floats
     parents: Ints
+    wave_onset_s: Floats = field(default_factory=lambda: np.empty(0))
+    drift_x_px: Floats = field(default_factory=lambda: np.empty(0))
+    drift_y_px: Floats = field(default_factory=lambda: np.empty(0))

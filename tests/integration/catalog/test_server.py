@@ -12,8 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+from bluesky import RunEngine
+from bluesky import plans as bp
 from event_model import compose_run
 
 from parfocal.catalog import (
@@ -25,6 +28,7 @@ from parfocal.catalog import (
     serve,
     stop_server,
 )
+from parfocal.devices import Camera
 from parfocal.errors import CatalogError
 
 
@@ -215,3 +219,28 @@ def test_a_catalog_on_postgresql_holds_runs_and_tables(tmp_path, postgres_uri):
             assert again.runs(sample="beads")["uid"].tolist() == [uid]
     finally:
         stop_server(folder)
+
+
+@pytest.mark.long
+def test_a_folder_that_was_moved_still_has_its_runs_numbers_and_pixels(tmp_path, source):
+    old, new = DataFolder(tmp_path / "disk one"), DataFolder(tmp_path / "two" / "here it is")
+    camera = Camera(name="camera", source=source, frames_root=old.frames, timeout_s=1)
+    try:
+        with open_catalog(old) as catalog:
+            writer = CatalogWriter(catalog)
+            engine = RunEngine({}, call_returns_result=True)
+            engine.subscribe(writer)
+            (uid,) = engine(bp.count([camera], 3)).run_start_uids
+            assert writer.close(40), writer.last_error
+            before = {key: catalog.run(uid)["primary"][key].read() for key in ("camera", "camera_frame")}
+        camera.destroy()
+        assert stop_server(old)
+        new.root.parent.mkdir()
+        shutil.move(old.root, new.root)
+        with open_catalog(new) as catalog:
+            for key, values in before.items():
+                np.testing.assert_array_equal(catalog.run(uid)["primary"][key].read(), values)
+    finally:
+        for folder in (old, new):
+            if folder.root.exists():
+                stop_server(folder)
