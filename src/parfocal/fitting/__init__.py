@@ -12,6 +12,7 @@ from parfocal.fitting._calibration import (
     next_sweep,
 )
 from parfocal.fitting._calibration_json import calibration_from_json, calibration_hash, calibration_to_json
+from parfocal.fitting._crowd_fit import CrowdFits, fit_crowds
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, ZCorrection
 from parfocal.fitting._find_beads import cut_rois, find_beads
 from parfocal.fitting._fit_defocus import DefocusFit, WidthSamples, fit_defocus
@@ -49,6 +50,7 @@ __all__ = [
     "Calibration",
     "CalibrationGates",
     "CalibrationKind",
+    "CrowdFits",
     "DefocusFit",
     "DefocusModel",
     "DevianceBaseline",
@@ -94,6 +96,7 @@ __all__ = [
     "estimate_zs",
     "facts_from_meta",
     "find_beads",
+    "fit_crowds",
     "fit_defocus",
     "fit_psf",
     "fit_psfs",

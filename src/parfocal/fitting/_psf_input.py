@@ -72,9 +72,7 @@ def prepared(
     if known_light is not None:
         light = np.asarray(known_light, dtype=np.float64) * (1.0 / excess_noise)
         if light.shape not in (rois.shape, rois.shape[1:]) or not (np.isfinite(light).all() and light.min() >= 0):
-            raise BadInputError(
-                f"{who}: known_light of shape {light.shape}, expected photoelectrons of shape {rois.shape}, 0 or more"
-            )
+            raise BadInputError(f"{who}: known_light of shape {light.shape}, expected {rois.shape} of 0 or more")
         variances = np.ascontiguousarray(variances + light)
     finite = np.isfinite(counts).all(axis=(1, 2))
     saturated = rois.max(axis=(1, 2)) >= camera_model.saturation_adu

@@ -37,7 +37,8 @@ def noise_threshold(smooth: Image, camera_model: CameraModel, settings: Localize
     """Return the height of the wavelet plane that noise alone exceeds as rarely as the settings say.
 
     The plane's variance is the pixels' (local background, times the excess noise, plus read variance) times the
-    sum of the filter's squares. Counts of a few photons are skew: Cornish and Fisher's first term raises the height.
+    sum of the filter's squares. Counts of a few photons are skew: Cornish and Fisher's first term raises
+    the height.
     """
     squares, cubes, _ = spot_plane_moments()
     excess = settings.excess_noise

@@ -19,6 +19,12 @@ from parfocal.puncta.detection._uncertainty import uncertainty_px
 
 Floats = NDArray[np.float64]
 
+_PLAIN_MISFIT = 2.0
+"""What one spot leaves over by chance, in standard deviations, in 1 picture of 40."""
+
+_NEIGHBOUR_PX = 2
+"""How far beyond a picture another spot's light counts."""
+
 
 def localize(
     frame: ArrayLike,
@@ -96,12 +102,7 @@ def fit_at(
     if baseline_e is not None:
         light = _cut(baseline_e, corners, side)
         light = light - light.min(axis=(1, 2), keepdims=True)  # the level itself is fitted
-    if how.max_emitters > 1:
-        from parfocal.puncta.detection._crowds import fit_crowds
-
-        found = fit_crowds(rois, at, corners, camera_model, how, light, n_threads)
-    else:
-        found = _fit_one_each(rois, at, corners, camera_model, how, light, n_threads)
+    found = _fit_each(rois, at, corners, camera_model, how, light, n_threads)
     origin = corners[found.pop("roi").astype(np.int64)]
     table = Localizations(
         pixel_size_um,
@@ -115,7 +116,7 @@ def fit_at(
     return _without_duplicates(table, how.duplicate_px)
 
 
-def _fit_one_each(
+def _fit_each(
     rois: NDArray[Any],
     at: NDArray[np.int64],
     corners: NDArray[np.int64],
@@ -150,6 +151,10 @@ def _fit_one_each(
         keep &= (np.minimum(fits.sigma_x_px, fits.sigma_y_px) >= low) & (
             np.maximum(fits.sigma_x_px, fits.sigma_y_px) <= high
         )
+    crowded = np.empty(0, np.int64)
+    if how.most_emitters > 1:
+        crowded = np.flatnonzero(_may_be_several(fits, keep, at + corners, how.radius_px))
+        keep[crowded] = False
     k = np.flatnonzero(keep)
     variances = np.diagonal(fits.covariance, axis1=1, axis2=2)[k]
     found: dict[str, Floats] = {
@@ -166,8 +171,6 @@ def _fit_one_each(
         "misfit": fits.excess_deviance[k],
         "n_emitters": np.ones(len(k)),
     }
-    electrons = _electrons(rois[k], camera_model, corners[k], light[k] if light is not None else None)
-    found["background_sd"] = _left_over(electrons, found)
     if how.defocus_model is not None:
         found |= {"z_um": fits.z_um[k], "z_se_um": fits.z_se_um[k]}
     if how.method == "lsq":  # equal weights are not the noise's: what their curvature says is too small
@@ -178,9 +181,38 @@ def _fit_one_each(
                 found[f"sigma_{axis}_px"],
                 "lsq",
                 how.excess_noise,
-                read_noise_e=float(np.sqrt(np.mean(np.square(camera_model.read_noise_e)))),
+                read_noise_e=_read_noise_e(camera_model),
             )
+    if crowded.size:
+        from parfocal.puncta.detection._crowds import fit_overlapping
+
+        more = fit_overlapping(rois, at, corners, crowded, camera_model, how, light, n_threads)
+        found = {name: np.concatenate([column, more[name]]) for name, column in found.items()}
+        order = np.argsort(found["roi"], kind="stable")
+        found = {name: column[order] for name, column in found.items()}
+    roi = found["roi"].astype(np.int64)
+    electrons = _electrons(rois[roi], camera_model, corners[roi], light[roi] if light is not None else None)
+    left_over = _left_over(electrons, found)
+    # about several spots that of one says nothing: the background's own noise stands for it
+    expected = np.sqrt(how.excess_noise * np.maximum(found["background"], 0.0) + _read_noise_e(camera_model) ** 2)
+    found["background_sd"] = np.where(found["n_emitters"] > 1, expected, left_over)
     return found
+
+
+def _read_noise_e(camera_model: CameraModel) -> float:
+    return math.sqrt(float(np.mean(np.square(camera_model.read_noise_e))))
+
+
+def _may_be_several(
+    fits: Any, keep: NDArray[np.bool_], places: NDArray[np.int64], radius_px: int
+) -> NDArray[np.bool_]:
+    """Return which pictures a single spot does not do: it leaves too much over, failed, or has company."""
+    from scipy.spatial import KDTree
+
+    several = ~keep | ~(fits.excess_deviance < _PLAIN_MISFIT)
+    pairs = KDTree(places).query_pairs(radius_px + _NEIGHBOUR_PX, p=np.inf, output_type="ndarray")
+    several[pairs.ravel()] = True
+    return several
 
 
 def _left_over(electrons: Floats, found: dict[str, Floats]) -> Floats:

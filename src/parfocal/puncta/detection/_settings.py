@@ -40,8 +40,9 @@ class LocalizeSettings:
         Width that a fit starts from; ThunderSTORM's is 1.6. Several are tried by default.
     defocus_model : DefocusModel, optional
         The lock's calibration: z is estimated straight from the pixels.
-    max_emitters : int
-        Up to so many spots in one fit, 1 to 5.
+    max_emitters : int, optional
+        Up to so many spots in one fit, 1 to 5: where the fit of one leaves too much over, or another candidate is
+        near. 5 by default where spots are round, fitted by mle and without z; else 1.
     f_test_p : float
         One spot more is believed where an F test gives less than this.
     border : {"fit", "skip"}
@@ -63,14 +64,14 @@ class LocalizeSettings:
     """
 
     threshold: str = "auto"
-    false_positives_per_1000_px: float = 0.1
+    false_positives_per_1000_px: float = 0.02
     neighbours: Literal[8, 4] = 8
     fit_radius_px: int | None = None
     method: FitMethod = "mle"
     shape: SpotShape = "round"
     sigma_px: float | None = None
     defocus_model: DefocusModel | None = None
-    max_emitters: int = 1
+    max_emitters: int | None = None
     f_test_p: float = 1e-6
     border: Border = "fit"
     min_photons: float = 0.0
@@ -95,9 +96,9 @@ class LocalizeSettings:
             raise _bad("shape", self.shape, "round or elliptical")
         if self.border not in ("fit", "skip"):
             raise _bad("border", self.border, "fit or skip")
-        if not 1 <= self.max_emitters <= 5:
+        if not 1 <= self.most_emitters <= 5:
             raise _bad("max_emitters", self.max_emitters, "1 to 5")
-        if self.max_emitters > 1 and (self.method != "mle" or self.shape != "round" or self.defocus_model):
+        if self.most_emitters > 1 and not self._may_share:
             raise BadInputError("localize: several spots in one fit are round and fitted by mle, without z")
         if self.defocus_model is not None and self.method != "mle":
             raise BadInputError(f"localize: z is estimated by mle, not by {self.method}")
@@ -123,6 +124,17 @@ class LocalizeSettings:
         return 3 if self.defocus_model is None else 6
 
     @property
+    def most_emitters(self) -> int:
+        """The most spots in one fit, as set or by default."""
+        if self.max_emitters is not None:
+            return self.max_emitters
+        return 5 if self._may_share else 1
+
+    @property
+    def _may_share(self) -> bool:
+        return self.method == "mle" and self.shape == "round" and self.defocus_model is None
+
+    @property
     def widths_px(self) -> tuple[float, float]:
         """The widths that are kept, as set or by default."""
         return (0.3, float(self.radius_px)) if self.sigma_range_px is None else self.sigma_range_px
@@ -137,6 +149,7 @@ def thunderstorm_settings(method: FitMethod = "wlsq", **changes: object) -> Loca
         border="skip",
         sigma_range_px=(0.0, math.inf),
         duplicate_px=0.0,
+        max_emitters=1,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

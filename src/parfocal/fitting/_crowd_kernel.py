@@ -1,0 +1,264 @@
+"""Compiled joint fit of several round spots of one width: as many as the picture asks for.
+
+All that calls one another is here: numba's file cache looks at a kernel's own file alone. Pixels come as in
+`_psf_kernel`. A state is (background, width, then x, y, photons of each spot).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+MOST = 5
+N_STATE = 2 + 3 * MOST
+_SQRT_HALF = math.sqrt(0.5)
+_ONE_OVER_SQRT_TAU = 1.0 / math.sqrt(2.0 * math.pi)
+_FLOOR = 1e-3
+_MAX_STEPS = 60
+_DONE = 1e-5
+_OUTSIDE_PX = 1.5
+"""How far beyond the picture a neighbour may lie whose light reaches into it."""
+
+
+def workspace(height: int, width: int) -> tuple[np.ndarray[Any, Any], ...]:
+    """Return scratch memory of one thread: light along both axes, matrices, vectors, and two pictures."""
+    side = max(height, width)
+    return (
+        np.empty((6, MOST, side)),
+        np.empty((4, N_STATE, N_STATE)),
+        np.empty((6, N_STATE)),
+        np.empty((2, height, width)),
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _axis(center: Any, sigma: Any, size: Any, share: Any, by_center: Any, by_sigma: Any) -> None:
+    scale, height = _SQRT_HALF / sigma, _ONE_OVER_SQRT_TAU / sigma
+    u = -0.5 - center
+    t = u * scale
+    erf_left, bell_left = math.erf(t), height * math.exp(-t * t)
+    for j in range(size):
+        right = j + 0.5 - center
+        t = right * scale
+        erf_right, bell_right = math.erf(t), height * math.exp(-t * t)
+        share[j] = 0.5 * (erf_right - erf_left)
+        by_center[j] = bell_left - bell_right
+        by_sigma[j] = (u * bell_left - right * bell_right) / sigma
+        u, erf_left, bell_left = right, erf_right, bell_right
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sums(
+    p: Any, n: Any, count: Any, variance: Any, score: Any, fisher: Any, mean: Any, axes: Any, slope: Any
+) -> Any:
+    """Fill score, Fisher matrix (lower half) and expected picture; return the negative log-likelihood."""
+    height, width = count.shape
+    n_free = 2 + 3 * n
+    for s in range(n):
+        _axis(p[2 + 3 * s], p[1], width, axes[0, s], axes[1, s], axes[2, s])
+        _axis(p[3 + 3 * s], p[1], height, axes[3, s], axes[4, s], axes[5, s])
+    for k in range(n_free):
+        score[k] = 0.0
+        for m in range(k + 1):
+            fisher[k, m] = 0.0
+    nll = 0.0
+    slope[0] = 1.0
+    for i in range(height):
+        for j in range(width):
+            mu, by_sigma = p[0], 0.0
+            for s in range(n):
+                photons = p[4 + 3 * s]
+                a, c = axes[0, s, j], axes[3, s, i]
+                mu += photons * a * c
+                by_sigma += photons * (axes[2, s, j] * c + a * axes[5, s, i])
+                slope[2 + 3 * s] = photons * axes[1, s, j] * c
+                slope[3 + 3 * s] = photons * a * axes[4, s, i]
+                slope[4 + 3 * s] = a * c
+            slope[1] = by_sigma
+            mu = max(mu + variance[i, j], _FLOOR)
+            mean[i, j] = mu
+            nll += mu - count[i, j] * math.log(mu)
+            w = 1.0 / mu
+            pull = count[i, j] * w - 1.0
+            for k in range(n_free):
+                score[k] += pull * slope[k]
+                weighted = w * slope[k]
+                for m in range(k + 1):
+                    fisher[k, m] += weighted * slope[m]
+    return nll
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _factor(matrix: Any, damping: Any, n: Any, lower: Any) -> Any:
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            if i == j:
+                total *= 1.0 + damping
+            for k in range(j):
+                total -= lower[i, k] * lower[j, k]
+            if i > j:
+                lower[i, j] = total / lower[j, j]
+            elif total > 1e-13 * matrix[i, i]:
+                lower[i, i] = math.sqrt(total)
+            else:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _solve(lower: Any, right: Any, n: Any, out: Any) -> None:
+    for i in range(n):
+        total = right[i]
+        for k in range(i):
+            total -= lower[i, k] * out[k]
+        out[i] = total / lower[i, i]
+    for i in range(n - 1, -1, -1):
+        total = out[i]
+        for k in range(i + 1, n):
+            total -= lower[k, i] * out[k]
+        out[i] = total / lower[i, i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _climb(p: Any, n: Any, count: Any, variance: Any, mean: Any, axes: Any, matrices: Any, vectors: Any) -> Any:
+    """Levenberg-Marquardt on the Fisher matrix from `p`, left at the end; return (whether it came to rest, -ln L).
+
+    The Fisher matrix at the end is `matrices[0]`, the expected picture `mean`.
+    """
+    height, width = count.shape
+    fisher, trial_fisher, lower = matrices[0], matrices[1], matrices[2]
+    score, trial_score, step, trial, slope = vectors[0], vectors[1], vectors[2], vectors[3], vectors[4]
+    n_free = 2 + 3 * n
+    for k in range(n_free):
+        trial[k] = p[k]
+    nll, damping, decrement = np.inf, 1e-3, np.inf
+    for turn in range(_MAX_STEPS):
+        trial_nll = _sums(trial, n, count, variance, trial_score, trial_fisher, mean, axes, slope)
+        if trial_nll <= nll + 1e-12 * abs(nll):
+            gain = nll - trial_nll
+            nll = trial_nll
+            for k in range(n_free):
+                p[k], score[k] = trial[k], trial_score[k]
+                for m in range(k + 1):
+                    fisher[k, m] = trial_fisher[k, m]
+            damping = 0.2 * damping if gain > 0.25 * decrement or turn == 0 else max(2.0 * damping, 1e-3)
+        elif turn == 0 or not damping < 1e8:
+            return False, nll
+        else:
+            damping = max(10.0 * damping, 1e-3)
+        while not _factor(fisher, damping, n_free, lower):
+            damping = max(10.0 * damping, 1e-6)
+            if not damping < 1e8:
+                return False, nll
+        _solve(lower, score, n_free, step)
+        decrement = 0.0
+        for k in range(n_free):
+            decrement += step[k] * score[k]
+        if decrement < _DONE:
+            # the picture and its matrix are those of `p`, not of a trial that was refused
+            nll = _sums(p, n, count, variance, score, fisher, mean, axes, slope)
+            return True, nll
+        trial[0] = p[0] + step[0]
+        trial[1] = min(max(p[1] + min(max(step[1], -0.3 * p[1]), 0.4 * p[1]), 0.3), float(max(height, width)))
+        for s in range(n):
+            x, y, photons = 2 + 3 * s, 3 + 3 * s, 4 + 3 * s
+            trial[x] = p[x] + min(max(step[x], -0.7), 0.7)
+            trial[y] = p[y] + min(max(step[y], -0.7), 0.7)
+            trial[x] = min(max(trial[x], -0.5 - _OUTSIDE_PX), width - 0.5 + _OUTSIDE_PX)
+            trial[y] = min(max(trial[y], -0.5 - _OUTSIDE_PX), height - 0.5 + _OUTSIDE_PX)
+            trial[photons] = min(max(p[photons] + step[photons], 0.2 * p[photons]), 5.0 * p[photons])
+    return False, nll
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _next_spot(p: Any, n: Any, count: Any, mean: Any, left: Any) -> None:
+    """Append a spot to `p` where most light is left over, in standard deviations under a window of 3 x 3."""
+    height, width = count.shape
+    best, y, x, light = -np.inf, 0, 0, 0.0
+    for i in range(height):
+        for j in range(width):
+            left[i, j] = count[i, j] - mean[i, j]
+    for i in range(height):
+        for j in range(width):
+            total = spread = 0.0
+            for a in range(max(i - 1, 0), min(i + 2, height)):
+                for b in range(max(j - 1, 0), min(j + 2, width)):
+                    total += left[a, b]
+                    spread += mean[a, b]
+            if total / math.sqrt(spread) > best:
+                best, y, x, light = total / math.sqrt(spread), i, j, total
+    most = 0.0
+    for s in range(n):
+        most = max(most, p[4 + 3 * s])
+    p[2 + 3 * n], p[3 + 3 * n] = float(x), float(y)
+    p[4 + 3 * n] = max(1.5 * light, 0.1 * most, 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def crowds(
+    counts: Any,
+    variances: Any,
+    starts: Any,
+    critical: Any,
+    states: Any,
+    errors: Any,
+    n_spots: Any,
+    deviances: Any,
+    axes: Any,
+    matrices: Any,
+    vectors: Any,
+    pictures: Any,
+) -> None:
+    """Fit every picture with one spot, and with one more as long as an F test believes it.
+
+    `starts` is (n, 5): x, y, photons, background, width; NaN photons where there is nothing to fit. `critical[k]`
+    is the F of a spot beyond k + 1; its length bounds their number. Fills `states` and `errors` (n, N_STATE),
+    `n_spots` (0 where no fit came to rest) and `deviances`.
+    """
+    height, width = counts.shape[1:]
+    mean, left = pictures[0], pictures[1]
+    trial = np.empty(N_STATE)
+    unit = vectors[5]
+    for k in range(counts.shape[0]):
+        count, variance = counts[k], variances[k if variances.shape[0] > 1 else 0]
+        n_spots[k] = 0
+        if not math.isfinite(starts[k, 2]):
+            continue
+        least = 0.0
+        for i in range(height):
+            for j in range(width):
+                if count[i, j] > 0.0:
+                    least += count[i, j] - count[i, j] * math.log(count[i, j])
+        best = states[k]
+        for m in range(3):
+            trial[2 + m] = starts[k, m]
+        trial[0], trial[1] = starts[k, 3], starts[k, 4]
+        for n in range(1, critical.size + 2):
+            if n > 1:
+                for m in range(N_STATE):
+                    trial[m] = best[m]
+                _sums(trial, n - 1, count, variance, vectors[0], matrices[0], mean, axes, vectors[4])
+                _next_spot(trial, n - 1, count, mean, left)
+            came_to_rest, nll = _climb(trial, n, count, variance, mean, axes, matrices, vectors)
+            deviance = 2.0 * (nll - least)
+            if not came_to_rest:
+                break
+            free = height * width - (2 + 3 * n)
+            if n > 1 and not (deviances[k] - deviance) * free > 3.0 * critical[n - 2] * deviance:
+                break
+            n_spots[k], deviances[k] = n, deviance
+            for m in range(N_STATE):
+                best[m] = trial[m]
+            lower = matrices[2]
+            if not _factor(matrices[0], 0.0, 2 + 3 * n, lower):
+                n_spots[k] = n - 1
+                break
+            for m in range(2 + 3 * n):
+                for q in range(2 + 3 * n):
+                    unit[q] = 1.0 if q == m else 0.0
+                _solve(lower, unit, 2 + 3 * n, vectors[3])
+                errors[k, m] = math.sqrt(vectors[3][m])
