@@ -131,12 +131,12 @@ def matched(scene, events, within_frames=3.0):
             near = [
                 i
                 for i in np.flatnonzero(events.track == k)
-                if i not in used and abs(events.onset_s[i] / STEP_S - onset) <= within_frames
+                if i not in used and abs(events.onset_s[i] / STEP_S - 0.5 - onset) <= within_frames
             ]
             if near:
-                best = min(near, key=lambda i: abs(events.onset_s[i] / STEP_S - onset))
+                best = min(near, key=lambda i: abs(events.onset_s[i] / STEP_S - 0.5 - onset))
                 used.add(best)
                 right += 1
-                errors.append(events.onset_s[best] / STEP_S - onset)
+                errors.append(events.onset_s[best] / STEP_S - 0.5 - onset)
     total = sum(map(len, scene.onsets))
     return right, len(events.track) - right, total - right, np.array(errors)

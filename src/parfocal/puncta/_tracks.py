@@ -90,7 +90,7 @@ class CalciumEvents:
     ----------
     track : int64[n]
     onset_s : float64[n]
-        Half of the rise, between frames, or where a fitted rise begins; 0 is the middle of frame 0.
+        Half of the rise, between frames, or where a fitted rise begins; 0 is when frame 0 begins.
     onset_se_s : float64[n]
     begin_frame, peak_frame, end_frame : int64[n]
         First, highest and last frame above the lower threshold.

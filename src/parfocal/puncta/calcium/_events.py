@@ -90,7 +90,7 @@ def find_events(traces: CalciumTraces, settings: EventSettings | None = None) ->
             is_wave = _is_wave(traces, track, begin, peak, how.wave_ratio, float(surround_noise[track]))
             offset = _offset(traces, track, begin, peak, end, float(moment_noise[track]))
             step_s = traces.frame_interval_s
-            when = (onset * step_s, onset_se * step_s, begin, peak, end)
+            when = ((onset + 0.5) * step_s, onset_se * step_s, begin, peak, end)
             rows.append((track, *when, trace[peak], trace[peak] / noise, float(is_wave), *offset))
     columns = np.array(rows, dtype=np.float64).reshape(len(rows), 12).T
     track, begin, peak, end = (columns[k].astype(np.int64) for k in (0, 3, 4, 5))

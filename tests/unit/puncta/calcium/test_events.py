@@ -115,7 +115,7 @@ def test_half_of_the_rise_lies_between_frames():
     dff = np.zeros(30)
     dff[10:15] = [0.2, 0.8, 0.8, 0.5, 0.3]
     found = find_events(made(dff))
-    assert found.onset_s[0] == pytest.approx(0.1 * (10 + 1 / 3))
+    assert found.onset_s[0] == pytest.approx(0.1 * (10.5 + 1 / 3))
 
 
 def test_what_rises_with_its_surround_is_a_wave_and_not_an_event_of_the_punctum():
