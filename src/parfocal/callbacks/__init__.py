@@ -9,6 +9,7 @@ from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
+from parfocal.callbacks.puncta import Puncta, PunctaParameters
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
 from parfocal.callbacks.sections import SectionParameters, SectionStages, metrics_of, volumes_of
 from parfocal.callbacks.segmentation import Nuclei, NucleiParameters, volume_judge
@@ -37,6 +38,8 @@ __all__ = [
     "Nuclei",
     "NucleiParameters",
     "Place",
+    "Puncta",
+    "PunctaParameters",
     "Replayed",
     "RunAnalysis",
     "RunView",
