@@ -79,3 +79,10 @@ def RE(documents):
     loop.call_soon_threadsafe(loop.stop)
     engine._th.join(5)
     loop.close()
+
+
+def pytest_collection_modifyitems(items):
+    """Give what takes minutes the time that it takes on a busy machine."""
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))

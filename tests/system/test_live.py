@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -128,6 +129,13 @@ def drag_roi(window, by_x_px, by_y_px):
     for spot in spots:
         send(QEvent.Type.MouseMove, spot, none, left)
     send(QEvent.Type.MouseButtonRelease, spots[-1], left, none)
+
+
+def test_a_window_may_stay_open_for_days(window):
+    """A binding that gives back references to None, not its own, ends the process: PySide6 6.12 did so."""
+    painted, before = window.image.image.n_painted, sys.getrefcount(None)
+    until(lambda: window.image.image.n_painted > painted + 60)
+    assert sys.getrefcount(None) > before - 60
 
 
 def test_autofocus_before_a_calibration_says_what_to_do(window):

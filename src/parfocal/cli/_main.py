@@ -23,9 +23,12 @@ _MODULES = {
     "_report": ("report",),
     "_slices": ("slices",),
     "_segment": ("segment",),
+    "_localize": ("localize",),
     "_train": ("train",),
     "_models": ("models",),
     "_review": ("review",),
+    "_simulate": ("simulate",),
+    "_check_data": ("check-data",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import tensorstore as ts
@@ -32,6 +32,9 @@ _UM = {
     "µm": 1.0,
     "nm": 1e-3,
 }
+VolumeAxes = Literal["zyx", "tyx"]
+"""What the three axes of a volume are; along t the first number of `voxel_size_um` is seconds."""
+
 _CHUNK = (16, 512, 512)
 _CODECS: list[dict[str, Any]] = [
     {"name": "bytes", "configuration": {"endian": "little"}},
@@ -89,7 +92,7 @@ class ZarrVolume:
             raise BadInputError(f"{self.path}: a damaged Zarr array: {one_line(error)[:200]}") from error
 
 
-def open_ome_zarr(path: str | os.PathLike[str], level: int = 0) -> ZarrVolume:
+def open_ome_zarr(path: str | os.PathLike[str], level: int = 0, axes: VolumeAxes = "zyx") -> ZarrVolume:
     """Open one resolution level of an OME-Zarr image without reading its pixels.
 
     Axes other than z, y, x (time, channel) must have length 1; a plane `[y, x]` is a volume one plane deep. The
@@ -101,6 +104,8 @@ def open_ome_zarr(path: str | os.PathLike[str], level: int = 0) -> ZarrVolume:
         The group: a folder with `zarr.json` (v3) or `.zattrs` (v2).
     level : int
         0 is full resolution.
+    axes : {"zyx", "tyx"}
+        "tyx" opens a movie: t stands in the place of z, and z must have length 1.
 
     Raises
     ------
@@ -125,11 +130,13 @@ def open_ome_zarr(path: str | os.PathLike[str], level: int = 0) -> ZarrVolume:
     except (ValueError, OSError) as error:
         raise BadInputError(f"{group / name}: not a Zarr array: {one_line(error)[:200]}") from error
     names, units = _axes(group, multiscale, len(store.shape))
-    kept = [axis in "zyx" for axis in names]
+    kept = [axis in axes for axis in names]
     if any(n != 1 for n, keep in zip(store.shape, kept) if not keep):
-        raise BadInputError(f"{group}: axes {names} of {tuple(store.shape)}, expected one volume z, y, x")
-    if "".join(axis for axis in names if axis in "zyx") not in ("zyx", "yx"):
-        raise BadInputError(f"{group}: axes {names}, expected z, y, x in this order")
+        raise BadInputError(
+            f"{group}: axes {names} of {tuple(store.shape)}, expected one volume {', '.join(axes)}"
+        )
+    if "".join(axis for axis in names if axis in axes) not in (axes, "yx"):
+        raise BadInputError(f"{group}: axes {names}, expected {', '.join(axes)} in this order")
     scale = _scale(multiscale, len(names)) * _scale(cast(dict[str, Any], dataset), len(names))
     told = _has_scale(cast(dict[str, Any], dataset)) or _has_scale(multiscale)
     voxel = [s * u for s, u, keep in zip(scale, units, kept) if keep]
@@ -149,9 +156,11 @@ def open_ome_zarr(path: str | os.PathLike[str], level: int = 0) -> ZarrVolume:
     )
 
 
-def read_ome_zarr(path: str | os.PathLike[str], level: int = 0) -> tuple[NDArray[Any], tuple[float, float, float]]:
+def read_ome_zarr(
+    path: str | os.PathLike[str], level: int = 0, axes: VolumeAxes = "zyx"
+) -> tuple[NDArray[Any], tuple[float, float, float]]:
     """Return the pixels `[z, y, x]` of an OME-Zarr image and its voxel size (z, y, x), um; see `open_ome_zarr`."""
-    volume = open_ome_zarr(path, level)
+    volume = open_ome_zarr(path, level, axes)
     return volume.read(), volume.voxel_size_um
 
 
@@ -200,6 +209,7 @@ def writing_ome_zarr(
     *,
     overwrite: bool = False,
     attributes: Mapping[str, Any] | None = None,
+    axes: VolumeAxes = "zyx",
 ) -> Generator[ZarrVolumeWriter, None, None]:
     """Give a writer of planes; when the block ends well, the folder takes its name. What is not written is 0.
 
@@ -221,6 +231,8 @@ def writing_ome_zarr(
     attributes : mapping, optional
         More attributes of the group, beside `ome`: where the volume comes from. An `ome` of its own is
         added to ours: `image-label` makes the volume an image of labels.
+    axes : {"zyx", "tyx"}
+        "tyx" is a movie: shape and voxel size begin with time, in frames and seconds.
 
     Raises
     ------
@@ -241,7 +253,7 @@ def writing_ome_zarr(
     mark = secrets.token_hex(6)
     temporary = target.parent / f".{stem[:80]}.{mark}.ome.zarr"
     try:
-        store = _create(temporary, stem, shape, kind, voxel_size_um, attributes or {})
+        store = _create(temporary, stem, shape, kind, voxel_size_um, attributes or {}, axes)
         yield ZarrVolumeWriter(store, shape, kind, target)
         # The old volume is moved aside first: a folder that is not empty cannot be replaced in one step.
         old = target.parent / f".{stem[:80]}.{mark}.old"
@@ -260,6 +272,7 @@ def write_ome_zarr(
     *,
     overwrite: bool = False,
     attributes: Mapping[str, Any] | None = None,
+    axes: VolumeAxes = "zyx",
 ) -> Path:
     """Write a volume `[z, y, x]` as an OME-Zarr image 0.5; see `writing_ome_zarr`.
 
@@ -277,7 +290,7 @@ def write_ome_zarr(
     shape = (pixels.shape[0], pixels.shape[1], pixels.shape[2])
     native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     with writing_ome_zarr(
-        path, shape, native.dtype, voxel_size_um, overwrite=overwrite, attributes=attributes
+        path, shape, native.dtype, voxel_size_um, overwrite=overwrite, attributes=attributes, axes=axes
     ) as writer:
         writer.write(0, native)
     return Path(path)
@@ -290,8 +303,11 @@ def _create(
     dtype: np.dtype[Any],
     voxel_size_um: tuple[float, float, float],
     attributes: Mapping[str, Any],
+    names: VolumeAxes,
 ) -> Any:
-    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "zyx"]
+    axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in names]
+    if names == "tyx":
+        axes[0] = {"name": "t", "type": "time", "unit": "second"}
     transform = {"type": "scale", "scale": [float(v) for v in voxel_size_um]}
     multiscale = {
         "name": name,
@@ -308,7 +324,7 @@ def _create(
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "data_type": dtype.name,
         "codecs": _CODECS,
-        "dimension_names": ["z", "y", "x"],
+        "dimension_names": list(names),
         "fill_value": False if dtype.kind == "b" else 0,
     }
     try:

@@ -10,7 +10,7 @@ from parfocal.errors import BadInputError
 from parfocal.fitting import DefocusModel
 from parfocal.focus._commands_under_way import CommandsUnderWay
 from parfocal.focus._drift_filter import DriftFilter
-from parfocal.focus._lock_engage import MeanOfGoodFrames, SignProbe
+from parfocal.focus._lock_engage import Engagement, MeanOfGoodFrames
 from parfocal.focus._lock_law import LawInput, make_law
 from parfocal.focus._lock_settings import LockSettings
 from parfocal.focus._measurement import Command, LockState, Measurement, StageState
@@ -25,8 +25,7 @@ _SAME_PLACE_UM = 1e-6
 class _Phase(Enum):
     IDLE = auto()
     READY = auto()
-    GATHER = auto()  # good frames for the setpoint, nothing moves
-    PROBE = auto()
+    ENGAGE = auto()
     FOLLOW = auto()
     PAUSED = auto()
     VERIFY = auto()  # good frames to know where the focus is after a pause or a stall
@@ -108,14 +107,12 @@ class LockController:
         self._setpoints = CommandsUnderWay(s.latency_frames)
         self._filter = DriftFilter(s.walk_um_per_frame, s.noise_factor, s.rate_share, s.walk_memory_frames)
         self._runaway = Runaway(s.runaway_slope, s.runaway_sigma)
-        self._probe = SignProbe(s)
-        self._mean = MeanOfGoodFrames(s.setpoint_frames)
-        self._offset = MeanOfGoodFrames(s.setpoint_frames)
+        self._engagement = Engagement(s)
+        self._mean = MeanOfGoodFrames(s.verify_frames)
         self._limits.centre_um = math.nan
         self._frame: int | None = None
         self._range_um = (-math.inf, math.inf)
         self._broken: Alarm | None = None
-        self._n_gathered = self._n_to_skip = 0
         self._pending_um = 0.0
         self._engaged_t_s = math.nan
         self._unsettled: LockState | None = None
@@ -155,7 +152,8 @@ class LockController:
     @property
     def response(self) -> tuple[float, float]:
         """Slope of measured over commanded z at engage, and its standard error."""
-        return self._probe.response.slope, self._probe.response.se
+        response = self._engagement.probe.response
+        return response.slope, response.se
 
     @property
     def drift_um_per_frame(self) -> tuple[float, float]:
@@ -185,7 +183,7 @@ class LockController:
             todo = {_Phase.IDLE: "calibrate first", _Phase.FAULT: "reset it first"}
             raise BadInputError(f"lock: cannot engage in {self._state}; {todo.get(self._phase, 'it is engaged')}")
         self._forget()
-        self._phase, self._state = _Phase.GATHER, LockState.LOCKING
+        self._phase, self._state = _Phase.ENGAGE, LockState.LOCKING
 
     def release(self) -> None:
         """Stop; the stage stays where it is. A fault stays a fault."""
@@ -272,10 +270,8 @@ class LockController:
             return self._answer(m, None, LockState.DEGRADED, (Alarm("held", "held by a plan"),))
         at_um = self._under_way.at_um(m.frame, m.t_s, m.exposure_s)
         alarms = self._gates.judge(m)
-        if self._phase is _Phase.GATHER:
-            return self._gather(m, stage, at_um, alarms)
-        if self._phase is _Phase.PROBE:
-            return self._prove(m, at_um, alarms)
+        if self._phase is _Phase.ENGAGE:
+            return self._engaging(m, stage, at_um, alarms)
         if self._phase is _Phase.LOST:
             return self._look(m, at_um, alarms)
         lag_um = self._under_way.lag_um(m.frame, stage.z_um - self._lag.offset_um)
@@ -287,60 +283,27 @@ class LockController:
             return self._look_again(m, at_um, alarms)
         return self._follow(m, stage, at_um, lag_um, alarms)
 
-    def _gather(self, m: Measurement, stage: StageState, at_um: float, alarms: tuple[Alarm, ...]) -> Command:
-        self._n_gathered += 1
-        if self._n_to_skip:
-            self._n_to_skip -= 1
-            return self._answer(m, None, LockState.LOCKING, alarms)
-        if alarms:
-            self._mean.clear()
-            self._offset.clear()
-            if self._n_gathered >= self.settings.engage_timeout_frames:
-                words = f"no {self.settings.setpoint_frames} good frames in a row among {self._n_gathered}"
-                self._phase = _Phase.READY
-                self._forget()
-                return self._answer(m, None, self._state, (Alarm("engage_timeout", words), *alarms))
-            return self._answer(m, None, LockState.LOCKING, alarms)
-        self._believe(m, at_um)
-        self._probe.response.update(m.z_um, m.z_se_um, at_um)
-        self._mean.add(m.z_um, m.z_se_um)
-        self._offset.add(stage.z_um - stage.commanded_um, 1.0)
-        if not self._mean.is_full:
-            return self._answer(m, None, LockState.LOCKING)
-        self._setpoint_um = self._mean.mean_um if self.settings.lock_setpoint else 0.0
-        self._setpoint_se_um = self._mean.se_um if self.settings.lock_setpoint else 0.0
-        self._setpoints.note(m.frame, self._setpoint_um)
-        self._limits.centre_um = self._last_good_um = stage.commanded_um
-        self._lag.offset_um = self._offset.mean_um
-        if self.settings.sign_probe:
-            self._phase = _Phase.PROBE
-            self._probe.begin(stage.commanded_um, self._mean.typical_se_um)
-            return self._answer(m, self._within_range(self._probe.next_um()), LockState.LOCKING)
-        return self._begin_to_follow(m)
-
-    def _prove(self, m: Measurement, at_um: float, alarms: tuple[Alarm, ...]) -> Command:
-        lost = self._lost.judge(not alarms)
-        if lost is not None:
-            return self._start_over(m, lost, alarms)
-        if alarms:
-            return self._answer(m, None, LockState.LOCKING, alarms)
-        self._believe(m, at_um)
-        self._probe.response.update(m.z_um, m.z_se_um, at_um)
-        is_over, wrong = self._probe.judge()
-        if wrong is not None:
-            return self._fault(m, wrong, self._probe.centre_um)
-        if is_over:
+    def _engaging(self, m: Measurement, stage: StageState, at_um: float, alarms: tuple[Alarm, ...]) -> Command:
+        engagement, is_known = self._engagement, math.isfinite(self._setpoint_um)
+        step = engagement.step(m, stage, at_um, alarms)
+        if step.is_believed:
+            self._believe(m, at_um)
+        if step.outcome == "late":
+            self._phase = _Phase.READY
+            self._forget()
+            return self._answer(m, None, self._state, step.alarms)
+        if step.outcome == "wrong":
+            return self._fault(m, step.alarms[0], step.z_um)
+        if step.outcome == "found" or (step.outcome == "ready" and not is_known):
+            found = engagement.setpoint_um if self.settings.lock_setpoint else (0.0, 0.0)
+            self._setpoint_um, self._setpoint_se_um = found
+            self._setpoints.note(m.frame, self._setpoint_um)
+            self._limits.centre_um = self._last_good_um = stage.commanded_um
+            self._lag.offset_um = engagement.stage_offset_um
+        if step.outcome == "ready":
             return self._begin_to_follow(m)
-        return self._answer(m, self._within_range(self._probe.next_um()), LockState.LOCKING)
-
-    def _start_over(self, m: Measurement, lost: Alarm, alarms: Sequence[Alarm]) -> Command:
-        # Nothing is proved yet: a search or a correction would trust a sign that may be wrong.
-        self._phase, self._probe = _Phase.GATHER, SignProbe(self.settings)
-        self._n_to_skip = math.ceil(self.settings.latency_frames) + 2  # until the stage is back
-        for part in (self._mean, self._offset):
-            part.clear()
-        self._lost.reset()
-        return self._answer(m, self._limits.centre_um, LockState.LOCKING, (lost, *alarms))
+        z_um = None if step.z_um is None else self._within_range(step.z_um)
+        return self._answer(m, z_um, LockState.LOCKING, step.alarms)
 
     def _begin_to_follow(self, m: Measurement) -> Command:
         self._phase = _Phase.FOLLOW

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from parfocal.focus._lock_settings import LockSettings
+from parfocal.focus._measurement import Measurement, StageState
 from parfocal.focus._safeguards_quality import Alarm
 from parfocal.focus._safeguards_response import ResponseSlope
+from parfocal.focus._safeguards_target import LostTarget
 
 _SURE = 3.0  # standard errors below zero response that end a probe at once
 _NEARER_TO_REVERSED = -0.5
@@ -96,3 +101,100 @@ class SignProbe:
             words = f"response {slope:.2f} +- {se:.2f} after {self._frame} frames: too noisy to tell"
             return True, Alarm("probe_inconclusive", words)
         return False, None
+
+
+@dataclass(frozen=True)
+class EngageStep:
+    """What an engagement makes of a frame.
+
+    Attributes
+    ----------
+    outcome : {"going", "found", "ready", "late", "wrong"}
+        The setpoint was just found, the stage is proved, the time is over, or the stage does not do as calibrated.
+    z_um : float or None
+        Where to send the stage.
+    alarms : tuple of Alarm
+    is_believed : bool
+        Whether the measurement may teach the drift filter.
+    """
+
+    outcome: Literal["going", "found", "ready", "late", "wrong"]
+    z_um: float | None = None
+    alarms: tuple[Alarm, ...] = ()
+    is_believed: bool = False
+
+
+class Engagement:
+    """Good frames in a row give the setpoint while nothing moves; then a probe proves sign and response.
+
+    A spot that is gone during the probe begins all anew, with the stage back where it was: nothing is proved yet,
+    so a search or a correction would trust a sign that may be wrong.
+    """
+
+    def __init__(self, s: LockSettings) -> None:
+        self._s = s
+        self._mean = MeanOfGoodFrames(s.setpoint_frames)
+        self._offset = MeanOfGoodFrames(s.setpoint_frames)
+        self._lost = LostTarget(s.lost_frames)
+        self.probe = SignProbe(s)
+        self._is_probing = False
+        self._n_gathered = self._n_to_skip = 0
+
+    @property
+    def setpoint_um(self) -> tuple[float, float]:
+        """Mean defocus of the frames that were gathered, and its standard error, um."""
+        return self._mean.mean_um, self._mean.se_um
+
+    @property
+    def stage_offset_um(self) -> float:
+        """Mean of the stage's readback less where it was sent, um."""
+        return self._offset.mean_um
+
+    def step(self, m: Measurement, stage: StageState, at_um: float, alarms: Sequence[Alarm]) -> EngageStep:
+        """Take in a frame, which saw the stage at `at_um`."""
+        if self._is_probing:
+            return self._prove(m, at_um, tuple(alarms))
+        self._n_gathered += 1
+        if self._n_to_skip:
+            self._n_to_skip -= 1
+            return EngageStep("going", alarms=tuple(alarms))
+        if alarms:
+            self._mean.clear()
+            self._offset.clear()
+            if self._n_gathered < self._s.engage_timeout_frames:
+                return EngageStep("going", alarms=tuple(alarms))
+            words = f"no {self._s.setpoint_frames} good frames in a row among {self._n_gathered}"
+            return EngageStep("late", alarms=(Alarm("engage_timeout", words), *alarms))
+        self.probe.response.update(m.z_um, m.z_se_um, at_um)
+        self._mean.add(m.z_um, m.z_se_um)
+        self._offset.add(stage.z_um - stage.commanded_um, 1.0)
+        if not self._mean.is_full:
+            return EngageStep("going", is_believed=True)
+        if not self._s.sign_probe:
+            return EngageStep("ready", is_believed=True)
+        self._is_probing = True
+        self.probe.begin(stage.commanded_um, self._mean.typical_se_um)
+        return EngageStep("found", self.probe.next_um(), is_believed=True)
+
+    def _prove(self, m: Measurement, at_um: float, alarms: tuple[Alarm, ...]) -> EngageStep:
+        lost = self._lost.judge(not alarms)
+        if lost is not None:
+            return self._again((lost, *alarms))
+        if alarms:
+            return EngageStep("going", alarms=alarms)
+        self.probe.response.update(m.z_um, m.z_se_um, at_um)
+        is_over, wrong = self.probe.judge()
+        if wrong is not None:
+            return EngageStep("wrong", self.probe.centre_um, (wrong,), is_believed=True)
+        if is_over:
+            return EngageStep("ready", is_believed=True)
+        return EngageStep("going", self.probe.next_um(), is_believed=True)
+
+    def _again(self, alarms: tuple[Alarm, ...]) -> EngageStep:
+        back_um = self.probe.centre_um
+        self._is_probing, self.probe = False, SignProbe(self._s)
+        self._n_to_skip = math.ceil(self._s.latency_frames) + 2  # until the stage is back
+        for part in (self._mean, self._offset):
+            part.clear()
+        self._lost.reset()
+        return EngageStep("going", back_um, alarms)

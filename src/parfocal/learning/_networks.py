@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from parfocal.errors import BadInputError
 from parfocal.learning._build import build_unet
@@ -130,10 +130,16 @@ def architecture_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
             n_in=int(state["down.0.conv1.weight"].shape[1]),
             n_out=int(head.shape[0]),
             widths=tuple(widths),
-            norm="batch" if "down.0.norm1.running_mean" in state else "group",
+            norm=_norm_of(state),
         )
         return shape.as_architecture()
     return {"kind": "unknown"}
+
+
+def _norm_of(state: Mapping[str, Tensor]) -> Literal["group", "batch", "none"]:
+    if "down.0.norm1.weight" not in state:
+        return "none"
+    return "batch" if "down.0.norm1.running_mean" in state else "group"
 
 
 def _tensors(content: object) -> dict[str, Tensor]:

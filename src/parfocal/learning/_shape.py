@@ -28,10 +28,11 @@ class UNetShape:
     z_pool : tuple of bool
         3D alone: whether going down from level k halves z too; one value fewer than `widths`. Empty: always.
         `(False, True)` suits a stack whose planes lie about twice as far apart as its pixels.
-    norm : {"group", "batch"}
+    norm : {"group", "batch", "none"}
         `group` normalises by the statistics of the image at hand, which suits small batches; `batch` by
         those of the training set, which :func:`for_inference` folds into the convolutions, so that it costs
-        nothing and a tile gives what the whole image gives.
+        nothing and a tile gives what the whole image gives; `none` normalises nothing, for input whose scale
+        means something.
     """
 
     dims: Literal[2, 3] = 3
@@ -39,7 +40,7 @@ class UNetShape:
     n_out: int = 5
     widths: tuple[int, ...] = (12, 24, 48)
     z_pool: tuple[bool, ...] = ()
-    norm: Literal["group", "batch"] = "group"
+    norm: Literal["group", "batch", "none"] = "group"
 
     def __post_init__(self) -> None:
         for name, value in (("widths", self.widths), ("z_pool", self.z_pool)):
@@ -55,8 +56,8 @@ class UNetShape:
                 f"U-Net: z_pool {self.z_pool!r} for {self.dims}D and {len(self.widths)} levels; expected"
                 f" {'none in 2D' if self.dims == 2 else f'{len(self.widths) - 1} values, or none'}"
             )
-        if self.norm not in ("group", "batch"):
-            raise BadInputError(f"U-Net: norm is {self.norm!r}; expected group or batch")
+        if self.norm not in ("group", "batch", "none"):
+            raise BadInputError(f"U-Net: norm is {self.norm!r}; expected group, batch or none")
 
     @property
     def pools(self) -> tuple[tuple[int, ...], ...]:

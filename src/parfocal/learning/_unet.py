@@ -82,6 +82,8 @@ class InSixteenBits(nn.Module):
 
 
 def _norm(width: int, shape: UNetShape) -> nn.Module:
+    if shape.norm == "none":
+        return nn.Identity()
     if shape.norm == "group":
         return nn.GroupNorm(NORM_GROUPS, width)
     return nn.BatchNorm3d(width) if shape.dims == 3 else nn.BatchNorm2d(width)

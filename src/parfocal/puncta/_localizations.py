@@ -52,6 +52,8 @@ class Localizations:
         (deviance or chi² - degrees of freedom) / sqrt(2 degrees of freedom).
     n_emitters : int64[n]
         With how many others (and itself) it was fitted; 1 is an isolated spot.
+    calcium_probability : float64[n]
+        That there is calcium at it in its frame, where a network looked at that channel too.
     """
 
     pixel_size_um: tuple[float, float]
@@ -71,6 +73,7 @@ class Localizations:
     probability: Floats = field(default_factory=_none)
     misfit: Floats = field(default_factory=_none)
     n_emitters: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    calcium_probability: Floats = field(default_factory=_none)
 
     def __post_init__(self) -> None:
         n = len(self.frame)

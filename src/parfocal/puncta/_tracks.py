@@ -50,10 +50,10 @@ class CalciumTraces:
     surround : float32[n_tracks, n_frames]
         Photons per pixel around it.
     f0 : float32[n_tracks, n_frames]
-        All light of the punctum's footprint at rest, photons: slow baseline of `signal` plus that of the
-        surround on `footprint_px` pixels.
+        Light of the punctum's footprint at rest, photons: slow baseline of `signal` plus that of the surround on
+        `footprint_px` pixels.
     dff : float32[n_tracks, n_frames]
-        (signal - its slow baseline) / f0.
+        (signal - its slow baseline) / f0: dF/F0 on the central pixel of the punctum.
     noise : float32[n_tracks]
         Standard deviation of `dff` without events.
     surround_dff : float32[n_tracks, n_frames]
@@ -62,7 +62,7 @@ class CalciumTraces:
         First moments of the light around the punctum, photons px: what they rise by over what `signal` rises by
         is how far from the punctum the light comes from.
     footprint_px : float
-        Pixels on which the surround adds to a punctum as much as to one of them: 4 pi sigma^2.
+        Light of a source over that on its central pixel: 2 pi sigma^2.
     """
 
     frame_interval_s: float
@@ -93,7 +93,7 @@ class CalciumEvents:
         Half of the rise, between frames, or where a fitted rise begins; 0 is when frame 0 begins.
     onset_se_s : float64[n]
     begin_frame, peak_frame, end_frame : int64[n]
-        First, highest and last frame above the lower threshold.
+        First, highest and last frame above the lower threshold, or of its part where another rises before it is over.
     peak_dff : float64[n]
     peak_snr : float64[n]
         In standard deviations of the trace's noise.

@@ -97,7 +97,7 @@ def _mutual(a: Floats, b: Floats, reach: float) -> tuple[NDArray[np.int64], Floa
     distance, to_b = (np.asarray(found) for found in KDTree(b).query(a))
     to_a = np.asarray(KDTree(a).query(b)[1])
     rows = np.flatnonzero((to_a[to_b] == np.arange(len(a))) & (distance <= reach))
-    return np.column_stack((rows, to_b[rows])).astype(np.int64), distance[rows]
+    return np.column_stack((rows, to_b[rows])).astype(np.int64), distance[rows].astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ class EventSettings:
         It is over after so many frames in a row below `low_sd`: one noisy frame does not make two of one.
     min_frames : int
         For so many frames in a row it must exceed `high_sd`.
+    again_sd : float
+        On the way down the mean of two frames rises again by so many standard deviations: a second event.
     max_missing_frames : int
         Frames without the punctum that do not end it.
     onset : str
@@ -43,6 +46,7 @@ class EventSettings:
     low_sd: float = 1.5
     end_frames: int = 2
     min_frames: int = 2
+    again_sd: float = 4.0
     max_missing_frames: int = 2
     onset: Literal["half-rise", "fit"] = "half-rise"
     wave_ratio: float = 1.0
@@ -81,12 +85,12 @@ def find_events(traces: CalciumTraces, settings: EventSettings | None = None) ->
         if not noise > 0:
             continue
         trace = traces.dff[track].astype(np.float64)
-        for begin, end in runs_of_events(trace / noise, how):
+        for begin, end, base in runs_of_events(trace / noise, how):
             peak = begin + int(np.nanargmax(trace[begin : end + 1]))
-            if how.onset == "fit":
+            if how.onset == "fit" and not base:
                 onset, onset_se = fitted_onset(trace, begin, peak, end, noise)
             else:
-                onset, onset_se = half_rise(trace, begin, peak, noise)
+                onset, onset_se = half_rise(trace, begin, peak, noise, base * noise)
             is_wave = _is_wave(traces, track, begin, peak, how.wave_ratio, float(surround_noise[track]))
             offset = _offset(traces, track, begin, peak, end, float(moment_noise[track]))
             step_s = traces.frame_interval_s
@@ -110,8 +114,11 @@ def find_events(traces: CalciumTraces, settings: EventSettings | None = None) ->
     )
 
 
-def runs_of_events(snr: Floats, settings: EventSettings) -> list[tuple[int, int]]:
-    """Return first and last frames of the events of one trace in standard deviations; NaN is no value."""
+def runs_of_events(snr: Floats, settings: EventSettings) -> list[tuple[int, int, float]]:
+    """Return first and last frames of the events of one trace in standard deviations; NaN is no value.
+
+    The third is what an event begins at: 0, or where the one before was when it rose again.
+    """
     known = np.flatnonzero(np.isfinite(snr))
     if not known.size:
         return []
@@ -127,11 +134,36 @@ def runs_of_events(snr: Floats, settings: EventSettings) -> list[tuple[int, int]
     # A run ends where the value falls below the lower threshold or the punctum was away for long.
     begins = low & np.concatenate(([True], ~low[:-1] | apart))
     ends = low & np.concatenate((~low[1:] | apart, [True]))
-    found: list[tuple[int, int]] = []
+    found: list[tuple[int, int, float]] = []
     for first, last in zip(np.flatnonzero(begins), np.flatnonzero(ends)):
         if longest_run(value[first : last + 1] > settings.high_sd) >= settings.min_frames:
-            found.append((int(known[first]), int(known[last])))
+            starts = _rises_again(value[first : last + 1], settings.again_sd)
+            for start, stop in pairwise([*starts, last + 1 - first]):
+                base = float(value[first + start]) if start else 0.0
+                found.append((int(known[first + start]), int(known[first + stop - 1]), base))
     return found
+
+
+def _rises_again(value: Floats, again_sd: float) -> list[int]:
+    """Return 0 and where the values rise again after they fell, judged by means of two frames."""
+    starts = [0]
+    if value.size < 4:
+        return starts
+    pair = 0.5 * (value[:-1] + value[1:])
+    highest, lowest, lowest_at = pair[0], pair[0], 0
+    falls = False
+    for i in range(1, pair.size):
+        if not falls:
+            highest = max(highest, pair[i])
+            if pair[i] < highest - again_sd:
+                falls, lowest, lowest_at = True, pair[i], i
+        elif pair[i] < lowest:
+            lowest, lowest_at = pair[i], i
+        elif pair[i] > lowest + again_sd:
+            low = lowest_at + int(value[lowest_at + 1] < value[lowest_at])
+            starts.append(low)
+            falls, highest = False, pair[i]
+    return starts
 
 
 def _is_wave(traces: CalciumTraces, track: int, begin: int, peak: int, ratio: float, noise: float) -> bool:

@@ -62,8 +62,8 @@ class ReadSettings:
 
     @property
     def footprint_px(self) -> float:
-        """Pixels whose background weighs as one amplitude: 4 pi sigma^2, one over the sum of the squared PSF."""
-        return 4.0 * math.pi * self.psf_sigma_px**2
+        """Light of a source over that on its central pixel: 2 pi sigma^2."""
+        return 2.0 * math.pi * self.psf_sigma_px**2
 
 
 @dataclass(frozen=True, eq=False)

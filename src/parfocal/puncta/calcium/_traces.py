@@ -195,8 +195,8 @@ def _coupling(rise: Floats, light: Floats) -> Floats:
     """Return how much of what the surround does each punctum does on top of it; 0 where the surround hardly moves.
 
     A slope of the punctum on its surround, where events (more than 2.5 standard deviations off the line) do not
-    count. The noise of the surround is in both, with opposite signs, since it was taken off the punctum: it is
-    taken out of covariance and variance.
+    count. The noise of the surround is in both: it was taken off the punctum on 4 pi sigma^2 pixels, twice as many
+    as `light` is of. It is taken out of covariance and variance.
     """
     noise, light_noise = np.nan_to_num(noise_sd(rise)), np.nan_to_num(noise_sd(light))
     slopes = np.zeros(len(rise))
@@ -211,7 +211,7 @@ def _coupling(rise: Floats, light: Floats) -> Floats:
             if moves < 2.0 * light_noise[k] ** 2:
                 slopes[k] = 0.0
                 break
-            slopes[k] = (float(np.mean(x[kept] * y[kept])) + light_noise[k] ** 2) / moves
+            slopes[k] = (float(np.mean(x[kept] * y[kept])) + 2.0 * light_noise[k] ** 2) / moves
             fits = np.abs(y - slopes[k] * x) <= 2.5 * noise[k]
             if fits.sum() < _FEWEST_DIFFERENCES:
                 break

@@ -2,6 +2,8 @@
 
 from parfocal.puncta.detection._candidates import find_candidates
 from parfocal.puncta.detection._expression import evaluate
+from parfocal.puncta.detection._guess_camera import guess_camera
+from parfocal.puncta.detection._labels import labels_of
 from parfocal.puncta.detection._localize import fit_at, localize
 from parfocal.puncta.detection._movie import localize_frames, localize_movie
 from parfocal.puncta.detection._settings import PLANES, LocalizeSettings, thunderstorm_settings
@@ -17,6 +19,8 @@ __all__ = [
     "evaluate",
     "find_candidates",
     "fit_at",
+    "guess_camera",
+    "labels_of",
     "localize",
     "localize_frames",
     "localize_movie",

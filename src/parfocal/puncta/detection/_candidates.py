@@ -41,7 +41,7 @@ def noise_threshold(smooth: Image, camera_model: CameraModel, settings: Localize
     the height.
     """
     squares, cubes, _ = spot_plane_moments()
-    excess = settings.excess_noise
+    excess = settings.excess_of(camera_model)
     height = noise_height(settings.false_positives_per_1000_px / 1000.0)
     # a spot's own light is in the local background; a hole in it is not believed
     level = np.maximum(smooth, np.float32(0.5 * max(float(np.median(smooth[::4, ::4])), 0.0)))

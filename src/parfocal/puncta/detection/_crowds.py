@@ -37,7 +37,7 @@ def fit_overlapping(
         max_spots=how.most_emitters,
         f_test_p=how.f_test_p,
         corners_px=corners[chosen],
-        excess_noise=how.excess_noise,
+        excess_noise=how.excess_of(camera_model),
         at_px=at[chosen],
         sigma_px=how.sigma_px,
         known_light=light[chosen] if light is not None else None,

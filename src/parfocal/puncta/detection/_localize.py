@@ -128,7 +128,7 @@ def _fit_each(
     """Return columns of the fits that are kept; positions within the picture, whose number is `roi`."""
     told: dict[str, Any] = {
         "corners_px": corners,
-        "excess_noise": how.excess_noise,
+        "excess_noise": how.excess_of(camera_model),
         "n_threads": n_threads,
         "at_px": at,
         "known_light": light,
@@ -180,7 +180,7 @@ def _fit_each(
                 found["background"],
                 found[f"sigma_{axis}_px"],
                 "lsq",
-                how.excess_noise,
+                how.excess_of(camera_model),
                 read_noise_e=_read_noise_e(camera_model),
             )
     if crowded.size:
@@ -194,7 +194,9 @@ def _fit_each(
     electrons = _electrons(rois[roi], camera_model, corners[roi], light[roi] if light is not None else None)
     left_over = _left_over(electrons, found)
     # about several spots that of one says nothing: the background's own noise stands for it
-    expected = np.sqrt(how.excess_noise * np.maximum(found["background"], 0.0) + _read_noise_e(camera_model) ** 2)
+    expected = np.sqrt(
+        how.excess_of(camera_model) * np.maximum(found["background"], 0.0) + _read_noise_e(camera_model) ** 2
+    )
     found["background_sd"] = np.where(found["n_emitters"] > 1, expected, left_over)
     return found
 

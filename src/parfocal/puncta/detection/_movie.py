@@ -168,6 +168,7 @@ def _mark(camera_model: CameraModel, how: LocalizeSettings, pixel_size_um: tuple
     if how.defocus_model is not None:
         digest.update(how.defocus_model.coefficients().tobytes())
     for value in (
+        camera_model.em_gain,
         camera_model.offset_adu,
         camera_model.gain_adu_per_e,
         camera_model.read_noise_e,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from parfocal.errors import BadInputError
 from parfocal.fitting import DefocusModel, FitMethod
+from parfocal.optics import CameraModel
 from parfocal.puncta.detection._expression import check_expression
 
 PLANES = ("Wave.F1", "Wave.F2", "Wave.F", "Wave.I", "I1", "I")
@@ -56,8 +57,8 @@ class LocalizeSettings:
         A fit with more is left out; see `Localizations.misfit`.
     duplicate_px : float
         Of two spots of a frame that are nearer, the fainter is left out.
-    excess_noise : float
-        2 for an EMCCD (whose gain belongs into the camera model), else 1.
+    excess_noise : float, optional
+        Variance over mean of amplified electrons; by default what the camera model says, 2 for an EMCCD.
     baseline_frames : int
         Where above 1, the median over blocks of so many frames is background: it is taken off before spots are
         looked for, and is light that is known in the fit. For puncta that blink or move; one that stays is lost.
@@ -72,13 +73,13 @@ class LocalizeSettings:
     sigma_px: float | None = None
     defocus_model: DefocusModel | None = None
     max_emitters: int | None = None
-    f_test_p: float = 1e-6
+    f_test_p: float = 1e-4
     border: Border = "fit"
     min_photons: float = 0.0
     sigma_range_px: tuple[float, float] | None = None
     max_misfit: float = math.inf
     duplicate_px: float = 1.0
-    excess_noise: float = 1.0
+    excess_noise: float | None = None
     baseline_frames: int = 0
 
     def __post_init__(self) -> None:
@@ -111,10 +112,14 @@ class LocalizeSettings:
             raise _bad("sigma_range_px", self.sigma_range_px, "two widths, the smaller first")
         if not (math.isfinite(self.duplicate_px) and self.duplicate_px >= 0):
             raise _bad("duplicate_px", self.duplicate_px, "0 or more")
-        if not (math.isfinite(self.excess_noise) and self.excess_noise >= 1):
+        if self.excess_noise is not None and not (math.isfinite(self.excess_noise) and self.excess_noise >= 1):
             raise _bad("excess_noise", self.excess_noise, "1, or 2 for an EMCCD")
         if self.baseline_frames < 0:
             raise _bad("baseline_frames", self.baseline_frames, "0 (none) or a number of frames")
+
+    def excess_of(self, camera_model: CameraModel) -> float:
+        """Return the excess noise, as set or the camera's."""
+        return camera_model.excess_noise if self.excess_noise is None else self.excess_noise
 
     @property
     def radius_px(self) -> int:
@@ -150,6 +155,7 @@ def thunderstorm_settings(method: FitMethod = "wlsq", **changes: object) -> Loca
         sigma_range_px=(0.0, math.inf),
         duplicate_px=0.0,
         max_emitters=1,
+        f_test_p=1e-6,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 

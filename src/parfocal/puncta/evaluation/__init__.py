@@ -1,5 +1,52 @@
 """How good puncta are: against the truth, against what physics allows, and against what was asked for."""
 
+from parfocal.puncta.evaluation._evaluate import PunctaEvaluation, evaluate_puncta
+from parfocal.puncta.evaluation._events import EventScore, score_events
+from parfocal.puncta.evaluation._gates import (
+    GATES,
+    HYBRID_GATES,
+    PHYSICS_GATES,
+    TRAINING_GATES,
+    Gate,
+    Level,
+    Verdict,
+    verdicts,
+)
 from parfocal.puncta.evaluation._matching import Matching, efficiency, match_localizations
+from parfocal.puncta.evaluation._precision import (
+    PhotonAccuracy,
+    SigmaCalibration,
+    false_per_1000_px,
+    photon_accuracy,
+    position_bound_nm,
+    rmse_over_bound,
+    sigma_calibration,
+)
+from parfocal.puncta.evaluation._tracks import TrackScore, score_tracks
 
-__all__ = ["Matching", "efficiency", "match_localizations"]
+__all__ = [
+    "GATES",
+    "HYBRID_GATES",
+    "PHYSICS_GATES",
+    "TRAINING_GATES",
+    "EventScore",
+    "Gate",
+    "Level",
+    "Matching",
+    "PhotonAccuracy",
+    "PunctaEvaluation",
+    "SigmaCalibration",
+    "TrackScore",
+    "Verdict",
+    "efficiency",
+    "evaluate_puncta",
+    "false_per_1000_px",
+    "match_localizations",
+    "photon_accuracy",
+    "position_bound_nm",
+    "rmse_over_bound",
+    "score_events",
+    "score_tracks",
+    "sigma_calibration",
+    "verdicts",
+]

@@ -210,7 +210,7 @@ def _shining(scene: PunctaScene, n: int, first: Ints, last: Ints, is_in_family: 
         np.clip(on[i], 0, 1, out=on[i])
         born_s = times[1] if scene.blinking is not None and scene.blinking.off_s is None else 0.0
         first[i] = min(max(int(born_s / scene.frame_interval_s), 0), t)
-        last[i] = max(min(int(np.ceil(end_s / scene.frame_interval_s)), t), first[i])
+        last[i] = max(int(np.ceil(min(end_s, scene.duration_s) / scene.frame_interval_s - 1e-9)), first[i])
     on *= ((np.arange(t) >= first[:, None]) & (np.arange(t) < last[:, None]))[..., None]
     return on
 
@@ -232,7 +232,7 @@ def _switch_times(scene: PunctaScene, rng: np.random.Generator) -> tuple[Floats 
     is_on = np.tile([1.0, 0.0], count)
     times = np.concatenate([[0.0], np.cumsum(spans.ravel())])
     if rng.random() > told.on_s / (told.on_s + told.off_s):  # begins dark; exponential times have no memory
-        times = np.concatenate([[0.0], spans[0, 1] + times])
+        times = np.concatenate([[0.0], spans[-1, 1] + times])
         is_on = np.concatenate([[0.0], is_on])
     light = np.concatenate([[0.0], np.cumsum(np.diff(times) * is_on)])
     if np.isfinite(bleach_s):

@@ -44,7 +44,8 @@ class PunctaRecording:
     truth : PunctaTruth
     camera_model, calcium_camera_model : CameraModel
         Of the two channels; the second is another camera of the same kind.
-    scene : PunctaScene
+    scene : PunctaScene or None
+        None of a recording that was not simulated.
     """
 
     movie: Frame
@@ -52,7 +53,7 @@ class PunctaRecording:
     truth: PunctaTruth
     camera_model: CameraModel
     calcium_camera_model: CameraModel
-    scene: PunctaScene
+    scene: PunctaScene | None
 
 
 class PunctaSimulation:

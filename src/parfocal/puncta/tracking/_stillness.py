@@ -26,7 +26,7 @@ def stillness_p(scaled_radius: ArrayLike, n_points: ArrayLike, false_mobile_rate
 
     The scaled radius sqrt(pi/2) Rg / <step> of a still punctum that is localized with normal errors does not
     depend on how large they are: 1 on average, with a spread that goes as 1 / sqrt(n). So what a track of n points
-    may have by chance is drawn once (seeded) and kept; between the lengths drawn, `(value - 1) sqrt(n)` is compared.
+    may have by chance is drawn once (seeded) and kept; between lengths drawn, `(value - 1) sqrt(n)` is compared.
 
     Parameters
     ----------

@@ -172,3 +172,12 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(scene):
         calcium_traces(scene.movie, scene.localizations, short, SIGMA_PX, STEP_S)
     with pytest.raises(BadInputError, match="low_sd"):
         EventSettings(high_sd=1.0, low_sd=2.0)
+
+
+def test_an_event_on_the_way_down_of_another_is_its_own():
+    frames = np.arange(80)
+    dff = response(frames, 20) + 0.8 * response(frames, 29.0) + np.random.default_rng(0).normal(0, 0.03, 80)
+    found = find_events(made(dff, noise=0.03))
+    np.testing.assert_allclose(found.onset_s / 0.1 - 0.5, [20.3, 29.3], atol=0.4)
+    assert found.end_frame[0] < found.begin_frame[1] <= 29
+    assert len(find_events(made(dff, noise=0.03), EventSettings(again_sd=1e9))) == 1

@@ -1,0 +1,56 @@
+"""Networks that localize puncta where they are crowded, and tell where there is calcium."""
+
+from parfocal.puncta.networks._build import build_puncta_net
+from parfocal.puncta.networks._decode import DecodeSettings, decode
+from parfocal.puncta.networks._localize import localize_with_net
+from parfocal.puncta.networks._loss_settings import LossSettings
+from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, open_puncta_net
+from parfocal.puncta.networks._patches import Patch, draw_patch, patch_batch
+from parfocal.puncta.networks._predict import Answer, answers
+from parfocal.puncta.networks._recipe import PatchRecipe, recipe_at
+from parfocal.puncta.networks._refit import RefitSettings, refitted
+from parfocal.puncta.networks._samples import LabelledMovie, cut_patch, labelled_movie, sample_folders
+from parfocal.puncta.networks._score import PatchScore, score_patches
+from parfocal.puncta.networks._shape import PunctaNetShape
+from parfocal.puncta.networks._train_puncta import crowded_recipe, train_puncta
+from parfocal.puncta.networks._training_config import (
+    PunctaStage,
+    PunctaTraining,
+    puncta_recipe,
+    shared_out,
+    training_from_yaml,
+)
+
+__all__ = [
+    "Answer",
+    "DecodeSettings",
+    "LabelledMovie",
+    "LossSettings",
+    "Patch",
+    "PatchRecipe",
+    "PatchScore",
+    "PunctaNet",
+    "PunctaNetShape",
+    "PunctaStage",
+    "PunctaTraining",
+    "RefitSettings",
+    "answers",
+    "as_puncta_net",
+    "build_puncta_net",
+    "crowded_recipe",
+    "cut_patch",
+    "decode",
+    "draw_patch",
+    "labelled_movie",
+    "localize_with_net",
+    "open_puncta_net",
+    "patch_batch",
+    "puncta_recipe",
+    "recipe_at",
+    "refitted",
+    "sample_folders",
+    "score_patches",
+    "shared_out",
+    "train_puncta",
+    "training_from_yaml",
+]
