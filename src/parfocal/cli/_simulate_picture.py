@@ -28,6 +28,8 @@ def draw_sample(path: Path, folder: Path) -> Path:
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(1, 4, squeeze=False)[0]
     middle = recording.movie.shape[0] // 2
+    if truth.is_calcium_on.any():  # the frame in which most is going on
+        middle = int(np.argmax(np.bincount(truth.frame, truth.calcium)))
     _show(axes[0], recording.movie[middle], f"puncta, frame {middle}")
     here = (truth.frame == middle) & truth.is_visible
     axes[0].scatter(truth.x_px[here], truth.y_px[here], s=60, facecolors="none", edgecolors=_PUNCTUM, lw=0.9)
@@ -71,7 +73,8 @@ def _draw_ways(axis: Any, truth: PunctaTruth, shape: tuple[int, ...]) -> None:
 
 
 def _draw_traces(axis: Any, truth: PunctaTruth) -> None:
-    order = np.argsort(-np.bincount(truth.punctum, truth.calcium), kind="stable")[:_MOST_TRACES]
+    total = np.bincount(truth.punctum, truth.calcium)
+    order = np.argsort(-total, kind="stable")[: min(_MOST_TRACES, int((total > 0).sum()))]
     step = max(1.0, float(truth.calcium.max(initial=0.0))) * 1.1
     for row, punctum in enumerate(order.tolist()):
         rows = truth.punctum == punctum

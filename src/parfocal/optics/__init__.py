@@ -11,6 +11,7 @@ stage's ``z_um`` is the height of the focal plane, so a larger stage z looks dee
 from parfocal.optics._camera_model import CameraModel, emccd_camera, scmos_camera
 from parfocal.optics._disturbance import Disturbance, Illumination, Obstruction, OffCentreLamp, Path, straight_path
 from parfocal.optics._drift import Drift
+from parfocal.optics._events import CalciumField, pulse_mean
 from parfocal.optics._exposure import expose
 from parfocal.optics._nuclei import NucleusField
 from parfocal.optics._objective import Objective
@@ -18,24 +19,27 @@ from parfocal.optics._point_images import PointImages
 from parfocal.optics._points import BeadField, CellField, PointList, PunctaField
 from parfocal.optics._psf import otf_plane, psf_stack
 from parfocal.optics._sample_kinds import bead_sample, nuclei_sample, point_sample, puncta_sample
-from parfocal.optics._samples import Box, PointLayer, Sample, Surface, VolumeLayer
+from parfocal.optics._samples import Box, EventLayer, PointEvents, PointLayer, Sample, Surface, VolumeLayer
 from parfocal.optics._scene import Channel, SimulatedScene
 from parfocal.optics._zernike import noll_to_nm, zernike_polynomial
 
 __all__ = [
     "BeadField",
     "Box",
+    "CalciumField",
     "CameraModel",
     "CellField",
     "Channel",
     "Disturbance",
     "Drift",
+    "EventLayer",
     "Illumination",
     "NucleusField",
     "Objective",
     "Obstruction",
     "OffCentreLamp",
     "Path",
+    "PointEvents",
     "PointImages",
     "PointLayer",
     "PointList",
@@ -52,6 +56,7 @@ __all__ = [
     "otf_plane",
     "point_sample",
     "psf_stack",
+    "pulse_mean",
     "puncta_sample",
     "scmos_camera",
     "straight_path",

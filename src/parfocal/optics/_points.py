@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,13 @@ class PunctaField:
         """Return the puncta inside the box; see `PointLayer`."""
         positions: list[tuple[float, float, float]] = []
         photons: list[float] = []
+        for _, places, brightness in self.cells_in(box):
+            positions.extend(zip(*places.T.tolist()))
+            photons.extend(brightness.tolist())
+        return _inside(positions, photons, box)
+
+    def cells_in(self, box: Box) -> Iterator[tuple[int, Floats, Floats]]:
+        """Yield a seed of its own, positions `[n, (z, y, x)]` and photons/s `[n]` of each cell in reach."""
         reach = Box(*(np.array(box) + self.cell_radius_um * np.array([-1, -1, 1, 1])))
         for rng, y, x in jittered_cells(reach, self.cell_spacing_um, self.seed, 0xCE11, jitter=0.2):
             count = int(rng.poisson(self.puncta_per_cell))
@@ -79,9 +87,8 @@ class PunctaField:
             angle = rng.uniform(0, 2 * np.pi, count)
             ys, xs = y + r * np.sin(angle), x + r * np.cos(angle)
             zs = self.surface.height_um(ys, xs) + np.abs(rng.normal(0, 0.1, count))
-            positions.extend(zip(zs.tolist(), ys.tolist(), xs.tolist()))
-            photons.extend((self.photons_per_s * np.exp(rng.normal(0, self.spread, count))).tolist())
-        return _inside(positions, photons, box)
+            photons = self.photons_per_s * np.exp(rng.normal(0, self.spread, count))
+            yield int(rng.integers(2**62)), np.stack([zs, ys, xs], axis=1), photons
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from parfocal.optics._events import CalciumField
 from parfocal.optics._nuclei import NucleusField
 from parfocal.optics._points import BeadField, CellField, PointList, PunctaField
-from parfocal.optics._samples import PointLayer, Sample, Surface, VolumeLayer
+from parfocal.optics._samples import EventLayer, PointLayer, Sample, Surface, VolumeLayer
+
+_CALCIUM_PHOTONS_PER_S_UM3 = 12_000.0  # an event then rises to about twice the baseline of a dome 4 um high
 
 
 def point_sample(
@@ -37,13 +40,23 @@ def puncta_sample(
     surface: Surface | None = None,
     channel: str = "puncta",
     cytoplasm_photons_per_s_um3: float = 1500.0,
+    calcium_channel: str | None = None,
+    events_per_s: float = 0.08,
 ) -> Sample:
-    """Return puncta in cells, with a faint cytoplasm unless its brightness is 0."""
+    """Return puncta in cells, with a faint cytoplasm unless its brightness is 0.
+
+    In a second channel, where one is named, the cytoplasm shows calcium, which rises now and then at puncta:
+    `events_per_s` of each, in the time of the scene.
+    """
     ground = surface or Surface()
     puncta = PunctaField(seed, ground)
     cells = CellField(puncta, photons_per_s_um3=cytoplasm_photons_per_s_um3)
-    volumes = {channel: (cells,)} if cytoplasm_photons_per_s_um3 > 0 else {}
-    return Sample(ground, points={channel: (puncta,)}, volumes=volumes)
+    volumes: dict[str, tuple[VolumeLayer, ...]] = {channel: (cells,)} if cytoplasm_photons_per_s_um3 > 0 else {}
+    events: dict[str, tuple[EventLayer, ...]] = {}
+    if calcium_channel is not None:
+        volumes[calcium_channel] = (CellField(puncta, photons_per_s_um3=_CALCIUM_PHOTONS_PER_S_UM3),)
+        events[calcium_channel] = (CalciumField(puncta, events_per_s),)
+    return Sample(ground, points={channel: (puncta,)}, volumes=volumes, events=events)
 
 
 def nuclei_sample(

@@ -51,6 +51,36 @@ class VolumeLayer(Protocol):
         ...
 
 
+class PointEvents(NamedTuple):
+    """Events: positions `[n, (z, y, x)]`, um; onsets, s; detected photons/s at the peak."""
+
+    positions_um: Floats
+    onset_s: Floats
+    photons_per_s: Floats
+
+
+class EventLayer(Protocol):
+    """Places that light up for a while."""
+
+    @property
+    def lasts_s(self) -> float:
+        """How long after its onset an event is gone."""
+        ...
+
+    @property
+    def sigma_um(self) -> float:
+        """How far its light is spread, sideways."""
+        ...
+
+    def events_in(self, box: Box, begin_s: float, end_s: float) -> PointEvents:
+        """Return the events in the box with an onset in begin..end, in order of their onset."""
+        ...
+
+    def share(self, begin_s: Floats, length_s: float) -> Floats:
+        """Return the mean of events over an exposure that begins so long after their onset; 1 at the peak."""
+        ...
+
+
 @dataclass(frozen=True)
 class Surface:
     """The height of the sample's mid-plane: a tilted, gently wavy cover glass; `wave_um` is the amplitude."""
@@ -76,11 +106,12 @@ class Sample:
     surface: Surface = field(default_factory=Surface)
     points: Mapping[str, tuple[PointLayer, ...]] = field(default_factory=dict[str, tuple[PointLayer, ...]])
     volumes: Mapping[str, tuple[VolumeLayer, ...]] = field(default_factory=dict[str, tuple[VolumeLayer, ...]])
+    events: Mapping[str, tuple[EventLayer, ...]] = field(default_factory=dict[str, tuple[EventLayer, ...]])
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels in which something glows, in order of first mention."""
-        return tuple(dict.fromkeys([*self.volumes, *self.points]))
+        return tuple(dict.fromkeys([*self.volumes, *self.points, *self.events]))
 
 
 def jittered_cells(

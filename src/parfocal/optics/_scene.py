@@ -15,14 +15,16 @@ from parfocal.errors import BadInputError
 from parfocal.optics._camera_model import CameraModel
 from parfocal.optics._disturbance import Disturbance
 from parfocal.optics._drift import Drift
+from parfocal.optics._events import cloud
 from parfocal.optics._exposure import expose
 from parfocal.optics._objective import Objective
 from parfocal.optics._point_images import PointImages
-from parfocal.optics._samples import Box, Sample
+from parfocal.optics._samples import Box, EventLayer, Sample
 from parfocal.optics._volume_images import VolumeImages
 
 _POINT_MARGIN_UM = 12.0
 _POINT_CELL_UM = 10.0
+_EVENT_MARGIN_UM = 4.0
 
 Roi = tuple[int, int, int, int]
 
@@ -46,6 +48,17 @@ class PointTruth:
     y_px: NDArray[np.float64]
     x_px: NDArray[np.float64]
     defocus_um: NDArray[np.float64]
+    photons_per_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EventTruth:
+    """Which events began: where (px at the onset, um above the focal plane), when, and photons/s at the peak."""
+
+    y_px: NDArray[np.float64]
+    x_px: NDArray[np.float64]
+    defocus_um: NDArray[np.float64]
+    onset_s: NDArray[np.float64]
     photons_per_s: NDArray[np.float64]
 
 
@@ -97,7 +110,8 @@ class SimulatedScene:
         self.seed = seed
         self._lock = threading.RLock()
         self._points = {
-            name: PointImages(channels[name].objective, channels[name].zernike_waves) for name in sample.points
+            name: PointImages(channels[name].objective, channels[name].zernike_waves)
+            for name in dict.fromkeys([*sample.points, *sample.events])
         }
         self._volumes = {
             name: VolumeImages(channels[name].objective, channels[name].zernike_waves, layers, shape)
@@ -128,6 +142,26 @@ class SimulatedScene:
             photons,
         )
 
+    def events(
+        self, x_um: float, y_um: float, z_um: float, channel: str, begin_s: float, end_s: float
+    ) -> EventTruth:
+        """Return the events of a channel in and around the view, with an onset in begin..end, in their order."""
+        objective = self._channel(channel).objective
+        pixel_y, pixel_x = objective.pixel_size_um
+        rows: list[NDArray[np.float64]] = [np.empty((0, 5))]
+        for layer in self.sample.events.get(channel, ()):
+            # Cells are looked up where the view is without drift, with room for it.
+            dy, dx = self.drift.at(begin_s).tolist()[1:]
+            found = layer.events_in(self._box(objective, y_um - dy, x_um - dx), begin_s, end_s)
+            moved = (
+                np.array([self.drift.at(t) for t in found.onset_s.tolist()]).reshape(-1, 3) + found.positions_um
+            )
+            y_px = (moved[:, 1] - y_um) / pixel_y + (self.shape[0] - 1) / 2
+            x_px = (moved[:, 2] - x_um) / pixel_x + (self.shape[1] - 1) / 2
+            rows.append(np.stack([y_px, x_px, moved[:, 0] - z_um, found.onset_s, found.photons_per_s], axis=1))
+        table = np.concatenate(rows)
+        return EventTruth(*table[np.argsort(table[:, 3], kind="stable")].T)
+
     def photons(
         self,
         x_um: float,
@@ -150,7 +184,9 @@ class SimulatedScene:
                 dz, dy, dx = self.drift.at(t_s).tolist()
                 whole = self._volumes[channel].photons_per_s(y_um - dy, x_um - dx, z_um - dz)
                 image += whole[top : top + height, left : left + width]
-            if channel in self._points:
+            for layer in self.sample.events.get(channel, ()):
+                self._add_events(image, layer, (z_um, y_um, x_um), channel, exposure_s, t_s, (top, left))
+            if channel in self.sample.points:
                 truth = self.points(x_um, y_um, z_um, channel, t_s)
                 self._points[channel].add(
                     image, truth.y_px - top, truth.x_px - left, truth.defocus_um, truth.photons_per_s
@@ -221,6 +257,41 @@ class SimulatedScene:
                 y_px, x_px = (np.arange(n, dtype=np.float64) + at for n, at in zip(shape, (top, left)))
                 mean *= spoilt.illumination.factor(y_px[:, None], x_px[None, :]).astype(np.float32)
         return expose(mean, self._model(roi_px, gain), self.seed, number)
+
+    def _add_events(
+        self,
+        image: NDArray[np.float32],
+        layer: EventLayer,
+        at_um: tuple[float, float, float],
+        channel: str,
+        exposure_s: float,
+        t_s: float,
+        corner_px: tuple[int, int],
+    ) -> None:
+        """Add what is under way of a layer's events in an exposure about `t_s`, as clouds of points."""
+        objective = self._channel(channel).objective
+        moved = np.array(at_um) - self.drift.at(t_s)
+        begin_s = t_s - exposure_s / 2
+        box = self._box(objective, float(moved[1]), float(moved[2]))
+        found = layer.events_in(box, max(begin_s - layer.lasts_s, 0.0), max(t_s + exposure_s / 2, 0.0))
+        if not found.onset_s.size:
+            return
+        photons = found.photons_per_s * layer.share(begin_s - found.onset_s, exposure_s)
+        around = cloud(layer.sigma_um)
+        from_view = found.positions_um - moved
+        pixel_y, pixel_x = objective.pixel_size_um
+        y_px = (from_view[:, None, 1] + around[:, 0]) / pixel_y + (self.shape[0] - 1) / 2 - corner_px[0]
+        x_px = (from_view[:, None, 2] + around[:, 1]) / pixel_x + (self.shape[1] - 1) / 2 - corner_px[1]
+        n = len(around)
+        defocus, each = np.repeat(from_view[:, 0], n), np.repeat(photons / n, n)
+        self._points[channel].add(image, y_px.ravel(), x_px.ravel(), defocus, each)
+
+    def _box(self, objective: Objective, y_um: float, x_um: float) -> Box:
+        """Return the view about a place, with what lies around and shines into it."""
+        pixel_y, pixel_x = objective.pixel_size_um
+        half_y = self.shape[0] * pixel_y / 2 + _EVENT_MARGIN_UM
+        half_x = self.shape[1] * pixel_x / 2 + _EVENT_MARGIN_UM
+        return Box(y_um - half_y, x_um - half_x, y_um + half_y, x_um + half_x)
 
     def _model(self, roi_px: Roi | None, gain: float) -> CameraModel:
         """Return the camera model of a region and gain; kept, as cutting maps costs as much as a frame."""

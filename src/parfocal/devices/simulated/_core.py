@@ -72,7 +72,8 @@ def simulated_core(
     """Return a world with a tilted, drifting sample.
 
     The sample has no edges; within 250 um of the origin its mid-plane stays within 3.5 um of z = 0, so that a
-    stack of +-6 um finds the best plane inside. Nuclei come with puncta in a second channel.
+    stack of +-6 um finds the best plane inside. Nuclei come with puncta in a second channel, puncta
+    with calcium that rises at them now and then.
 
     Parameters
     ----------
@@ -108,7 +109,8 @@ def simulated_core(
     elif sample == "beads":
         specimen, (na, pixel), names = bead_sample(seed, surface), high, {"bead": 0.60}
     elif sample == "puncta":
-        specimen, (na, pixel), names = puncta_sample(seed, surface), high, {"puncta": 0.60}
+        specimen, (na, pixel) = puncta_sample(seed, surface, calcium_channel="calcium"), high
+        names = {"puncta": 0.60, "calcium": 0.52}
     else:
         raise BadInputError(f"simulated microscope: sample is {sample!r}, expected nuclei, beads or puncta")
     channels = {

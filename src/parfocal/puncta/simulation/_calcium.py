@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.optics import pulse_mean
 from parfocal.puncta.simulation._background import Surroundings
 from parfocal.puncta.simulation._draws import Part, generator
 from parfocal.puncta.simulation._lives import Lives
@@ -55,19 +56,6 @@ class Events:
     def n_own(self) -> int:
         """How many events are at puncta: they stand first."""
         return int((self.punctum >= 0).sum())
-
-
-def pulse_mean(begin_s: Floats, length_s: float, rise_s: float, decay_s: float) -> Floats:
-    """Return the mean of an event over an exposure that begins `begin_s` after its onset; its peak is 1."""
-    slow, fast = decay_s, rise_s * decay_s / (rise_s + decay_s)
-    peak_s = rise_s * np.log1p(decay_s / rise_s)
-    height = (1 - np.exp(-peak_s / rise_s)) * np.exp(-peak_s / decay_s)
-
-    def area(t_s: Floats) -> Floats:
-        t = np.maximum(t_s, 0)
-        return slow * -np.expm1(-t / slow) + fast * np.expm1(-t / fast)
-
-    return (area(begin_s + length_s) - area(begin_s)) / (length_s * height)
 
 
 def draw_events(scene: PunctaScene, told: Calcium, lives: Lives, around: Surroundings) -> Events:

@@ -151,7 +151,7 @@ def _check_table(
     outside = seen & ~((y >= -0.5) & (y < height - 0.5) & (x >= -0.5) & (x < width - 0.5))
     if outside.any():
         problems.append(
-            f"ground_truth.csv: {outside.sum()} visible localizations are outside the image of {height} x {width} px; "
+            f"ground_truth.csv: {outside.sum()} visible localizations are outside the {height} x {width} px; "
             "are positions in nm, from its corner?"
         )
     if n := int((seen & (table["photons"] <= 0)).sum()) > 0:
@@ -173,7 +173,7 @@ def _check_light(
     above = _rise(movie, table["frame"][rows], y[rows], x[rows])
     share = float((above > 0).mean())
     if share < _BRIGHT_FRACTION:
-        other = x.max() < height - 5 and y.max() < width - 5
+        other = x[rows].max() < height - 5 and y[rows].max() < width - 5
         turned = _rise(movie, table["frame"][rows], x[rows], y[rows]) if other else np.zeros(1)
         hint = (
             "are x and y exchanged?"
@@ -185,8 +185,8 @@ def _check_light(
     d_y, d_x = _off_centre(movie, table["frame"][rows], y[rows], x[rows])
     if np.hypot(d_y, d_x) > _OFF_CENTRE_PX:
         problems.append(
-            f"the light lies ({d_y:+.2f}, {d_x:+.2f}) px (y, x) off the localizations in the mean; positions count "
-            "from the corner of the image, so that the middle of pixel 0 is at half a pixel"
+            f"the light lies ({d_y:+.2f}, {d_x:+.2f}) px (y, x) off the localizations in the mean; positions "
+            "count from the corner of the image: the middle of pixel 0 is at half a pixel"
         )
     return share
 

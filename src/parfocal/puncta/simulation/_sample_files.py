@@ -160,10 +160,12 @@ def read_pixels(root: Path, name: str) -> NDArray[Any] | None:
     """Return the frames of a channel, `[frame, y, x]`; None where the sample has none."""
     tiff, zarr = root / f"{name}.tif", root / f"{name}.ome.zarr"
     if tiff.is_file():
-        stack = open_stack(tiff)
-        # ImageJ calls one stack of planes z, and a single plane nothing.
-        if stack.axes not in ("TYX", "ZYX", "YX"):
-            raise BadInputError(f"{tiff}: axes {stack.axes}, expected frames (TYX)")
+        try:
+            stack = open_stack(tiff, "TYX")  # programs call frames z, channels, or nothing
+        except BadInputError:
+            stack = open_stack(tiff)
+            if stack.axes != "YX":
+                raise
         return stack.read().reshape(-1, *stack.shape[-2:])
     if zarr.is_dir():
         return read_ome_zarr(zarr, axes="tyx")[0]
