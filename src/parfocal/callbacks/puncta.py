@@ -74,6 +74,7 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 _PIXEL_TOLERANCE = 0.02
+_CALCIUM_SPREAD_UM = 0.3
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class PunctaParameters:
     `excess_noise` are those of `parfocal.puncta.detection.LocalizeSettings`. `calibration` names a calibration of
     the data folder (file, beginning of its hash, or `newest`) by which astigmatic spots tell their depth; its hash
     is cited. Distances of 0 for splits and merges: neither is sought. `calcium_sigma_px` is the width of a
-    punctum's calcium (0: 1.3 times that of the optics where these are told, else 1.5 px), `event_sd` how far an
+    punctum's calcium (0: that of the optics and 0.3 um of diffusion, else 1.5 px), `event_sd` how far an
     event stands out of the noise. A `frame_interval_s` of 0 is as the frames tell.
     """
 
@@ -367,8 +368,8 @@ class _RunPuncta:
         if len(known) < 2:
             return 1.5
         pixel_um = math.sqrt(self._pixel_um[0] * self._pixel_um[1])
-        # The width of a Gaussian like the core of an Airy pattern; calcium spreads beyond its punctum.
-        return float(np.clip(1.3 * 0.21 * known[1] / known[0] / pixel_um, 0.7, 10.0))
+        # The width of a Gaussian like the core of an Airy pattern, and as far as calcium spreads meanwhile.
+        return float(np.clip(math.hypot(0.21 * known[1] / known[0], _CALCIUM_SPREAD_UM) / pixel_um, 0.7, 10.0))
 
 
 def _said(place: tuple[int, int]) -> dict[str, Any]:
