@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -42,3 +43,32 @@ def test_the_calibration_on_references_tells_what_its_text_says(monkeypatch, cap
     assert said.count("no winner") == 4
     assert "time 0 Verdict(accepted=True" in said
     assert "time 0, moved Verdict(accepted=False, reason='min_adjacent_ncc" in said
+
+
+@pytest.mark.long
+def test_the_synthetic_data_are_what_their_notebook_says(monkeypatch, capsys):
+    monkeypatch.delenv("PARFOCAL_SAMPLES", raising=False)
+    names = {"__name__": "notebook"}
+    book = json.loads((ROOT / "docs/tutorials/01_explore_synthetic_data.ipynb").read_text())
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    spot = names["mean_spot"]
+    assert np.unravel_index(spot.argmax(), spot.shape) == (5, 5)
+    assert names["at_puncta"](names["on"]).mean() > 1.2 * names["at_puncta"](names["off"]).mean()
+    curves = {motion: np.mean(found, axis=0) for motion, found in names["by_motion"].items()}
+    assert curves["immobile"].max() == 0
+    assert curves["brownian"][-1] > 8 * curves["brownian"][0]
+    assert "labels:" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_the_synthetic_data_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.delenv("PARFOCAL_SAMPLES", raising=False)
+    book = nbformat.read(ROOT / "docs/tutorials/01_explore_synthetic_data.ipynb", as_version=4)
+    NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    pictures = [o for cell in book.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 2

@@ -29,6 +29,8 @@ _MODULES = {
     "_review": ("review",),
     "_simulate": ("simulate",),
     "_check_data": ("check-data",),
+    "_evaluate": ("evaluate",),
+    "_analyze": ("analyze", "prepare"),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

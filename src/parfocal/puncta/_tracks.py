@@ -93,7 +93,7 @@ class CalciumEvents:
         Half of the rise, between frames, or where a fitted rise begins; 0 is when frame 0 begins.
     onset_se_s : float64[n]
     begin_frame, peak_frame, end_frame : int64[n]
-        First, highest and last frame above the lower threshold, or of its part where another rises before it is over.
+        First, highest and last frame above the lower threshold; where another rises before it is over, until then.
     peak_dff : float64[n]
     peak_snr : float64[n]
         In standard deviations of the trace's noise.

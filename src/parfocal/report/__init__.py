@@ -11,6 +11,8 @@ from parfocal.report._lock_events import EventReader, LockEvent, event_line, exp
 from parfocal.report._lock_report import lock_report, write_lock_report
 from parfocal.report._lock_run import LockRun, read_lock_run
 from parfocal.report._numbers import ms, nm, percent
+from parfocal.report._puncta_figures import draw_puncta
+from parfocal.report._puncta_numbers import co_occurrence, precision_nm, puncta_report
 from parfocal.report._references_report import (
     draw_reference_metrics,
     draw_reference_stack,
@@ -27,7 +29,9 @@ __all__ = [
     "LockRun",
     "SlicesStory",
     "calibration_report",
+    "co_occurrence",
     "draw_calibration",
+    "draw_puncta",
     "draw_reference_metrics",
     "draw_reference_stack",
     "draw_segmentation",
@@ -38,6 +42,8 @@ __all__ = [
     "ms",
     "nm",
     "percent",
+    "precision_nm",
+    "puncta_report",
     "read_calibration_run",
     "read_lock_run",
     "references_report",

@@ -13,7 +13,14 @@ from parfocal.puncta.calcium._events import EventSettings, find_events
 from parfocal.puncta.calcium._labels import DEFAULT_CLASSES, BinaryLabels, LabelSettings, binary_labels
 from parfocal.puncta.calcium._reading import Readings, ReadSettings, join_readings, read_signals
 from parfocal.puncta.calcium._sites import CalciumSites, SiteSettings, find_sites
-from parfocal.puncta.calcium._statistics import false_discovery, lagged, pearson, spearman
+from parfocal.puncta.calcium._statistics import (
+    chance_of,
+    false_discovery,
+    lagged,
+    odds_ratio,
+    pearson,
+    spearman,
+)
 from parfocal.puncta.calcium._traces import calcium_traces, estimate_bleed_through, traces_of
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "binary_labels",
     "calcium_by_mobility",
     "calcium_traces",
+    "chance_of",
     "colocalize",
     "estimate_bleed_through",
     "false_discovery",
@@ -44,6 +52,7 @@ __all__ = [
     "join_readings",
     "lagged",
     "noise_sd",
+    "odds_ratio",
     "own_events",
     "pearson",
     "read_signals",

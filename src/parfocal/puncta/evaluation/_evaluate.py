@@ -85,7 +85,7 @@ def evaluate_puncta(
     margin_px: float = 0.0,
     remove_wobble: bool = False,
     isolated_px: float = 0.0,
-    excess_noise: float = 1.0,
+    excess_noise: float | None = None,
 ) -> PunctaEvaluation:
     """Judge what was found in a recording.
 

@@ -107,7 +107,7 @@ def position_bound_nm(
     *,
     x_px: ArrayLike = 0.0,
     y_px: ArrayLike = 0.0,
-    excess_noise: float = 1.0,
+    excess_noise: float | None = None,
     roi_px: int = _ROI_PX,
 ) -> Floats:
     """Return Cramér-Rao's bound of isolated Gaussian spots in the plane, sqrt(var x + var y), nm.
@@ -123,8 +123,8 @@ def position_bound_nm(
     camera_model : CameraModel
         Its read noise; of a map, the mean variance.
     pixel_size_um : (float, float)
-    excess_noise : float
-        2 behind an electron multiplier.
+    excess_noise : float, optional
+        By default the camera's own: 2 behind an electron multiplier.
     roi_px : int
         Side of the square that is read, odd.
 
@@ -138,6 +138,7 @@ def position_bound_nm(
     )
     if np.any(s <= 0) or np.any(b < 0):
         raise BadInputError("position bound: a width is not above 0, or a background is below 0")
+    excess = camera_model.excess_noise if excess_noise is None else excess_noise
     read2 = float(np.mean(np.square(np.asarray(camera_model.read_noise_e, np.float64))))
     out = np.full(n.size, np.inf)
     flat = [np.ravel(v) for v in (n, b, s, x, y)]
@@ -146,12 +147,10 @@ def position_bound_nm(
     for begin in range(0, there.size, _BLOCK):
         rows = there[begin : begin + _BLOCK]
         one, bg, sigma, at_x, at_y = (v[rows, None] for v in flat)
-        one, bg = one / excess_noise, bg / excess_noise
+        one, bg = one / excess, bg / excess
         share_x, slope_x = _profile(offsets - (at_x - np.round(at_x)), sigma)
         share_y, slope_y = _profile(offsets - (at_y - np.round(at_y)), sigma)
-        mean = (
-            one[..., None] * share_y[:, :, None] * share_x[:, None, :] + (bg + read2 / excess_noise**2)[..., None]
-        )
+        mean = one[..., None] * share_y[:, :, None] * share_x[:, None, :] + (bg + read2 / excess**2)[..., None]
         of_x = np.sum(np.square(one[..., None] * share_y[:, :, None] * slope_x[:, None, :]) / mean, axis=(1, 2))
         of_y = np.sum(np.square(one[..., None] * slope_y[:, :, None] * share_x[:, None, :]) / mean, axis=(1, 2))
         size_y, size_x = (1e3 * size for size in pixel_size_um)
@@ -164,7 +163,7 @@ def rmse_over_bound(
     truth: PunctaTruth,
     camera_model: CameraModel,
     *,
-    excess_noise: float = 1.0,
+    excess_noise: float | None = None,
     isolated_px: float = 0.0,
 ) -> float:
     """Return the lateral error of pairs over what the bound allows them: 1 is as good as can be.
@@ -175,7 +174,7 @@ def rmse_over_bound(
     ----------
     matching, truth
     camera_model : CameraModel
-    excess_noise : float
+    excess_noise : float, optional
     isolated_px : float
         Take only puncta without another visible one within this distance; 0 takes all.
     """

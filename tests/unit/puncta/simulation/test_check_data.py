@@ -24,6 +24,7 @@ SCENE = PunctaScene(
     n_puncta=12,
     photons=3000,
     motion=IMMOBILE,
+    margin_px=-6,
     calcium=Calcium(events_per_s=1.0, peak_dff=2.0),
     seed=4,
 )

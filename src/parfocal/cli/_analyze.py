@@ -1,0 +1,78 @@
+"""`parfocal analyze puncta` and `parfocal prepare calcium`: figures of what was found, labels to learn from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from parfocal.cli._prepare_calcium import prepare_command
+from parfocal.errors import BadInputError
+from parfocal.files import write_atomically
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    analyze = typer.Typer(no_args_is_help=True, help="Figures and numbers of what was found.")
+    analyze.callback()(_nothing)
+    analyze.command("puncta")(puncta_command)
+    app.add_typer(analyze, name="analyze")
+    prepare = typer.Typer(no_args_is_help=True, help="Data of others, made ready to learn from.")
+    prepare.callback()(_nothing)
+    prepare.command("calcium")(prepare_command)
+    app.add_typer(prepare, name="prepare")
+
+
+def _nothing() -> None:
+    """Keep a group with one command a group."""
+
+
+def puncta_command(
+    results: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="With puncta.csv, trajectories.csv and calcium_events.csv."),
+    ] = None,
+    detections: Annotated[Path | None, typer.Option("--detections", help="puncta.csv, instead of FOLDER.")] = None,
+    tracks: Annotated[Path | None, typer.Option("--tracks", help="trajectories.csv.")] = None,
+    calcium: Annotated[Path | None, typer.Option("--calcium", help="calcium_events.csv.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the figures.")] = Path("figures"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Draw trajectories, precision, calcium correlation and co-occurrence: SVG, PDF and puncta_report.json."""
+    from parfocal.puncta.tables import read_results
+    from parfocal.report import draw_puncta, puncta_report
+
+    if results is not None:
+        if not results.is_dir():
+            raise BadInputError(
+                f"{results}: no such folder; expected one with puncta.csv, or --detections puncta.csv"
+            )
+        detections = detections or results / "puncta.csv"
+        tracks = tracks or _if_there(results / "trajectories.csv")
+        calcium = calcium or _if_there(results / "calcium_events.csv")
+    if detections is None:
+        raise BadInputError("analyze puncta: nothing given; expected a folder with puncta.csv, or --detections")
+    if calcium is not None and tracks is None:
+        raise BadInputError(f"{calcium}: events are of tracks; give those with --tracks")
+    found = read_results(detections, tracks, calcium)
+    output.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = puncta_report(found)
+    files = draw_puncta(output, found)
+    with write_atomically(output / "puncta_report.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    files.append(output / "puncta_report.json")
+    if as_json:
+        typer.echo(json.dumps({**report, "files": [str(path) for path in files]}))
+        return
+    console = Console(highlight=False)
+    for name, value in report.items():
+        console.print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}", markup=False)
+    for path in files:
+        console.print(str(path), soft_wrap=True, markup=False)
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None

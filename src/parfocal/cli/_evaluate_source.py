@@ -1,0 +1,188 @@
+"""What `parfocal evaluate puncta` lays side by side: truths, tables of other programs, folders of results."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.errors import BadInputError
+from parfocal.files import open_stack, read_csv
+from parfocal.optics import CameraModel
+from parfocal.puncta import CalciumEvents, Localizations, PunctaTracks, PunctaTruth
+from parfocal.puncta.calcium import calcium_traces, find_events
+from parfocal.puncta.detection import localize_movie, read_thunderstorm
+from parfocal.puncta.simulation import read_sample
+from parfocal.puncta.tracking import TrackSettings, read_tracks_csv, track_puncta
+
+_TRACK_FILES = ("trajectories.csv", "puncta.csv")
+_EVENT_FILE = "calcium_events.csv"
+_EVENT_COLUMNS = ("track", "onset_s", "begin_frame", "end_frame")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One recording: what is true of it, and its pixels where they are at hand."""
+
+    name: str
+    truth: PunctaTruth | Localizations
+    movie: NDArray[Any] | None
+    calcium: NDArray[Any] | None
+    camera_model: CameraModel | None
+    calcium_camera_model: CameraModel | None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a detector found there. `seconds` is None where it was not run here."""
+
+    name: str
+    localizations: Localizations
+    tracks: PunctaTracks | None
+    events: CalciumEvents | None
+    seconds: float | None
+
+
+def read_truth(path: Path, pixel_size_um: float | None, image: Path | None) -> Judged:
+    """Read a sample folder, or a table that stands for the truth."""
+    if path.is_dir():
+        sample = read_sample(path)
+        return Judged(
+            path.name,
+            sample.truth,
+            sample.movie,
+            sample.calcium,
+            sample.camera_model,
+            sample.calcium_camera_model,
+        )
+    movie = None if image is None else _movie(image)
+    return Judged(path.name, _table(path, pixel_size_um)[0], movie, None, None, None)
+
+
+def read_found(path: Path, pixel_size_um: float | None, with_events: bool) -> Found:
+    """Read a table of localizations, or a folder with trajectories.csv and calcium_events.csv."""
+    if not path.is_dir():
+        localizations, tracks = _table(path, pixel_size_um)
+        return Found(path.name, localizations, tracks, None, None)
+    table = next((path / name for name in _TRACK_FILES if (path / name).is_file()), None)
+    if table is None:
+        raise BadInputError(f"{path}: has no {' or '.join(_TRACK_FILES)}")
+    localizations, tracks = _table(table, pixel_size_um)
+    events = None
+    if with_events:
+        events = _events(path / _EVENT_FILE)
+        if tracks is None:
+            raise BadInputError(f"{table}: no column 'track', which {_EVENT_FILE} refers to")
+    return Found(path.name, localizations, tracks, events, None)
+
+
+def find_here(judged: Judged, settings: TrackSettings, with_events: bool) -> Found:
+    """Run the classical detector on the sample's own pixels."""
+    if judged.movie is None or not isinstance(judged.truth, PunctaTruth):
+        raise BadInputError(f"{judged.name}: what was found must be given, there are no pixels to look in")
+    truth = judged.truth
+    camera = judged.camera_model or CameraModel()
+    localize_movie(judged.movie[:1], camera, pixel_size_um=truth.pixel_size_um)  # compiled before the clock runs
+    began = time.perf_counter()
+    localizations = localize_movie(judged.movie, camera, pixel_size_um=truth.pixel_size_um)
+    seconds = time.perf_counter() - began
+    tracks = track_puncta(localizations, settings)
+    events = None
+    if with_events:
+        if judged.calcium is None:
+            raise BadInputError(f"{judged.name}: has no calcium channel; leave out --both-tasks")
+        sigma_px = float(np.nanmedian(truth.sigma_px)) if len(truth.frame) else 1.0
+        traces = calcium_traces(
+            judged.calcium,
+            localizations,
+            tracks,
+            sigma_px,
+            truth.frame_interval_s,
+            camera_model=judged.calcium_camera_model,
+            bleed_through=None,
+        )
+        events = find_events(traces)
+    return Found("classical detector", localizations, tracks, events, seconds)
+
+
+def _table(path: Path, pixel_size_um: float | None) -> tuple[Localizations, PunctaTracks | None]:
+    """Read ThunderSTORM's table, or one in pixels whose first pixel has its centre at 0."""
+    if not path.is_file():
+        raise BadInputError(f"{path}: there is no such file")
+    table = read_csv(path, lenient=True)
+    size = None if pixel_size_um is None else (pixel_size_um, pixel_size_um)
+    if "track" in table.header and "x_px" in table.header:
+        return read_tracks_csv(path, size)
+    if "x_px" not in table.header:
+        return read_thunderstorm(path, pixel_size_um), None
+    cells = table.columns()
+    for name in ("frame", "y_px"):
+        if name not in cells:
+            raise BadInputError(f"{path}: no column {name!r}, expected frame, x_px and y_px")
+    if size is None:
+        raise BadInputError(f"{path}: its positions are in pixels; say --pixel-size (um)")
+    read: dict[str, Any] = {
+        name: _numbers(path, name, cells[name], table.row_numbers)
+        for name in ("frame", "x_px", "y_px", "photons", "x_se_px", "y_se_px")
+        if name in cells
+    }
+    n = len(read["frame"])
+    order = np.argsort(read["frame"], kind="stable")
+    frame = read.pop("frame").astype(np.int64)
+    read.setdefault("photons", np.full(n, math.nan))
+    return Localizations(size, frame, **read).take(order), None
+
+
+def _events(path: Path) -> CalciumEvents:
+    if not path.is_file():
+        raise BadInputError(
+            f"{path}: there is no such file; --both-tasks needs the calcium events that were found"
+        )
+    table = read_csv(path, lenient=True)
+    cells = table.columns()
+    for name in _EVENT_COLUMNS:
+        if name not in cells:
+            raise BadInputError(f"{path}: no column {name!r}, expected {', '.join(_EVENT_COLUMNS)}")
+    n = len(table.rows)
+
+    def column(name: str, otherwise: NDArray[Any]) -> NDArray[Any]:
+        if name not in cells:
+            return otherwise
+        return _numbers(path, name, cells[name], table.row_numbers).astype(otherwise.dtype)
+
+    whole, real = np.zeros(n, np.int64), np.full(n, math.nan)
+    begin = column("begin_frame", whole)
+    return CalciumEvents(
+        column("track", whole),
+        column("onset_s", real),
+        column("onset_se_s", real),
+        begin,
+        column("peak_frame", begin),
+        column("end_frame", whole),
+        column("peak_dff", real),
+        column("peak_snr", real),
+        column("is_wave", np.zeros(n, np.bool_)),
+    )
+
+
+def _numbers(path: Path, name: str, cells: tuple[str, ...], rows: Any) -> NDArray[np.float64]:
+    out = np.full(len(cells), math.nan)
+    for i, cell in enumerate(cells):
+        text = {"true": "1", "false": "0"}.get(cell.strip().lower(), cell.strip())
+        if not text and name not in ("frame", "x_px", "y_px", *_EVENT_COLUMNS):
+            continue
+        try:
+            out[i] = float(text)
+        except ValueError:
+            raise BadInputError(f"{path}, row {rows[i]}: {name} is {cell!r}, expected a number") from None
+    return out
+
+
+def _movie(path: Path) -> NDArray[Any]:
+    pixels = np.asarray(open_stack(path).read())
+    return pixels.reshape(-1, *pixels.shape[-2:])
