@@ -165,14 +165,14 @@ def colocalization_of_channels(c1: NDArray[Any], c2: NDArray[Any], pixel_size_um
     """
     from parfocal.optics import CameraModel
     from parfocal.puncta.calcium import colocalize
-    from parfocal.puncta.detection import localize_movie
+    from parfocal.puncta.detection import LocalizeSettings, localize_movie
 
-    camera = CameraModel(0.0, 1.0, 1.0)
+    camera, told = CameraModel(0.0, 1.0, 1.0), LocalizeSettings(threshold="2*std(Wave.F1)")  # gain is not known
     found = []
     for image in (c1, c2):
         scaled = np.asarray(image, np.float64)
         scaled = 500.0 * (scaled - scaled.min()) / max(float(np.ptp(scaled)), 1e-12)
-        spots = localize_movie([scaled.astype(np.float32)], camera, pixel_size_um=(pixel_size_um, pixel_size_um))
+        spots = localize_movie([scaled.astype(np.float32)], camera, told, (pixel_size_um, pixel_size_um))
         found.append(np.column_stack((spots.y_um, spots.x_um)))
     size_um = (c1.shape[0] * pixel_size_um, c1.shape[1] * pixel_size_um)
     pairs = colocalize(found[0], found[1], 2 * pixel_size_um, size_um)

@@ -34,6 +34,8 @@ class Movie:
     frame_interval_s : float or None
     camera_model : CameraModel or None
         Where the source tells it: a run does.
+    n_channels : int
+        Of the source; the frames are of one.
     warnings : tuple of str
     """
 
@@ -44,6 +46,7 @@ class Movie:
     pixel_size_um: tuple[float, float] | None = None
     frame_interval_s: float | None = None
     camera_model: CameraModel | None = None
+    n_channels: int = 1
     warnings: tuple[str, ...] = ()
 
 
@@ -126,6 +129,7 @@ def open_movie(file: str, axes: str | None = None, at: list[str] | None = None, 
         frames,
         known,
         interval,
+        n_channels=stack.size("C"),
         warnings=stack.warnings,
     )
 

@@ -29,6 +29,7 @@ _MODULES = {
     "_review": ("review",),
     "_simulate": ("simulate",),
     "_check_data": ("check-data",),
+    "_infer": ("infer",),
     "_evaluate": ("evaluate",),
     "_analyze": ("analyze", "prepare"),
 }

@@ -19,6 +19,7 @@ Ints = NDArray[np.int32]
 _NO_PAIRS = np.empty((0, 2), np.int32)
 
 _PRIOR_STEPS = 1.0  # how many steps the mean of the recording counts for beside a track's own
+_LIKELY = 9.0  # in step variances of a track's own: one step in a hundred of a plane is longer
 _REACH = 20.0  # in step variances of a track's own: exp(-10) of its steps go farther in a plane
 
 
@@ -102,7 +103,9 @@ def link_points(
         of one size that pass each other have 1/3.
     own_steps : bool
         Let a gap be as wide as the tracks on both sides of it step (their own mean square step, drawn towards that
-        of the recording by as much as one step), and no wider than what hardly any step exceeds.
+        of the recording by as much as one step), and no wider than what hardly any step exceeds. And decide anew,
+        with the gaps, on the steps that are long for their track: a neighbour may have stepped in for a point that
+        is missing.
 
     Raises
     ------
@@ -129,6 +132,10 @@ def link_points(
     merges = max_merge_distance is not None
     if max_missing_frames or splits or merges:
         offers = _Offers(points, links, max_size_change)
+        if own_steps:
+            links = offers.likely_links()
+            offers = _Offers(points, links, max_size_change)
+            offers.add_gaps(1, max_distance, False)
         for gap in range(2, max_missing_frames + 2):
             offers.add_gaps(gap, max_distance * math.sqrt(gap), own_steps)
         if max_split_distance is not None:
@@ -233,6 +240,12 @@ class _Offers:
         self._rows: list[Ints] = []
         self._cols: list[Ints] = []
         self._costs: list[Floats] = []
+
+    def likely_links(self) -> Ints:
+        """Return the links without those that are long for their tracks, which are decided with the gaps."""
+        a, b = self.links.T
+        squares = np.sum(np.square(self.points.at[b] - self.points.at[a]), axis=1)
+        return self.links[squares <= _LIKELY * self.own_variance[a]]
 
     def _of(self, frame: int, chosen: NDArray[np.bool_]) -> Ints:
         begin, end = self.points.first[frame : frame + 2]

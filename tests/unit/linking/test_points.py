@@ -110,3 +110,26 @@ def test_points_that_cannot_be_linked_are_refused(arguments, said):
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(BadInputError, match="sizes do not fit"):
         link_points([[[0.0]]], 1.0, sizes=[[1.0, 2.0]])
+
+
+def test_a_neighbour_that_stepped_in_for_a_missing_point_is_found_out_by_its_own_steps():
+    rng = np.random.default_rng(0)
+    one, new = (rng.normal((x, 0), 0.3, (40, 2)) for x in (0.0, 4.0))
+    # the new one appears in the very frame in which the first is missing
+    frames = (
+        [one[t : t + 1] for t in range(20)] + [new[20:21]] + [np.stack([one[t], new[t]]) for t in range(21, 40)]
+    )
+    plain, own = link_points(frames, 6.0, 2), link_points(frames, 6.0, 2, own_steps=True)
+    assert plain.of_frame(30).tolist() == [1, 0]
+    assert own.of_frame(30).tolist() == [0, 1]
+    assert own.of_frame(20).tolist() == [1]
+
+
+def test_a_split_whose_parts_do_not_add_up_is_none():
+    frames = [np.array([[0.0, 0.0]])] * 5 + [np.array([[-0.5, 0.0], [0.5, 0.0]])] * 5
+    for parts, n_parents in (([50.0, 55.0], 2), ([100.0, 100.0], 0)):
+        sizes = [np.array([100.0])] * 5 + [np.array(parts)] * 5
+        found = link_points(frames, 2.0, max_split_distance=2.0, sizes=sizes, max_size_change=0.2)
+        assert len(found.parents) == n_parents
+    with pytest.raises(BadInputError, match="sizes"):
+        link_points(frames, 2.0, max_size_change=0.2)

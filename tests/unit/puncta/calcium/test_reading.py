@@ -65,7 +65,7 @@ def test_the_scatter_of_the_amplitude_is_what_least_squares_allows():
     at = np.arange(12, 390, 25.0)
     y, x = (a.ravel() for a in np.meshgrid(at, at))
     found = read_signals(image, y, x, SETTINGS)
-    allowed = 4.0 * SETTINGS.footprint_px**0.5
+    allowed = 4.0 * (2 * SETTINGS.footprint_px) ** 0.5  # 4 pi sigma^2
     assert abs(found.signal.mean()) < 4 * allowed / y.size**0.5
     assert allowed * 0.9 < found.signal.std() < allowed * 1.35  # and what the surround adds
 

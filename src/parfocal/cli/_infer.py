@@ -1,0 +1,306 @@
+"""`parfocal infer`: from movies to puncta, tracks and calcium events, a folder of results each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from parfocal import __version__
+from parfocal.cli._catalog import JsonOption
+from parfocal.cli._infer_source import Recording, recordings_in
+from parfocal.errors import BadInputError
+from parfocal.files import write_atomically
+from parfocal.optics import CameraModel
+from parfocal.puncta import Localizations
+
+
+class Detector(StrEnum):
+    """What finds puncta."""
+
+    auto = "auto"
+    hybrid = "hybrid"
+    network = "network"
+    classical = "classical"
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("infer")(infer_command)
+
+
+def infer_command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER|FILE", help="Movies (TIFF, ND2, OME-Zarr), or sample folders.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to make. Default: FOLDER's name and _results.")
+    ] = None,
+    detector: Annotated[
+        Detector,
+        typer.Option(help="hybrid (network, isolated puncta fitted), network, classical; auto is the first had."),
+    ] = Detector.auto,
+    model: Annotated[
+        str, typer.Option(help="A .safetensors file, or the name of one of ours. Default: the shipped one.")
+    ] = "",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cuda where there is one.")] = None,
+    save_tracks: Annotated[
+        bool, typer.Option("--save-tracks", "--save_tracks", help="Write trajectories.csv.")
+    ] = False,
+    save_calcium_events: Annotated[
+        bool, typer.Option("--save-calcium-events", "--save_calcium_events", help="Write calcium_events.csv.")
+    ] = False,
+    channel: Annotated[int, typer.Option(min=0, help="The channel of puncta.")] = 0,
+    calcium_channel: Annotated[
+        int, typer.Option("--calcium-channel", min=0, help="That of calcium, where there are several.")
+    ] = 1,
+    max_step: Annotated[float, typer.Option("--max-step", help="Longest step between frames, um.")] = 0.5,
+    max_missing: Annotated[int, typer.Option("--max-missing", help="Frames that a punctum may be dark.")] = 2,
+    threshold: Annotated[
+        str | None, typer.Option(help="classical: an expression; network: least probability. Default: its own.")
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option("--pixel-size", help="um, where the source does not say.")
+    ] = None,
+    frame_interval: Annotated[
+        float | None, typer.Option("--frame-interval", help="s, where the source does not say.")
+    ] = None,
+    offset: Annotated[float | None, typer.Option(help="What the camera adds to each pixel. Default: 100.")] = None,
+    electrons_per_adu: Annotated[
+        float | None, typer.Option("--electrons-per-adu", help="Default: guessed from the noise.")
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option(help="What a file's axes are, such as TCYX, where it does not say.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find puncta, follow them, and read their calcium; recordings that are done are left as they are."""
+    asked = _Asked(
+        _finder(detector, model, device, threshold),
+        pixel_size,
+        frame_interval,
+        offset,
+        electrons_per_adu,
+        max_step,
+        max_missing,
+        save_tracks,
+        save_calcium_events,
+    )
+    source = folder.expanduser()
+    opened = list(recordings_in(source, channel, calcium_channel, axes))
+    target = output or Path(f"{source.resolve().name}_results")
+    target.mkdir(parents=True, exist_ok=True)
+    facts: list[dict[str, Any]] = []
+    with _progress(as_json) as said:
+        for number, open_one in enumerate(opened, 1):
+            recording = open_one()
+            said(f"{number} of {len(opened)}: {recording.name}")
+            facts.append(_one(recording, target / recording.name, asked, overwrite, said))
+    summary = {"detector": asked.finder.name, "model_hash": asked.finder.model_hash, "recordings": facts}
+    with write_atomically(target / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    console = Console(highlight=False)
+    for one in facts:
+        console.print(_line(one), markup=False, soft_wrap=True)
+    console.print(str(target), markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Finder:
+    name: str
+    model_hash: str
+    find: Callable[[Recording, CameraModel, tuple[float, float]], Localizations]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    finder: _Finder
+    pixel_size_um: float | None
+    frame_interval_s: float | None
+    offset_adu: float | None
+    e_per_adu: float | None
+    max_step_um: float
+    max_missing: int
+    save_tracks: bool
+    save_events: bool
+
+
+def _finder(detector: Detector, model: str, device: str | None, threshold: str | None) -> _Finder:
+    """Return what finds puncta: a network where one is asked for or can be had, else the classical detector."""
+    if detector is Detector.classical and (model or device):
+        raise BadInputError("infer: --model and --device are of a network; --detector is classical")
+    if detector is not Detector.classical:
+        from parfocal.puncta.networks import localize_with_net, open_puncta_net
+
+        try:
+            net = open_puncta_net(model or "puncta", device=device)
+        except BadInputError:
+            if detector is not Detector.auto or model:
+                raise
+        else:
+            if threshold is not None:
+                net = replace(net, settings=replace(net.settings, threshold=_number(threshold)))
+            refit = "none" if detector is Detector.network else "isolated"
+
+            def by_network(it: Recording, camera: CameraModel, size: tuple[float, float]) -> Localizations:
+                two: dict[str, Any] = {}
+                if net.has_calcium:
+                    if it.calcium is None:
+                        raise BadInputError(
+                            f"{it.name}: has no calcium channel, which network {net.name} looks at"
+                        )
+                    two = {"calcium": it.calcium(), "calcium_camera": it.calcium_camera or camera}
+                return localize_with_net(
+                    it.puncta.frames(), net, camera_model=camera, pixel_size_um=size, refit=refit, **two
+                )
+
+            return _Finder("network" if refit == "none" else "hybrid", net.model_hash or "", by_network)
+    from parfocal.puncta.detection import LocalizeSettings, localize_movie
+
+    settings = LocalizeSettings() if threshold is None else LocalizeSettings(threshold=threshold)
+    return _Finder(
+        "classical", "", lambda it, camera, size: localize_movie(it.puncta.frames(), camera, settings, size)
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise BadInputError(f"--threshold {text}: of a network a probability is expected, such as 0.6") from None
+
+
+def _one(
+    it: Recording, target: Path, asked: _Asked, overwrite: bool, said: Callable[[str], None]
+) -> dict[str, Any]:
+    """Do one recording; its folder is made whole or not at all."""
+    from parfocal.puncta.following import FollowSettings, follow_puncta
+    from parfocal.puncta.tables import write_results
+    from parfocal.puncta.tracking import TrackSettings
+
+    done = target / "statistics.json"
+    if done.is_file() and not overwrite:
+        return {**json.loads(done.read_text(encoding="utf-8")), "skipped": True}
+    size, interval_s = _told(it, asked)
+    camera, remarks = _camera(it, asked)
+    began = time.monotonic()
+    spots = asked.finder.find(it, camera, size)
+    said(f"{it.name}: {len(spots)} puncta, following them")
+    settings = FollowSettings(
+        tracks=TrackSettings(max_step_um=asked.max_step_um, max_missing_frames=asked.max_missing, min_frames=3)
+    )
+    calcium_camera = it.calcium_camera or camera
+    followed = follow_puncta(spots, interval_s, it.calcium, calcium_camera=calcium_camera, settings=settings)
+    results, judged = followed.results, followed.mobility.is_judged
+    facts: dict[str, Any] = {
+        "name": it.name,
+        "source": it.puncta.source,
+        "detector": asked.finder.name,
+        "model_hash": asked.finder.model_hash,
+        "n_frames": it.puncta.n_frames,
+        "n_puncta": len(spots),
+        "n_tracks": results.tracks.n_tracks,
+        "n_mobile": int((followed.mobility.is_mobile & judged).sum()),
+        "n_immobile": int((~followed.mobility.is_mobile & judged).sum()),
+        "n_calcium_events": None if results.events is None else len(results.events.track),
+        "n_own_events": None if results.is_own is None else int(results.is_own.sum()),
+        "association": None if followed.association is None else followed.association.as_dict(),
+        "seconds": round(time.monotonic() - began, 3),
+        "warnings": [*it.puncta.warnings, *remarks],
+        "parfocal": __version__,
+    }
+    draft = target.with_name(f".{target.name}.making")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    write_results(draft, results)
+    for name, wanted in (
+        ("trajectories.csv", asked.save_tracks),
+        ("calcium_events.csv", asked.save_events),
+    ):
+        if not wanted:
+            (draft / name).unlink(missing_ok=True)
+    _draw(draft / "overlay.png", it, spots, facts)
+    (draft / "statistics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    if target.exists():
+        shutil.rmtree(target)
+    draft.rename(target)
+    return facts
+
+
+def _draw(path: Path, it: Recording, spots: Localizations, facts: dict[str, Any]) -> None:
+    from parfocal.cli._localize_picture import draw_localizations
+
+    draw_localizations(path, it.puncta, spots, {**facts, "source": it.name})
+
+
+def _told(it: Recording, asked: _Asked) -> tuple[tuple[float, float], float]:
+    told = asked.pixel_size_um
+    size = it.puncta.pixel_size_um if told is None else (told, told)
+    interval_s = asked.frame_interval_s or it.puncta.frame_interval_s
+    if size is None:
+        raise BadInputError(f"{it.puncta.source}: its pixel size is not known; say it with --pixel-size, in um")
+    if interval_s is None:
+        raise BadInputError(
+            f"{it.puncta.source}: its frame interval is not known; say it with --frame-interval, in s"
+        )
+    return size, interval_s
+
+
+def _camera(it: Recording, asked: _Asked) -> tuple[CameraModel, tuple[str, ...]]:
+    from parfocal.puncta.detection import guess_camera
+
+    if asked.e_per_adu is not None:
+        if not asked.e_per_adu > 0:
+            raise BadInputError(f"--electrons-per-adu {asked.e_per_adu:g}: expected a number above 0")
+        offset_adu = 100.0 if asked.offset_adu is None else asked.offset_adu
+        return CameraModel(offset_adu=offset_adu, gain_adu_per_e=1 / asked.e_per_adu), ()
+    if asked.offset_adu is not None:
+        raise BadInputError("--offset is told with --electrons-per-adu, or neither is")
+    if it.puncta.camera_model is not None:
+        return it.puncta.camera_model, ()
+    guessed = guess_camera(np.asarray(next(it.puncta.frames())))
+    gain = 1 / float(np.mean(guessed.gain_adu_per_e))
+    said = (
+        f"camera not told: offset {guessed.offset_adu:g} and {gain:.3g} photoelectrons an ADU taken from the noise"
+    )
+    return guessed, (f"{said}; photons and standard errors are rough",)
+
+
+def _line(one: dict[str, Any]) -> str:
+    if one.get("skipped"):
+        return f"{one['name']}: done before"
+    calcium = "" if one["n_calcium_events"] is None else f", {one['n_calcium_events']} calcium events"
+    return (
+        f"{one['name']}: {one['n_puncta']} puncta in {one['n_frames']} frames, {one['n_tracks']} tracks "
+        f"({one['n_mobile']} mobile, {one['n_immobile']} immobile){calcium}, {one['seconds']:.1f} s"
+    )
+
+
+@contextmanager
+def _progress(silent: bool) -> Generator[Callable[[str], None], None, None]:
+    """Say what is being done; on stderr, so that stdout holds the result alone."""
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=silent,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("opening", total=None)
+        yield lambda what: bar.update(task, description=what)

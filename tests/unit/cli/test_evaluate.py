@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+
+from parfocal.cli import main
+
+
+def write_table(path, header, rows):
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def tables(tmp_path):
+    rng = np.random.default_rng(0)
+    true = [(t, round(float(x), 3), round(float(y), 3)) for t in range(5) for x, y in rng.uniform(5, 60, (8, 2))]
+    found = [(t, x + 0.1, y) for t, x, y in true[:-2]] + [(4, 200.0, 200.0)]
+    storm = [(t + 1, 100 * (x + 0.5), 100 * (y + 0.5), 900.0) for t, x, y in found]
+    return (
+        write_table(tmp_path / "labels.csv", "frame,x_px,y_px", true),
+        write_table(tmp_path / "found.csv", '"frame","x [nm]","y [nm]","intensity [photon]"', storm),
+    )
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    told = capsys.readouterr()
+    return ended.value.code, told.out, told.err
+
+
+def test_a_thunderstorm_table_is_judged_beside_labels_made_by_hand(tables, capsys, tmp_path):
+    truth, found = tables
+    out = tmp_path / "out"
+    code, said, _ = run(capsys, "evaluate", "puncta", truth, found, "--pixel-size", 0.1, "-o", out, "--json")
+    assert code == 0
+    document = json.loads(said)
+    figures = document["figures"]
+    assert (figures["n_matched"], figures["n_missed"], figures["n_false"]) == (38, 2, 1)
+    assert figures["rmse_nm"] == pytest.approx(10, abs=0.1)
+    gates = {gate["figure"]: gate for gate in document["gates"]}
+    assert gates["recall"]["level"] == "excellent"
+    assert gates["calcium_f1"]["met"] is None
+    assert json.loads((out / "evaluation.json").read_text(encoding="utf-8")) == document
+    assert (out / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_gates_are_told_in_plain_words(tables, capsys):
+    truth, found = tables
+    code, said, _ = run(capsys, "evaluate", "puncta", truth, found, "--pixel-size", 0.1)
+    assert code == 0
+    assert "38 matched, 2 missed, 1 false" in said
+    assert "met, excellent" in said
+    assert "not measured" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "pixel"),
+        (("--pixel-size", "0.1", "--both-tasks"), "calcium"),
+        (("--pixel-size", "0.1", "--margin", "3"), "size"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_one_line(tables, capsys, more, said):
+    code, _, error = run(capsys, "evaluate", "puncta", *tables, *more)
+    assert code == 2
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
