@@ -43,7 +43,11 @@ class NoParameters:
 
 
 class RunAnalysis(Protocol):
-    """The science of one raw run. Holds what it needs between frames; knows no documents."""
+    """The science of one raw run. Holds what it needs between frames; knows no documents.
+
+    Rows that `frame` yields belong to that frame, and say so; but for those of streams that it names in a
+    frozenset `of_no_frame`, where it has one: rows of such a stream may also come from `finish`.
+    """
 
     @property
     def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
@@ -311,8 +315,9 @@ class _Run:
             self._science = self._analysis.open(self._view)
             self._derived = self._open_derived(self._science.columns)
         written: Counter[str] = Counter()
+        of_no_frame: frozenset[str] = getattr(self._science, "of_no_frame", frozenset[str]())
         for stream, row in self._science.frame(frame):
-            self._write(stream, row, frame, written[stream])
+            self._write(stream, row, None if stream in of_no_frame else frame, written[stream])
             written[stream] += 1
 
     def _write(self, stream: str, row: Row, frame: Frame | None = None, nth: int = 0) -> None:
