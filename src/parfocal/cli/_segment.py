@@ -24,7 +24,7 @@ from parfocal import __version__
 from parfocal.cli._catalog import DataOption, folder_of
 from parfocal.cli._segment_run import segment_run
 from parfocal.errors import BadInputError
-from parfocal.files import csv_text, open_stack, read_ome_zarr, write_atomically, write_ome_zarr
+from parfocal.files import csv_text, open_stack, read_ome_zarr, write_atomically, write_ome_tiff, write_ome_zarr
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -41,7 +41,10 @@ def segment_command(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to make. Default: FILE's name and _nuclei, here.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder to make; NAME.ome.tif: labels in it too. Default: FILE's name and _nuclei."
+        ),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(help="Which; see --list. Default: unet2d+link, watershed without PyTorch.")
@@ -95,7 +98,14 @@ def segment_command(
         typer.echo("\n".join(BACKENDS))
         return
     if is_run(file):
-        for_files = {"--out": out, "--voxel-size": voxel_size, "--axes": axes, "--at": at, "--weights": weights}
+        folder_for_run = out if out is not None and not is_tiff(out) else None
+        for_files = {
+            "--out FOLDER": folder_for_run,
+            "--voxel-size": voxel_size,
+            "--axes": axes,
+            "--at": at,
+            "--weights": weights,
+        }
         for_files |= {"--command": command, "--option": option, "--channel": channel, "--offset": offset}
         parameters = {
             "backend": backend or "",
@@ -109,13 +119,18 @@ def segment_command(
             parameters,
             again=overwrite,
             as_json=as_json,
+            tiff=out,
             not_for_runs=[name for name, value in for_files.items() if value],
         )
         return
     given = open_given(file, axes, at or [], channel, voxel_size)
-    target = out or Path(f"{_stem(file)}_nuclei")
-    if target.exists() and not overwrite:
-        raise BadInputError(f"{target}: exists already; name another with --out, or replace it with --overwrite")
+    tiff = out if out is not None and is_tiff(out) else None
+    target = (
+        Path(f"{_stem(file)}_nuclei") if out is None else out if tiff is None else out.with_name(_stem(out.name))
+    )
+    for path in (target, tiff):
+        if path is not None and path.exists() and not overwrite:
+            raise BadInputError(f"{path}: exists already; name another with --out, or replace it with --overwrite")
     told: dict[str, Any] = {**_options(option or []), "weights": weights, "command": command}
     if weights is None:
         told |= model_options(backend or default_backend(), folder_of(data).models, model)
@@ -149,20 +164,29 @@ def segment_command(
             "parfocal": __version__,
         }
         _write(folder, given, found, objects, facts)
+    if tiff is not None:
+        write_ome_tiff(tiff, found.labels, found.voxel_size_um)
     if as_json:
-        typer.echo(json.dumps({**facts, "folder": str(target)}))
+        typer.echo(json.dumps({**facts, "folder": str(target), "tiff": None if tiff is None else str(tiff)}))
         return
     console = Console(highlight=False)
     console.print(f"{len(objects)} nuclei by {found.backend} in {seconds:.1f} s", markup=False)
     for remark in facts["remarks"]:
         console.print(remark, markup=False, soft_wrap=True)
-    console.print(str(target), markup=False, soft_wrap=True)
+    for path in (target, tiff):
+        if path is not None:
+            console.print(str(path), markup=False, soft_wrap=True)
 
 
 def is_run(name: str) -> bool:
     """Say whether what was named is a run rather than a file: nothing lies there, and it looks like a uid."""
     there = Path(name.rpartition(":")[0] or name)
     return not there.exists() and (name == "newest" or re.fullmatch(r"[0-9a-f-]{4,36}", name) is not None)
+
+
+def is_tiff(path: Path) -> bool:
+    """Say whether a name is that of a TIFF."""
+    return path.suffix.lower() in (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
