@@ -10,6 +10,7 @@ from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames, path_of
+from parfocal.learning import ModelCard, ModelStore, UNetShape, build_unet
 from parfocal.plans import z_stack
 from support import Documents
 
@@ -74,7 +75,7 @@ class Taken:
         """Send all of it through the analysis; return its documents and its tables."""
         derived, tables = Documents(), {}
         analysis = Nuclei(
-            NucleiParameters(backend="watershed", diameter_um=8.0, **parameters),
+            NucleiParameters(**{"backend": "watershed", "diameter_um": 8.0, **parameters}),
             emit=derived,
             emit_rows=lambda _uid, key, rows: tables.setdefault(key, []).append(rows),
             frames=Frames(FrameRing(1), remote=lambda _, index: self.pixels[index]),
@@ -199,3 +200,24 @@ def test_live_it_is_ready_before_the_first_run_and_says_how_long_labels_took(RE,
     assert [line.split()[1] for line in said if line.startswith("plane ")] == ["0", "1", "2", "3", "4"]
     assert f"labels {after_s:.2f} s after the last plane" in said[-2]
     assert said[-1] == derived.of("stop")[0]["parfocal"]["verdict"]
+
+
+def test_a_run_names_the_model_that_was_promoted_when_it_began(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: parfocal[torch]")
+    torch.set_num_threads(1)
+    shape = UNetShape(dims=2, n_out=4, widths=(4, 8))
+    store = ModelStore(tmp_path / "models")
+    for version in ("1", "2"):
+        card = ModelCard("nuclei2d", version, shape.as_architecture(), "", recipe={"diameter_px": 12.0})
+        state = {key: value + int(version) for key, value in build_unet(shape).state_dict().items()}
+        store.add(state, card)
+    named = []
+    for version in ("1", "2"):
+        store.promote("nuclei2d", version)
+        run = Taken()
+        run.stack(volume(*TWO)[:3])
+        derived, _ = run.through(tmp_path / "frames", backend="unet2d+link")
+        named.append(store.find("nuclei2d").weights_sha256)
+        assert derived.of("start")[0]["parfocal"]["parameters"]["model"] == named[-1]
+        assert derived.column("model_hash", "stacks") == [named[-1]]
+    assert named[0] != named[1]
