@@ -370,7 +370,7 @@ def test_a_run_is_opened_corrected_and_learnt_from_in_its_panel(viewer, tmp_path
     made = widget.store.models("nuclei2d")
     versions = {models.table.item(row, 0).text() for row in range(models.table.rowCount())}
     assert {one.version for one in made} == versions
-    retrained = [one for one in made if one.card.parent is not None]
+    retrained = [one for one in made if "retraining" in one.card.recipe]
     assert len(retrained) == 1
     assert set(retrained[0].card.data) == {one.id for one in review.session.corrections()}
     assert models.start.isEnabled()
