@@ -3,6 +3,7 @@
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
 from parfocal.callbacks._density_judge import DensityJudge, density_judge
 from parfocal.callbacks._derived_run import WrittenVolume
+from parfocal.callbacks._nuclei_lines import nuclei_lines
 from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
 from parfocal.callbacks._run_view import RunView
@@ -58,6 +59,7 @@ __all__ = [
     "judge_slices",
     "ledger_of",
     "metrics_of",
+    "nuclei_lines",
     "open_review",
     "read_thresholds",
     "replay",

@@ -123,7 +123,7 @@ class Analysis(ABC):
         self._overflow: Overflow = overflow
         self._queue: deque[tuple[str, dict[str, Any]]] = deque()
         self._changed = threading.Condition()
-        self._busy = False
+        self._busy = True  # until it is prepared
         self._closed = False
         self._runs: dict[str, _Run] = {}
         self._run_of_descriptor: dict[str, str] = {}
@@ -135,6 +135,9 @@ class Analysis(ABC):
     @abstractmethod
     def open(self, run: RunView) -> RunAnalysis:
         """Return the science of one raw run; its first frame is about to come."""
+
+    def prepare(self) -> None:  # noqa: B027  (most have nothing to prepare)
+        """Do, in the worker and before the first document, what else would hold up the first run; nothing here."""
 
     # -- for whoever sends documents ---------------------------------------------------------------
 
@@ -193,6 +196,13 @@ class Analysis(ABC):
     def _work(self) -> None:
         if self.mode == "live":
             give_way()
+        try:
+            self.prepare()
+        except Exception:  # what cannot be had is said again, and recorded, when a run comes
+            _LOG.exception("analysis %s could not prepare itself", self.name)
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
         resting = threading.Event()
         while True:
             with self._changed:
