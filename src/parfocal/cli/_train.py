@@ -1,4 +1,4 @@
-"""`parfocal train`: a network from nothing, on simulated nuclei."""
+"""`parfocal train`: a network from nothing, on what is simulated."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.table import Table
 
 from parfocal.cli._train_adapter import adapter_command
+from parfocal.cli._train_puncta import puncta_command_of
 
 if TYPE_CHECKING:
     from parfocal.learning import ModelCard, TrainProgress
@@ -202,8 +203,12 @@ def _command_of(kind: TrainKind) -> Callable[..., None]:
 
 def add_commands(app: typer.Typer) -> None:
     """Add `train`."""
-    train = typer.Typer(help="Train a network: on simulated nuclei, or on corrections.", no_args_is_help=True)
+    train = typer.Typer(
+        help="Train a network: on simulated nuclei or puncta, or on corrections.", no_args_is_help=True
+    )
     for kind in TrainKind:
         train.command(kind.value)(_command_of(kind))
     train.command("adapter")(adapter_command)
+    for puncta in ("puncta", "puncta-calcium"):
+        train.command(puncta)(puncta_command_of(puncta))
     app.add_typer(train, name="train")

@@ -2,14 +2,21 @@
 
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._decode import DecodeSettings, decode
+from parfocal.puncta.networks._ensemble import join_members, localize_with_ensemble
 from parfocal.puncta.networks._localize import localize_with_net
 from parfocal.puncta.networks._loss_settings import LossSettings
 from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, open_puncta_net
 from parfocal.puncta.networks._patches import Patch, draw_patch, patch_batch
 from parfocal.puncta.networks._predict import Answer, answers
 from parfocal.puncta.networks._recipe import PatchRecipe, recipe_at
-from parfocal.puncta.networks._refit import RefitSettings, refitted
-from parfocal.puncta.networks._samples import LabelledMovie, cut_patch, labelled_movie, sample_folders
+from parfocal.puncta.networks._refit import RefitSettings, Refitter
+from parfocal.puncta.networks._samples import (
+    LabelledMovie,
+    cut_patch,
+    labelled_movie,
+    sample_folders,
+    thunderstorm_movies,
+)
 from parfocal.puncta.networks._score import PatchScore, score_patches
 from parfocal.puncta.networks._shape import PunctaNetShape
 from parfocal.puncta.networks._train_puncta import crowded_recipe, train_puncta
@@ -34,6 +41,7 @@ __all__ = [
     "PunctaStage",
     "PunctaTraining",
     "RefitSettings",
+    "Refitter",
     "answers",
     "as_puncta_net",
     "build_puncta_net",
@@ -41,16 +49,18 @@ __all__ = [
     "cut_patch",
     "decode",
     "draw_patch",
+    "join_members",
     "labelled_movie",
+    "localize_with_ensemble",
     "localize_with_net",
     "open_puncta_net",
     "patch_batch",
     "puncta_recipe",
     "recipe_at",
-    "refitted",
     "sample_folders",
     "score_patches",
     "shared_out",
+    "thunderstorm_movies",
     "train_puncta",
     "training_from_yaml",
 ]

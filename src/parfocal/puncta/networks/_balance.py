@@ -71,7 +71,7 @@ class PunctaLoss:
         kept = self._module.task_grad_norms
         if trunk.requires_grad:
             for k, loss in enumerate((first, second)):
-                gradient = torch.autograd.grad(loss, trunk, retain_graph=True, allow_unused=True)[0]
+                gradient: Any = torch.autograd.grad(loss, trunk, retain_graph=True, allow_unused=True)[0]
                 length = 0.0 if gradient is None else float(gradient.norm())
                 if math.isfinite(length):
                     before = float(kept[k])

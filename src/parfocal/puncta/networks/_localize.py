@@ -14,9 +14,9 @@ from parfocal.puncta._localizations import Localizations, join_localizations, no
 from parfocal.puncta.networks._decode import DecodeSettings, decode
 from parfocal.puncta.networks._net import PunctaNet, open_puncta_net
 from parfocal.puncta.networks._predict import Answer, answers
-from parfocal.puncta.networks._refit import RefitSettings, refitted
+from parfocal.puncta.networks._refit import RefitSettings, Refitter
 
-Refit = Literal["isolated", "none"]
+Refit = Literal["crowds", "isolated", "none"]
 
 
 def localize_with_net(
@@ -28,7 +28,7 @@ def localize_with_net(
     excess_noise: float | None = None,
     calcium: Iterable[NDArray[Any]] | None = None,
     calcium_camera: CameraModel | None = None,
-    refit: Refit = "isolated",
+    refit: Refit = "crowds",
     refit_settings: RefitSettings | None = None,
     settings: DecodeSettings | None = None,
     first_frame: int = 0,
@@ -52,9 +52,11 @@ def localize_with_net(
     calcium : iterable of ndarray[y, x], optional
         The calcium channel, registered to the puncta.
     calcium_camera : CameraModel, optional
-    refit : {"isolated", "none"}
-        `isolated`, the hybrid: a punctum with no other near it is fitted by maximum likelihood, from where the
-        network sees it; its own frame alone has a part in that. Those in a crowd stay as the network tells them.
+    refit : {"crowds", "isolated", "none"}
+        `crowds`, the hybrid: every punctum is fitted by maximum likelihood from where the network sees it, with
+        widths of its own where it stands alone, else together with those around it, one more or fewer where the
+        likelihood asks for it. Its own frame alone has a part in that. `isolated` fits the lone ones alone, and
+        leaves crowds as the network tells them.
     refit_settings : RefitSettings, optional
     settings : DecodeSettings, optional
         Those of the network by default.
@@ -68,28 +70,28 @@ def localize_with_net(
     Returns
     -------
     Localizations
-        Standard errors of what was not fitted are the network's sigmas, scaled as its card says. `n_emitters` is 1
-        for what was fitted alone, and otherwise how many puncta are near, itself included.
+        Standard errors of what was not fitted are the network's sigmas, scaled as its card says; `sigma_x_px` is
+        NaN there. `n_emitters` is how many puncta were fitted together.
 
     Raises
     ------
     BadInputError
         PyTorch or the weights are missing, frames differ in shape, or channels are not those of the network.
     """
-    if refit not in ("isolated", "none"):
-        raise BadInputError(f"refit is {refit!r}; expected isolated or none")
+    if refit not in ("crowds", "isolated", "none"):
+        raise BadInputError(f"refit is {refit!r}; expected crowds, isolated or none")
     used = net or open_puncta_net("puncta" if calcium is None else "puncta-calcium")
     how = settings or used.settings
+    excess = camera_model.excess_noise if excess_noise is None else excess_noise
+    refitter = Refitter(camera_model, refit_settings, excess_noise=excess)
     parts = [no_localizations(pixel_size_um)]
     for answer in answers(
-        frames, used, camera_model, calcium=calcium, calcium_camera=calcium_camera, excess_noise=excess_noise,
+        frames, used, camera_model, calcium=calcium, calcium_camera=calcium_camera, excess_noise=excess,
         batch=batch,
     ):  # fmt: skip
         found = as_localizations(answer, used, how, pixel_size_um, first_frame)
-        if refit == "isolated":
-            found = refitted(
-                answer.frame, found, camera_model, refit_settings, excess_noise=answer.seen.excess_noise
-            )
+        if refit != "none":
+            found = refitter.refitted(answer.frame, found, crowds=refit == "crowds")
         parts.append(found)
         if on_progress is not None:
             on_progress(answer.index + 1)

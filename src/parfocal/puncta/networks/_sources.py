@@ -20,6 +20,7 @@ from parfocal.puncta.networks._samples import (
     labelled_movie,
     sample_folders,
     split_movies,
+    thunderstorm_movies,
 )
 from parfocal.puncta.networks._training_config import PunctaStage, PunctaTraining
 
@@ -65,7 +66,9 @@ def stage_source(training: PunctaTraining, stage: PunctaStage, number: int) -> S
     shown: list[LabelledMovie] = []
     held: list[LabelledMovie] = []
     if folder is not None:
-        shown, held = split_movies([labelled_movie(path) for path in sample_folders(folder)], training.train_split)
+        is_pseudo = stage.name == "pseudo_labels" and folder == training.thunderstorm_dir
+        read = thunderstorm_movies(folder) if is_pseudo else [labelled_movie(p) for p in sample_folders(folder)]
+        shown, held = split_movies(read, training.train_split)
     n_cut = round(share * training.batch_size)
 
     def simulated(recipe: PatchRecipe, easy: PatchRecipe | None, n: int, seed: int, step: int) -> Batch:

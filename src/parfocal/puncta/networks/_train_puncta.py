@@ -15,7 +15,7 @@ from parfocal.errors import BadInputError
 from parfocal.learning import ModelCard, TrainProgress, TrainSettings, load_into, need_torch, save_weights, train
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._curriculum import Curriculum
-from parfocal.puncta.networks._net import read_puncta_module
+from parfocal.puncta.networks._net import read_puncta_module, shipped_weights
 from parfocal.puncta.networks._recipe import N_LEVELS, PatchRecipe
 from parfocal.puncta.networks._score import PatchScore, calcium_threshold, score_patches, sigma_scale
 from parfocal.puncta.networks._sources import Batch, StageSource, stage_source
@@ -64,8 +64,8 @@ def train_puncta(
     version : str
         For the card.
     logs : path, optional
-        Folder for TensorBoard: every term of the loss, the rate, gradients (of each task, where there are two), the
-        level of the curriculum and the scores.
+        Folder for TensorBoard: every term of the loss, the rate, gradients (of each task, where there are two),
+        the level of the curriculum and the scores.
     final_patches : int
         How many patches the finished network is scored on; its sigmas are scaled by them.
     on_progress : callable, optional
@@ -198,7 +198,7 @@ def network_output(module: PunctaModule, planes: NDArray[np.float32], batch: int
 
 
 def _measured(module: PunctaModule, recipe: PatchRecipe, n: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return what a card says of the finished network on patches that it has not seen, and how it is to be read."""
+    """Return what a card says of the finished network on unseen patches, and how its answers are to be read."""
     if n == 0:
         return {}, {}
     from parfocal.puncta.networks._patches import patch_batch
@@ -238,7 +238,8 @@ def _begin_with(module: PunctaModule, training: PunctaTraining) -> dict[str, str
         path = getattr(training, name)
         if not path:
             continue
-        other, _, _, sha = read_puncta_module(Path(path))
+        source = Path(path) if str(path).endswith(".safetensors") else shipped_weights(str(path))
+        other, _, _, sha = read_puncta_module(source)
         parts = ("encoder.", "localization.") if name == "pretrained_localization" else ("encoder.",)
         wanted = module.state_dict()
         state = {key: value for key, value in other.state_dict().items() if key.startswith(parts)}

@@ -79,8 +79,9 @@ class PunctaTraining:
     freeze_encoder : bool
         Hold the encoder in the first stage; for one that was trained before.
     pretrained_encoder, pretrained_localization : path, optional
-        Weights (`.safetensors` of `parfocal train puncta`) whose encoder, or all of it, this training begins with. A
-        network of one channel begins one of two: the second channel's weights in the first layer begin as zeros.
+        Weights (`.safetensors` of `parfocal train puncta`, or `puncta`, which came with parfocal) whose encoder,
+        or all of it, this training begins with.
+        A network of one channel begins one of two: the second channel's weights in the first layer begin as zeros.
     synthetic_dir, thunderstorm_dir, paired_data, finetune_data : path, optional
         Folders of samples (`movie.tif`, `ground_truth.csv`, `metadata.json`): simulated ones beside the patches;
         real movies with what the classical detector finds in them; pairs of puncta and calcium; samples that
@@ -162,10 +163,21 @@ _PATHS = (
     "finetune_data",
 )  # fmt: skip
 
-SHIPPED_STEPS = 9000
+_SHIPPED = ("puncta", "puncta-calcium")
 RECIPES: Mapping[tuple[str, str], PunctaTraining] = {
     ("puncta", "small"): PunctaTraining(),
-    ("puncta", "shipped"): PunctaTraining(stages=(PunctaStage("localization", SHIPPED_STEPS, 1.5e-3),), seed=1),
+    # The weights in the package: 1550 steps at the full rate, then 3200 more to the end of a cosine.
+    ("puncta", "shipped"): PunctaTraining(
+        stages=(PunctaStage("localization", 1550, 1.5e-3), PunctaStage("localization", 3200, 1.3e-3)), seed=1
+    ),
+    ("puncta-calcium", "shipped"): PunctaTraining(
+        name="puncta-calcium",
+        shape=PunctaNetShape(n_channels=2, calcium_widths=CALCIUM_WIDTHS),
+        stages=(PunctaStage("joint", 900, 8e-4),),
+        pretrained_localization="puncta",
+        use_curriculum=False,
+        seed=2,
+    ),
     ("puncta", "smoke"): PunctaTraining(
         shape=PunctaNetShape(base_channels=4, widths=(8, 8)),
         stages=(PunctaStage("localization", 6, 3e-3),),
@@ -224,7 +236,8 @@ def training_from_yaml(path: str | os.PathLike[str], *, kind: str = "puncta") ->
       freeze_encoder
     - `data`: synthetic_dir, thunderstorm_dir, paired_data, finetune_data, train_split, batch_size, num_workers
     - `training`: num_iterations, learning_rate, scheduler, val_frequency, save_frequency, val_patches,
-      weight_decay, use_curriculum, plateau_checks, easy_share, mixed_precision, seed, stages (a list of name, steps, rate)
+      weight_decay, use_curriculum, plateau_checks, easy_share, mixed_precision, seed, stages (a list of name,
+      steps, rate)
     - `loss`: the fields of `LossSettings`
     - `patches`: the fields of `PatchRecipe`
 
@@ -299,8 +312,9 @@ def _built(sections: Mapping[str, Mapping[str, Any]], kind: str, folder: Path) -
     )
     changes: dict[str, Any] = {**model, **data}
     for name in _PATHS:
-        if changes.get(name):
-            changes[name] = str(folder / str(changes[name]))
+        told = changes.get(name)
+        if told and not (name.startswith("pretrained") and str(told) in _SHIPPED):
+            changes[name] = str(folder / str(told))
     changes |= {name: _number(training[name]) for name in _TRAINING_KEYS if name in training}
     patches = dict(sections.get("patches", {}))
     for name, value in patches.items():
@@ -328,7 +342,8 @@ def _stages(
         return tuple(PunctaStage(str(s["name"]), int(s["steps"]), float(s["rate"])) for s in told)  # pyright: ignore[reportArgumentType]
     stages = base.stages if shape.calcium_widths else base.stages[:1]
     if shape.calcium_widths and data.get("pretrained_localization"):
-        stages = tuple(stage for stage in stages if stage.name != "localization") or stages
+        # Its encoder has not seen a second channel: held, it could not show the decoder any calcium.
+        stages = tuple(stage for stage in stages if stage.name == "joint") or stages
     if data.get("thunderstorm_dir"):
         stages = (stages[0], PunctaStage("pseudo_labels", max(1, stages[0].steps // 2), 3e-4), *stages[1:])
     rate = training.get("learning_rate")

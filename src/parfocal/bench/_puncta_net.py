@@ -1,0 +1,220 @@
+"""`puncta`, the network: frames a second, crowds beside the classical detector, lone puncta against their bound.
+
+All movies here are simulated. In each, every frame is a draw of its own, so that neighbouring frames help nobody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.bench._table import Row
+from parfocal.fitting import crlb_psf
+from parfocal.optics import CameraModel
+from parfocal.puncta import Localizations, PunctaTruth, join_localizations
+from parfocal.puncta.detection import LocalizeSettings, localize
+from parfocal.puncta.evaluation import Matching, match_localizations
+from parfocal.puncta.networks import PunctaNet, localize_with_net, open_puncta_net
+from parfocal.puncta.simulation import IMMOBILE, Background, CameraChain, Psf, PunctaScene, simulate_puncta
+
+_PIXEL_UM = 0.13
+_FPS_GOAL, _EFFICIENCY_GOAL, _CRLB_GOAL, _FALSE_GOAL = 20.0, 85.0, 1.3, 0.1
+_SIDE_PX = 128
+LONE = ((200.0, 5.0), (1000.0, 5.0), (1000.0, 50.0), (1000.0, 500.0), (10000.0, 50.0), (10000.0, 500.0))
+"""Photons and background of the rows of lone puncta. At 200 photons on 50 or more, none is seen reliably."""
+
+
+def net_rows(rounds: int = 5, n_frames: int = 6) -> list[Row]:
+    """Measure the shipped network: speed, and accuracy in crowds, alone and where there is nothing.
+
+    `hybrid` is the default (each punctum fitted from where the network sees it), `network` what it says itself.
+    The classical detector (wavelet, automatic threshold, one MLE fit a spot) sees the same frames; another arm of
+    it fits up to three spots together.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        rows = _speed_rows(rounds)
+        torch.set_num_threads(1)
+        net = open_puncta_net("puncta", device="cpu")
+        return [*rows, *_crowd_rows(net, n_frames), *_lone_rows(net, n_frames), *_empty_rows(net, n_frames)]
+    finally:
+        torch.set_num_threads(before)
+
+
+def _speed_rows(rounds: int) -> list[Row]:
+    import torch
+
+    net = open_puncta_net("puncta", device="cpu")
+    frames, camera = _one_movie(n_puncta=0.3 * 65.536, side_px=256, n_frames=8)
+    rows: list[Row] = []
+    for name, refit in (("", "crowds"), ("-without-refit", "none")):
+        torch.set_num_threads(2)
+        times: list[float] = []
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            localize_with_net(
+                frames,
+                net,
+                camera_model=camera,
+                pixel_size_um=(_PIXEL_UM, _PIXEL_UM),
+                refit=refit,  # pyright: ignore[reportArgumentType]
+            )
+            times.append((time.perf_counter() - began) / len(frames))
+        fps = 1 / min(times[1:])
+        rows.append(
+            Row.limited(f"puncta/network-fps{name}", fps, _FPS_GOAL, unit="frames/s", higher_is_better=True)
+        )
+    return rows
+
+
+def _crowd_rows(net: PunctaNet, n_frames: int) -> list[Row]:
+    rows: list[Row] = []
+    for psf in ("gaussian", "diffraction"):
+        movies = _movies(psf, 4 * _SIDE_PX**2 / 1000, 1000.0, 50.0, n_frames)
+        arms: dict[str, Callable[[NDArray[Any], CameraModel], Localizations]] = {
+            "hybrid": lambda frame, camera: _asked(net, frame, camera, "crowds"),
+            "network": lambda frame, camera: _asked(net, frame, camera, "none"),
+            "classical": lambda frame, camera: localize(frame, camera, None, (_PIXEL_UM, _PIXEL_UM)),
+            "classical-3": lambda frame, camera: localize(
+                frame, camera, LocalizeSettings(max_emitters=3), (_PIXEL_UM, _PIXEL_UM)
+            ),
+        }
+        said = {name: _matched(movies, arm)[0].efficiency for name, arm in arms.items()}
+        suffix = "" if psf == "gaussian" else f"-{psf}"
+        rows.append(
+            Row.limited(
+                f"puncta/efficiency-dense{suffix}",
+                said["hybrid"],
+                _EFFICIENCY_GOAL,
+                unit="%",
+                higher_is_better=True,
+            )
+        )
+        for name, peer in (("classical", "wavelet + MLE"), ("classical-3", "wavelet + MLE of up to 3")):
+            rows.append(
+                Row.compared(
+                    f"puncta/efficiency-dense{suffix}-beside-{name}",
+                    said["hybrid"],
+                    max(said[name], 1.0),
+                    peer_name=f"{peer}, ours",
+                    unit="%",
+                    higher_is_better=True,
+                )
+            )
+        rows.append(
+            Row.limited(
+                f"puncta/efficiency-dense{suffix}-network-alone",
+                said["network"],
+                _EFFICIENCY_GOAL,
+                unit="%",
+                higher_is_better=True,
+            )
+        )
+    return rows
+
+
+def _lone_rows(net: PunctaNet, n_frames: int) -> list[Row]:
+    rows: list[Row] = []
+    for psf in ("gaussian", "diffraction"):
+        for photons, background in LONE:
+            movies = _movies(psf, 12, photons, background, n_frames, min_distance_px=16.0)
+            name = f"{psf}-{photons:g}-on-{background:g}"
+            for arm, refit in (("", "crowds"), ("network-alone-", "none")):
+                matching, found = _matched(movies, lambda f, c, r=refit: _asked(net, f, c, r))
+                bound = _bound_nm(float(np.median(movies[0][1].sigma_px)), photons, background)
+                ratio = matching.rmse_nm / bound
+                rows.append(Row.limited(f"puncta/{arm}rmse-over-crlb-{name}", ratio, _CRLB_GOAL, unit="x CRLB"))
+                if not arm:
+                    errors = [
+                        matching.dx_nm / (1e3 * _PIXEL_UM * found.x_se_px[matching.found_row]),
+                        matching.dy_nm / (1e3 * _PIXEL_UM * found.y_se_px[matching.found_row]),
+                    ]
+                    share = float(np.mean(np.abs(np.concatenate(errors)) < 1))
+                    rows.append(Row.limited(f"puncta/within-one-sigma-{name}", share, 0.68, unit="share"))
+    return rows
+
+
+def _empty_rows(net: PunctaNet, n_frames: int) -> list[Row]:
+    n_false = n_pixels = 0
+    for background in (5.0, 50.0, 500.0):
+        for frame, _, camera in _movies("gaussian", 0.0, 1000.0, background, 2 * n_frames):
+            n_false += len(_asked(net, frame, camera, "crowds"))
+            n_pixels += frame.size
+    rate = 1000 * n_false / n_pixels
+    return [Row.limited("puncta/network-false-per-1000-px", max(rate, 1e-6), _FALSE_GOAL, unit="per 1000 px")]
+
+
+def _asked(net: PunctaNet, frame: NDArray[Any], camera: CameraModel, refit: str) -> Localizations:
+    return localize_with_net(
+        frame[np.newaxis],
+        net,
+        camera_model=camera,
+        pixel_size_um=(_PIXEL_UM, _PIXEL_UM),
+        refit=refit,  # pyright: ignore[reportArgumentType]
+    )
+
+
+Movie = tuple[NDArray[Any], PunctaTruth, CameraModel]
+
+
+def _scene(psf: str, n_puncta: float, photons: float, background: float, seed: int, **more: Any) -> PunctaScene:
+    told: dict[str, Any] = {"shape_px": (_SIDE_PX, _SIDE_PX), "n_frames": 1} | more
+    return PunctaScene(
+        pixel_size_um=(_PIXEL_UM, _PIXEL_UM), psf=Psf(kind=psf), n_puncta=n_puncta,  # pyright: ignore[reportArgumentType]
+        photons=photons, photons_spread=0.0, motion=IMMOBILE, camera=CameraChain("scmos"), seed=seed,
+        background=Background(offset_photons=background, sample_photons=0.0, field_contrast=0.0), **told,
+    )  # fmt: skip
+
+
+def _movies(
+    psf: str, n_puncta: float, photons: float, background: float, n_frames: int, **more: Any
+) -> list[Movie]:
+    """Return frames of their own, each with its truth and its camera."""
+    made: list[Movie] = []
+    for seed in range(100, 100 + n_frames):
+        recording = simulate_puncta(_scene(psf, n_puncta, photons, background, seed, **more))
+        made.append((recording.movie[0], recording.truth, recording.camera_model))
+    return made
+
+
+def _one_movie(n_puncta: float, side_px: int, n_frames: int) -> tuple[NDArray[Any], CameraModel]:
+    recording = simulate_puncta(
+        _scene("gaussian", n_puncta, 1000.0, 50.0, 7, shape_px=(side_px, side_px), n_frames=n_frames)
+    )
+    return recording.movie, recording.camera_model
+
+
+def _matched(
+    movies: list[Movie], arm: Callable[[NDArray[Any], CameraModel], Localizations]
+) -> tuple[Matching, Localizations]:
+    """Return what an arm found in all frames beside all that was there."""
+    found: list[Localizations] = []
+    truths: list[PunctaTruth] = []
+    for number, (frame, truth, camera) in enumerate(movies):
+        said = arm(frame, camera)
+        found.append(dataclasses.replace(said, frame=np.full(len(said), number, np.int64)))
+        truths.append(truth)
+    first = truths[0]
+    columns = [
+        f.name
+        for f in dataclasses.fields(first)
+        if isinstance(value := getattr(first, f.name), np.ndarray) and value.shape == first.frame.shape
+    ]
+    joined: dict[str, Any] = {name: np.concatenate([getattr(truth, name) for truth in truths]) for name in columns}
+    joined["frame"] = np.concatenate([np.full(len(t.frame), k, np.int64) for k, t in enumerate(truths)])
+    table = join_localizations(found)
+    return match_localizations(dataclasses.replace(first, **joined), table), table
+
+
+def _bound_nm(sigma_px: float, photons: float, background: float) -> float:
+    """Return the least lateral error, sqrt(var x + var y), of a Gaussian spot of that width."""
+    covariance = crlb_psf(sigma_px, sigma_px, photons, background, CameraModel(100.0, 2.2, 1.4), 13)
+    return 1e3 * _PIXEL_UM * math.sqrt(covariance[0, 0] + covariance[1, 1])
