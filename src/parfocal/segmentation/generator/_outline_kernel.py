@@ -18,7 +18,7 @@ def _taps(sigma: float) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _midway(light: Any) -> float:
+def _midway(light: Any) -> Any:
     """Return the level midway between nothing and the mean of what is above it (Ridler and Calvard)."""
     top = np.float32(0.0)
     for v in light.flat:

@@ -120,7 +120,7 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
             replace(_SECTIONS, shares=_MORE_EMPTY_SECTIONS),
             replace(field_recipe((128, 128)), shares=_MORE_BARE_FIELDS),
         ),
-        batch=8, steady_steps=150, settle_steps=420, hold_steps=80, rate=1.5e-3, seed=23,
+        batch=8, steady_steps=150, settle_steps=420, hold_steps=80, rate=1.5e-3, seed=22,
     ),
     ("nuclei2d", "small"): TrainRecipe(
         "nuclei2d", UNetShape(dims=2, n_out=4, widths=(16, 32, 64), norm="batch"),
