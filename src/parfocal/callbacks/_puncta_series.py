@@ -21,6 +21,7 @@ from parfocal.puncta import (
 )
 from parfocal.puncta.calcium import (
     EventSettings,
+    LiveEvents,
     Readings,
     ReadSettings,
     find_events,
@@ -29,8 +30,7 @@ from parfocal.puncta.calcium import (
     traces_of,
 )
 from parfocal.puncta.drift import Drift, corrected, drift_by_correlation, drift_by_fiducials, no_drift
-from parfocal.puncta.live import LiveEvents, LiveTracks
-from parfocal.puncta.tracking import Mobility, TrackSettings, mobility_of, track_puncta
+from parfocal.puncta.tracking import LiveTracker, Mobility, TrackSettings, mobility_of, track_puncta
 
 Pixels = NDArray[np.generic]
 Key = tuple[int, int]
@@ -129,8 +129,7 @@ class PunctaSeries:
     _live_events: LiveEvents | None = None
 
     def __post_init__(self) -> None:
-        tracking = self.settings.tracking
-        self._live = LiveTracks(tracking.max_step_um, tracking.max_missing_frames)
+        self._live = LiveTracker(self.settings.tracking)
 
     @property
     def n_frames(self) -> int:

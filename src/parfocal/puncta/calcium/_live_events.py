@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from parfocal.puncta._localizations import Localizations, join_localizations
 from parfocal.puncta._tracks import CalciumEvents, PunctaTracks
-from parfocal.puncta.calcium import EventSettings, Readings, find_events, join_readings, traces_of
+from parfocal.puncta.calcium._events import EventSettings, find_events
+from parfocal.puncta.calcium._reading import Readings, join_readings
+from parfocal.puncta.calcium._traces import traces_of
 
 Ints = NDArray[np.int64]
 _SETTLED_FRAMES = 3
