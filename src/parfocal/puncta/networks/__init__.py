@@ -3,7 +3,7 @@
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._decode import DecodeSettings, decode
 from parfocal.puncta.networks._ensemble import join_members, localize_with_ensemble
-from parfocal.puncta.networks._localize import localize_with_net
+from parfocal.puncta.networks._localize import Refit, localize_with_net
 from parfocal.puncta.networks._loss_settings import LossSettings
 from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, open_puncta_net
 from parfocal.puncta.networks._patches import Patch, draw_patch, patch_batch
@@ -40,6 +40,7 @@ __all__ = [
     "PunctaNetShape",
     "PunctaStage",
     "PunctaTraining",
+    "Refit",
     "RefitSettings",
     "Refitter",
     "answers",

@@ -134,7 +134,7 @@ def thunderstorm_movies(folder: str | os.PathLike[str]) -> list[LabelledMovie]:
         puncta = np.stack([found.x_px, found.y_px, found.photons, np.zeros(len(found))], axis=1)
         movies.append(
             LabelledMovie(
-                movie=np.stack(list(open_stack(pixels[0]).planes())),
+                movie=open_stack(pixels[0], "TYX").read(),
                 calcium=None,
                 camera_model=camera,
                 calcium_camera=camera,
