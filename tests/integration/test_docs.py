@@ -15,7 +15,15 @@ from parfocal.callbacks import ANALYSES
 from parfocal.catalog import Catalog
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
-from parfocal.plans import acquire_sections, calibrate_focus, run_locked, z_burst, z_stack, z_stack_audited
+from parfocal.plans import (
+    acquire_sections,
+    calibrate_focus,
+    image_puncta,
+    run_locked,
+    z_burst,
+    z_stack,
+    z_stack_audited,
+)
 from parfocal.session import Session
 from support import Documents
 
@@ -123,7 +131,8 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
     ]
     tokens = {analysis.name: RE.subscribe(analysis) for analysis in analyses}
     RE(z_stack(microscope, 2.0, 1.0))
-    RE.unsubscribe(tokens["nuclei"])  # the slowest: one stack tells all of its keys
+    for slow in ("nuclei", "puncta"):  # one stack tells all of their keys
+        RE.unsubscribe(tokens[slow])
     sweep = calibrate_focus(microscope, exposure_s=0.01, settle_s=0.0, go_to_focus=True)
     for plan in (
         z_burst(microscope, 2.0, 1.0),
@@ -131,6 +140,7 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
         run_locked(microscope, arguments={"half_range_um": 0.1}),
         acquire_sections(microscope, [[0, 0], [5, 0]], refocus="never"),
         z_stack_audited(microscope, 1.0, 0.5),
+        image_puncta(microscope, n_frames=2, density_per_um2=[0.01, 1.0], focus_locked=False),
     ):
         RE(plan)
     for analysis in analyses:

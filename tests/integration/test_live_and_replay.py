@@ -34,7 +34,15 @@ from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames
 from parfocal.imaging import adjacent_ncc, band_limited, tile_grids
-from parfocal.plans import acquire_sections, calibrate_focus, time_lapse, z_burst, z_stack, z_stack_audited
+from parfocal.plans import (
+    acquire_sections,
+    calibrate_focus,
+    image_puncta,
+    time_lapse,
+    z_burst,
+    z_stack,
+    z_stack_audited,
+)
 from parfocal.session import start_session
 from parfocal.slices import SliceLedger
 from parfocal.slices.ledger import read_metrics
@@ -113,19 +121,26 @@ SECTIONS = {
     "sections": lambda m: acquire_sections(m, [[0, 0], [20, 0], [40, 0]], max_attempts=2, refocus_planes=5),
     "audited stack": lambda m: z_stack_audited(m, 2, 0.5),
 }
+PUNCTA = {"puncta": lambda m: image_puncta(m, n_frames=12, exposure_s=0.02, focus_locked=False)}
 RUNS_OF = {
     "focus_scores": RUNS,
     "focus_calibration": SWEEPS,
     "section_stages": {"sections": SECTIONS["sections"], "stacks": RUNS["time-lapse"]},
     "slice_audit": {k: RUNS[k] for k in ("burst",)} | SECTIONS,
     "nuclei": {"stack": RUNS["stack"]},
+    "puncta": {"burst": RUNS["burst"]} | PUNCTA,
 }
 # Stages that write files, in the same few streams; and what needs no network.
 PARAMETERS = {
     ("section_stages", "stacks"): {"stages": "all", "steps": "stage", "n_held_out": 0},
     ("nuclei", "stack"): {"backend": "watershed"},
+    ("puncta", "puncta"): {"batch_frames": 5, "drift": "fiducials"},
 }
-SERVED = {"section_stages": ("aligned", "stacked"), "nuclei": ("labels_0",)}
+TABLES = {
+    ("nuclei", "stack"): ("objects",),
+    ("puncta", "puncta"): ("localizations", "tracks", "track_points", "drift"),
+}
+SERVED = {"section_stages": ("aligned", "stacked"), "nuclei": ("labels_0",), "puncta": ("image_0",)}
 
 
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
@@ -151,9 +166,9 @@ def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     assert live.metadata["stop"]["parfocal"] == again.metadata["stop"]["parfocal"]
     if parameters:
         volumes_are_served(session, live, again, SERVED[name])
-    if name == "nuclei":
-        table, same = (session.catalog.read_table(r.metadata["start"]["uid"], "objects") for r in (live, again))
-        assert table.equals(same)
+    for key in TABLES.get((name, kind), ()):
+        table, same = (session.catalog.read_table(r.metadata["start"]["uid"], key) for r in (live, again))
+        assert table.equals(same), key
         assert table.num_rows > 0
 
 
@@ -316,7 +331,7 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("fokus", {}, "there are: focus_calibration, focus_scores, nuclei, section_stages, slice_audit"),
+        ("fokus", {}, "there are: focus_calibration, focus_scores, nuclei, puncta, section_stages, slice_audit"),
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),

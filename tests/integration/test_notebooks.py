@@ -72,3 +72,20 @@ def test_the_synthetic_data_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
     NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     pictures = [o for cell in book.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(pictures) == 2
+
+
+@pytest.mark.long
+def test_the_notebook_of_a_training_runs_in_a_kernel_and_shows_its_curves(tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("PARFOCAL_TRAIN_STEPS", "120")
+    book = nbformat.read(ROOT / "docs/tutorials/02_visualize_training.ipynb", as_version=4)
+    NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    said = "".join(output.get("text", "") for output in outputs)
+    first, last = (float(part.split()[-1]) for part in said.split("loss ")[-1].split(" at the")[:2])
+    assert last < first

@@ -312,3 +312,67 @@ def test_the_history_of_a_model_is_shown_and_goes_back(widget):
     panel.promote.click()
     assert widget.store.find("mine").version == "second"
     assert "mine" in widget.line.text()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed: parfocal[torch]")
+def test_a_run_is_opened_corrected_and_learnt_from_in_its_panel(viewer, tmp_path, window):
+    """As somebody does it who never leaves napari; the network is a small one, and learns little."""
+    from parfocal.callbacks import replay
+    from parfocal.catalog import open_catalog, stop_server
+    from parfocal.devices import simulated_microscope
+    from parfocal.gui._nuclei_source import open_run
+    from parfocal.gui._nuclei_widget import NucleiWidget
+    from parfocal.learning import ModelCard, UNetShape, build_unet
+    from parfocal.plans import z_stack
+    from parfocal.session import start_session
+
+    session = start_session(tmp_path)
+    microscope = session.use(simulated_microscope("microscope", realtime=False, height_px=192, width_px=192))
+    session.RE(z_stack(microscope, 4.0, 1.0))
+    session.close()
+    microscope.destroy()
+    with open_catalog(tmp_path) as catalog:
+        replay(["newest"], "nuclei", {"backend": "watershed", "diameter_um": 9.0}, catalog=catalog)
+        source = open_run(catalog.folder, "newest", user="someone")
+        stop_server(catalog.folder)
+    viewer.layers.clear()
+    widget = NucleiWidget(viewer, source, catalog.folder)
+    shape = UNetShape(dims=2, n_out=4, widths=(4, 8), norm="batch")
+    card = ModelCard("nuclei2d", "1", shape.as_architecture(), "", recipe={"diameter_px": 18.0})
+    widget.store.add(build_unet(shape).state_dict(), card)
+    widget.store.promote("nuclei2d", "1")
+    review = widget.review
+    queue = [item.object_id for item in review.session.queue()]
+    assert queue
+    for _ in queue:
+        review.buttons["accept"].click()
+    # So few may all be learnt from, and none kept to judge by: nuclei are added until there are both.
+    from parfocal.segmentation.corrections._lessons import is_held_out
+
+    labels, k = review.session.labels, 0
+    while len({is_held_out(made.id, 0.25) for made in review.session.corrections()}) < 2:
+        free = np.argwhere(labels[4] == 0)[k::97]
+        mask = np.zeros(labels.shape, bool)
+        y, x = free[0]
+        mask[3:6, y : y + 6, x : x + 6] = True
+        review.session.add(mask & (labels == 0))
+        k += 1
+    assert {made.user for made in review.session.corrections()} == {"someone"}
+    models = widget.models
+    models.refresh()
+    models.name.setCurrentText("nuclei2d")
+    models.steps.setValue(3)
+    models.start.click()
+    assert models.cancel.isEnabled()
+    wait(lambda: not models.job.is_running, 400.0)
+    assert "promoted" in models.verdict.text()
+    made = widget.store.models("nuclei2d")
+    versions = {models.table.item(row, 0).text() for row in range(models.table.rowCount())}
+    assert {one.version for one in made} == versions
+    retrained = [one for one in made if "retraining" in one.card.recipe]
+    assert len(retrained) == 1
+    assert set(retrained[0].card.data) == {one.id for one in review.session.corrections()}
+    assert models.start.isEnabled()
+    assert len(models.curve.getData()[0]) == 3
+    widget.shut()

@@ -48,6 +48,13 @@ def test_the_demo_shows_runs_best_planes_times_and_what_to_do_next(demo, folder)
     stacks = section(out, "Best plane of each stack")[1:]
     assert len(stacks) == 9
     assert all(re.search(r"-?\d+\.\d\d ± \d+\.\d\d", line) for line in stacks), stacks
+    header, live, again = section(out, "Puncta and their calcium, 60 frames of each")
+    assert "calcium events" in header
+    found, others = ([int(n) for n in re.findall(r" (\d+)(?= |$)", line)] for line in (live, again))
+    assert live.split()[:2] == ["live", "auto"]
+    assert again.split()[:2] == ["replay", "4*std(Wave.F1)"]
+    assert all(min(each) > 0 for each in (found, others))
+    assert found != others
     stages = dict(re.fullmatch(r"  (.*?) +([\d.]+) s", line).groups() for line in section(out, "Time"))
     assert {"microscope", "catalog open", "imaging", "catalog complete"} <= set(stages)
     assert sum(float(seconds) for seconds in stages.values()) <= took_s + 0.1

@@ -53,7 +53,7 @@ def spoiled_microscope(fault):
 @pytest.mark.parametrize("fault", ["timeout", "drop", "stall"])
 def test_a_device_that_fails_ends_the_command_with_its_reason(parfocal, monkeypatch, data, catalog, fault):
     monkeypatch.setattr(demo, "simulated_microscope", spoiled_microscope(fault))
-    said = parfocal("demo", "--data", data, "--seed", 3, "--no-picture")
+    said = parfocal("demo", "--data", data, "--seed", 3, "--no-picture", "--no-puncta")
     assert said.code == 2
     assert FAULTS[fault] in said.complaint
     stop = catalog.raw[-1].metadata["stop"]
@@ -66,7 +66,7 @@ def test_a_device_that_fails_ends_the_command_with_its_reason(parfocal, monkeypa
 def test_debug_shows_where(parfocal, monkeypatch, data):
     monkeypatch.setattr(demo, "simulated_microscope", spoiled_microscope("drop"))
     with pytest.raises(FailedStatus):
-        parfocal("--debug", "demo", "--data", data, "--no-picture")
+        parfocal("--debug", "demo", "--data", data, "--no-picture", "--no-puncta")
 
 
 # -- files and folders ------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def test_a_disk_that_is_full_for_the_catalog_too_ends_the_command_in_one_line(sm
     """Everything on the small disk: frames, logs and the catalog's database. Afterwards `recover` mends it."""
     folder = DataFolder(small_disk / "data")
     try:
-        said = command("demo", "--data", folder.root, "--no-picture")
+        said = command("demo", "--data", folder.root, "--no-picture", "--no-puncta")
         assert said.code == 2
         assert "the disk is full" in said.complaint
         for frame in sorted(folder.frames.rglob("c.*"))[-8:]:
@@ -327,7 +327,7 @@ def test_a_stage_that_stalls_fails_the_run_and_says_where_it_stands(data, catalo
 def test_a_catalog_that_refuses_to_open_is_said_before_anything_moves(parfocal, tmp_path):
     folder = DataFolder(tmp_path / "data").make()
     (folder.catalog / "catalog.db").write_text("this is no database")
-    said = parfocal("demo", "--data", folder.root)
+    said = parfocal("demo", "--data", folder.root, "--no-puncta")
     assert said.code == 2
     assert str(folder.root) in said.complaint
     assert not any(folder.frames.iterdir())

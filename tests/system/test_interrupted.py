@@ -214,7 +214,7 @@ def test_ctrl_c_twice_pauses_at_once_and_the_run_can_be_ended(program, data, cat
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT to another process is POSIX")
 def test_ctrl_c_ends_a_command_and_closes_its_run(program, data, catalog):
     before = set(catalog.runs(plan="time_lapse")["uid"])
-    process = program("demo", "--data", data, "--seed", 8)
+    process = program("demo", "--data", data, "--seed", 8, "--no-puncta")
     while not (started := set(catalog.runs(plan="time_lapse")["uid"]) - before):
         assert process.poll() is None, process.stderr.read()
         threading.Event().wait(0.05)

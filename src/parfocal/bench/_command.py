@@ -21,6 +21,7 @@ BENCHES: dict[str, str] = {
     "lock": "parfocal.bench._lock:lock",
     "orchestration": "parfocal.bench._orchestration:orchestration",
     "psf": "parfocal.bench._psf:psf",
+    "puncta": "parfocal.bench._puncta:puncta",
     "scores": "parfocal.bench._scores:scores",
     "segmentation": "parfocal.bench._segmentation:segmentation",
     "slices": "parfocal.bench._slices:slices",

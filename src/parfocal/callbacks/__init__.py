@@ -1,13 +1,16 @@
 """Documents in, documents out: one Analysis per science room, and replay."""
 
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
+from parfocal.callbacks._density_judge import DensityJudge, density_judge
 from parfocal.callbacks._derived_run import WrittenVolume
+from parfocal.callbacks._nuclei_lines import nuclei_lines
 from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
+from parfocal.callbacks.puncta import Puncta, PunctaParameters
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
 from parfocal.callbacks.sections import SectionParameters, SectionStages, metrics_of, volumes_of
 from parfocal.callbacks.segmentation import Nuclei, NucleiParameters, volume_judge
@@ -28,6 +31,7 @@ __all__ = [
     "Analysis",
     "AuditedFrame",
     "CalibrationParameters",
+    "DensityJudge",
     "FocusCalibration",
     "FocusParameters",
     "FocusScores",
@@ -35,6 +39,8 @@ __all__ = [
     "Nuclei",
     "NucleiParameters",
     "Place",
+    "Puncta",
+    "PunctaParameters",
     "Replayed",
     "RunAnalysis",
     "RunView",
@@ -45,6 +51,7 @@ __all__ = [
     "SliceParameters",
     "WrittenVolume",
     "analysis_named",
+    "density_judge",
     "emit_reference_calibration",
     "evidence_of",
     "focus_probe",
@@ -52,6 +59,7 @@ __all__ = [
     "judge_slices",
     "ledger_of",
     "metrics_of",
+    "nuclei_lines",
     "open_review",
     "read_thresholds",
     "replay",

@@ -43,7 +43,11 @@ class NoParameters:
 
 
 class RunAnalysis(Protocol):
-    """The science of one raw run. Holds what it needs between frames; knows no documents."""
+    """The science of one raw run. Holds what it needs between frames; knows no documents.
+
+    Rows that `frame` yields belong to that frame, and say so; but for those of streams that it names in a
+    frozenset `of_no_frame`, where it has one: rows of such a stream may also come from `finish`.
+    """
 
     @property
     def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
@@ -119,7 +123,7 @@ class Analysis(ABC):
         self._overflow: Overflow = overflow
         self._queue: deque[tuple[str, dict[str, Any]]] = deque()
         self._changed = threading.Condition()
-        self._busy = False
+        self._busy = True  # until it is prepared
         self._closed = False
         self._runs: dict[str, _Run] = {}
         self._run_of_descriptor: dict[str, str] = {}
@@ -131,6 +135,9 @@ class Analysis(ABC):
     @abstractmethod
     def open(self, run: RunView) -> RunAnalysis:
         """Return the science of one raw run; its first frame is about to come."""
+
+    def prepare(self) -> None:  # noqa: B027  (most have nothing to prepare)
+        """Do, in the worker and before the first document, what else would hold up the first run; nothing here."""
 
     # -- for whoever sends documents ---------------------------------------------------------------
 
@@ -189,6 +196,13 @@ class Analysis(ABC):
     def _work(self) -> None:
         if self.mode == "live":
             give_way()
+        try:
+            self.prepare()
+        except Exception:  # what cannot be had is said again, and recorded, when a run comes
+            _LOG.exception("analysis %s could not prepare itself", self.name)
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
         resting = threading.Event()
         while True:
             with self._changed:
@@ -311,8 +325,9 @@ class _Run:
             self._science = self._analysis.open(self._view)
             self._derived = self._open_derived(self._science.columns)
         written: Counter[str] = Counter()
+        of_no_frame: frozenset[str] = getattr(self._science, "of_no_frame", frozenset[str]())
         for stream, row in self._science.frame(frame):
-            self._write(stream, row, frame, written[stream])
+            self._write(stream, row, None if stream in of_no_frame else frame, written[stream])
             written[stream] += 1
 
     def _write(self, stream: str, row: Row, frame: Frame | None = None, nth: int = 0) -> None:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from parfocal.callbacks._slice_looks import Place
 from parfocal.frames import Frame, Frames
 from parfocal.segmentation import Backend, PlaneStream, Segmentation
+from parfocal.segmentation.backends import measure_objects
+from parfocal.segmentation.uncertainty import object_doubts
 
 Restore = Callable[[NDArray[np.generic]], NDArray[np.generic]]
 
@@ -31,6 +33,8 @@ class PlaneTaken:
         The frame.
     z_um : float
         Where; NaN where that is not known.
+    taken_s : float
+        When, seconds since the Unix epoch: live, the time of its event; else, when it was read.
     """
 
     plane: int
@@ -38,6 +42,21 @@ class PlaneTaken:
     uri: str
     index: int
     z_um: float
+    taken_s: float
+
+
+def warm_up(backend: Backend) -> None:
+    """Label three small planes with a disc in each, so that kernels are compiled and the network is in memory."""
+    y, x = np.ogrid[:96, :96]
+    disc = 100.0 + 400.0 * ((y - 48) ** 2 + (x - 48) ** 2 < 150)
+    rng = np.random.default_rng(0)
+    planes = [rng.poisson(disc).astype(np.uint16) for _ in range(3)]
+    stream = PlaneStream(backend, (1.0, 0.5, 0.5))
+    for plane in planes:
+        stream.add(plane)
+    found = stream.finish()
+    object_doubts(found, np.stack(planes))
+    measure_objects(found, {"image": np.stack(planes)})
 
 
 @dataclass

@@ -15,6 +15,7 @@ from parfocal.callbacks._analysis import Analysis
 from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores
+from parfocal.callbacks.puncta import Puncta, PunctaParameters
 from parfocal.callbacks.sections import SectionParameters, SectionStages
 from parfocal.callbacks.segmentation import Nuclei, NucleiParameters
 from parfocal.callbacks.slices import SliceAudit, SliceParameters
@@ -28,6 +29,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "slice_audit": (SliceAudit, SliceParameters),
     "section_stages": (SectionStages, SectionParameters),
     "nuclei": (Nuclei, NucleiParameters),
+    "puncta": (Puncta, PunctaParameters),
 }
 """Analyses by name, each with the dataclass of its parameters."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from parfocal.callbacks._analysis import Analysis, Row, RunAnalysis
 from parfocal.callbacks._derived_run import TableRows, WrittenVolume
-from parfocal.callbacks._nuclei_stack import NucleiStack, PlaneTaken, Restore
+from parfocal.callbacks._nuclei_stack import NucleiStack, PlaneTaken, Restore, warm_up
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_looks import Place
 from parfocal.callbacks._volume_judge import VolumeJudge
@@ -27,6 +28,7 @@ from parfocal.frames import Frame, Frames
 from parfocal.optics import CameraModel
 from parfocal.segmentation import Backend, CertaintyLimits, Segmentation
 from parfocal.segmentation.backends import (
+    USUAL_MODELS,
     ObjectTable,
     default_backend,
     measure_objects,
@@ -41,6 +43,7 @@ _NUMBER: dict[str, Any] = {"dtype": "number", "dtype_numpy": "<f8", "shape": []}
 _INTEGER: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": []}
 _TEXT: dict[str, Any] = {"dtype": "string", "shape": []}
 _PLACE = {"position": _INTEGER, "time_point": _INTEGER, "tile": _INTEGER, "channel": _TEXT}
+_PREPARED = ("watershed", *USUAL_MODELS)
 _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "planes": {
         **_PLACE,
@@ -48,6 +51,7 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "frame": _INTEGER,
         "z_um": {**_NUMBER, "units": "um"},
         "n_objects": _INTEGER,
+        "labels_after_s": {**_NUMBER, "units": "s"},
     },
     "stacks": {
         **_PLACE,
@@ -65,6 +69,7 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "mean_doubt": _NUMBER,
         "uncertain": _TEXT,
         "remarks": _TEXT,
+        "labels_after_s": {**_NUMBER, "units": "s"},
     },
 }
 
@@ -98,7 +103,9 @@ class Nuclei(Analysis):
     in um, volume, intensities of every channel, doubt with its reasons, track over time. The verdict is `empty`,
     or how many objects there are.
 
-    Who wants to see labels as they come subscribes a listener to the rows of `planes`.
+    Who wants to see labels as they come subscribes a listener to the rows of `planes`, such as `nuclei_lines`.
+    Live, the kernels are compiled and the network is loaded before the first run, or the first stack would be over
+    before its first labels: `drain` waits for that too.
     """
 
     name = "nuclei"
@@ -128,7 +135,14 @@ class Nuclei(Analysis):
         now = datetime.now()
         folder = self.frames_root / f"{now:%Y/%m/%d}" / f"{self.name}_{now:%H%M%S}_{uuid4().hex[:8]}"
         self.parameters = how = self._resolved()
-        return _RunNuclei(how, run, self.frames, folder, partial(_make_backend, how, self.models))
+        make_backend = partial(_make_backend, how, self.models)
+        return _RunNuclei(how, run, self.frames, folder, make_backend, is_live=self.mode == "live")
+
+    def prepare(self) -> None:
+        """Label a stack of three small planes, so that what takes long the first time is over."""
+        if self.mode == "live" and (self._told.backend or default_backend()) in _PREPARED:
+            # By the model that is shipped: which one is promoted is known when a run begins.
+            warm_up(_make_backend(replace(self._told, model=""), None))
 
     def _resolved(self) -> NucleiParameters:
         """Return the parameters with backend and model by name and hash: another model, another result."""
@@ -151,6 +165,7 @@ class _RunNuclei:
     frames: Frames
     folder: Path
     make_backend: Callable[[], Backend]
+    is_live: bool = False
     _channel: str | None = None
     _current: NucleiStack | None = None
     _left: dict[tuple[int, int, int], NucleiStack] = field(default_factory=dict[tuple[int, int, int], NucleiStack])
@@ -193,6 +208,8 @@ class _RunNuclei:
             frame.uri,
             frame.index,
             float(told.get(self._z_key, told.get("z_um", math.nan))),
+            # A stored frame was taken long ago: what counts is how long its labels take from now on.
+            frame.time_s if self.is_live else time.time(),
         )
         stack = self._current
         if stack is None or _where(stack) != where:
@@ -206,6 +223,7 @@ class _RunNuclei:
             return
         for one, n_objects in stack.add(frame, taken):
             about = {"plane": one.plane, "frame": one.index, "z_um": one.z_um, "n_objects": n_objects}
+            about["labels_after_s"] = max(time.time() - one.taken_s, 0.0)
             yield "planes", {**_said(stack.place), **about}
 
     def finish(self) -> Iterator[tuple[str, Row]]:
@@ -235,6 +253,8 @@ class _RunNuclei:
             found.voxel_size_um,
             attributes={"parfocal": {"image-label": True, "model_hash": found.model_hash or ""}},
         )
+        yield name, WrittenVolume(path)  # who looks on has them before they are measured
+        labels_after_s = max(time.time() - max(one.taken_s for one in stack.planes.values()), 0.0)
         objects = measure_objects(found, images, offset=self._offset_adu)
         raw = images[stack.place.channel or "image"]
         doubts = object_doubts(found, raw)
@@ -243,7 +263,6 @@ class _RunNuclei:
         kept = replace(found, labels=np.empty((0, 0, 0), np.int32), output=None, links=())
         self._tables[where] = _Measured(stack.place, kept, objects, doubts, path, z_um[0] if z_um else 0.0)
         named = most_uncertain(doubts, self.parameters.n_uncertain)
-        yield name, WrittenVolume(path)
         yield (
             "stacks",
             {
@@ -262,6 +281,7 @@ class _RunNuclei:
                 "mean_doubt": float(np.mean(doubts.score)) if len(objects) else math.nan,
                 "uncertain": " ".join(str(int(one)) for one in named),
                 "remarks": "; ".join(found.remarks),
+                "labels_after_s": labels_after_s,
             },
         )
 
@@ -319,8 +339,8 @@ def _tracks(measured: Mapping[tuple[int, int, int], _Measured]) -> dict[tuple[in
         if len(times) < 2 or len(shapes) > 1:  # taken again in another way: not a sequence
             continue
         followed = track_objects(_StoredLabels([one.path for one in stacks]), stacks[0].found.voxel_size_um)
-        for k, time in enumerate(times):
-            tracks[time, position, tile] = followed.of(k)
+        for k, when in enumerate(times):
+            tracks[when, position, tile] = followed.of(k)
     return tracks
 
 

@@ -22,6 +22,7 @@ from useq import MDASequence
 from parfocal.callbacks import FocusScores
 from parfocal.cli._catalog import DataOption, JsonOption, folder_of, runs_table
 from parfocal.cli._demo_picture import draw_picture
+from parfocal.cli._demo_puncta import PunctaShown, as_rows, print_puncta, show_puncta
 from parfocal.devices import Microscope, recorded_microscope, simulated_microscope
 from parfocal.errors import CatalogError
 from parfocal.files import AxesUnknownError
@@ -47,10 +48,11 @@ def demo_command(
         str | None, typer.Option(help="What the file's axes are, such as ZYX or TZYX, where it does not say.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the simulated sample, its drift and noise.")] = 0,
+    puncta: Annotated[bool, typer.Option(help="Show puncta and their calcium too.")] = True,
     picture: Annotated[bool, typer.Option(help="Draw demo.png into the data folder.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Image a drifting sample, score focus live, and keep everything in a catalog."""
+    """Image a drifting sample, score focus live, follow puncta, and keep everything in a catalog."""
     console = Console(stderr=as_json)
     stages = _Stages()
     with stages("microscope"):
@@ -61,9 +63,14 @@ def demo_command(
     patience_s = _PATIENCE_AFTER_FAILURE_S
     try:
         with stages("catalog open"):
-            session = start_session(folder_of(data).root, analyses=[FocusScores], md={"purpose": "demo"})
+            session = start_session(folder_of(data).root, md={"purpose": "demo"})
             session.use(microscope)
         try:
+            shown: list[PunctaShown] = []
+            if puncta and stack is None:
+                with stages("puncta"):
+                    shown = show_puncta(session, seed)
+            session.add(FocusScores(emit=session.writer))
             uids = _acquire(session, microscope, stages, console, stack)
             with stages("catalog complete"):
                 if not session.drain(60):
@@ -71,7 +78,7 @@ def demo_command(
                         f"the catalog does not hold the run yet ({session.writer.last_error}): it lies in "
                         "its log, and `parfocal recover` brings it in"
                     )
-            _report(session, uids, microscope, stages, console, data, picture=picture, as_json=as_json)
+            _report(session, uids, microscope, stages, console, data, shown, picture=picture, as_json=as_json)
             patience_s = 60.0
         finally:
             session.close(patience_s)
@@ -203,6 +210,7 @@ def _report(
     stages: _Stages,
     console: Console,
     data: Path | None,
+    shown: list[PunctaShown],
     *,
     picture: bool,
     as_json: bool,
@@ -235,6 +243,7 @@ def _report(
             "data": str(catalog.folder.root),
             "runs": uids,
             "stacks": stacks,
+            "puncta": as_rows(shown),
             "seconds": stages.seconds,
             "picture": str(drawn) if drawn else None,
             "next": commands,
@@ -248,6 +257,8 @@ def _report(
     console.print(runs_table(table))
     console.print("\n[bold]Best plane of each stack[/bold]")
     console.print(_stacks_table(stacks) if stacks else "no stack: one plane a position has no best one")
+    if shown:
+        print_puncta(console, shown)
     console.print("\n[bold]Time[/bold]")
     for name, seconds in stages.seconds.items():
         console.print(f"  {name:<24}{seconds:6.2f} s")

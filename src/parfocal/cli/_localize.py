@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from parfocal import __version__
 from parfocal.cli._catalog import DataOption, JsonOption
-from parfocal.cli._localize_source import Movie, is_folder_of_movies, movies_in, open_movie, run_movie
+from parfocal.cli._localize_source import Movie, inverted, is_folder_of_movies, movies_in, open_movie, run_movie
 from parfocal.cli._segment import is_run
 from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
@@ -67,6 +67,7 @@ class _Told:
     interval_s: float | None
     dialect: Dialect
     picture: bool
+    dark: bool
     resume: bool
     overwrite: bool
     silent: bool
@@ -110,6 +111,7 @@ def localize_command(
     baseline: Annotated[
         int, typer.Option(help="Take off the median of so many frames first; 0 does not. For spots that blink.")
     ] = 0,
+    dark: Annotated[bool, typer.Option("--dark", help="Spots are darker than what is around them.")] = False,
     thunderstorm: Annotated[
         bool,
         typer.Option("--thunderstorm", help="ThunderSTORM's defaults: std(Wave.F1), one spot a fit, no border."),
@@ -180,6 +182,7 @@ def localize_command(
         frame_interval,
         dialect,
         picture,
+        dark,
         resume,
         overwrite,
         as_json,
@@ -241,6 +244,8 @@ def _one(movie: Movie, table: Path, told: _Told, as_labels: Path | None) -> dict
     size = told.pixel_size_um or movie.pixel_size_um
     if size is None:
         raise BadInputError(f"{movie.source}: its pixel size is not known; say it with --pixel-size, in um")
+    if told.dark:
+        movie = inverted(movie)
     camera, remarks = _camera(movie, told)
     journal = target.parent / f".{target.name}.parts"
     if not told.resume:

@@ -39,7 +39,7 @@ def draw_localizations(path: Path, movie: Movie, spots: Localizations, facts: di
     image.set_yticks([])
     image.set_title(f"frame {shown}: {len(here)} puncta (blue: fitted with neighbours)", fontsize=9, color=_INK)
     axes: Any = right.subplots(3, 1)
-    axes[0].plot(np.arange(counts.size), counts, color=_ONE, linewidth=1.0)
+    axes[0].plot(np.arange(counts.size), counts, color=_ONE, linewidth=1.0, marker="." if counts.size < 20 else "")
     axes[0].set_xlabel("frame", fontsize=8)
     axes[0].set_ylabel("puncta", fontsize=8)
     _histogram(axes[1], spots.photons, "photoelectrons")
@@ -56,7 +56,5 @@ def draw_localizations(path: Path, movie: Movie, spots: Localizations, facts: di
 def _histogram(axis: Any, values: Any, label: str) -> None:
     known = values[np.isfinite(values) & (values > 0)]
     if known.size:
-        low, high = np.percentile(known, (0.5, 99.5))
-        axis.hist(known, bins=np.geomspace(low, max(high, low * 1.001), 41), color=_ONE)
-        axis.set_xscale("log")
+        axis.hist(known, bins=np.linspace(0.0, float(np.percentile(known, 99)), 41), color=_ONE)
     axis.set_xlabel(label, fontsize=8)

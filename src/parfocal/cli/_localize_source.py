@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,13 @@ def open_movie(file: str, axes: str | None = None, at: list[str] | None = None, 
         n_channels=stack.size("C"),
         warnings=stack.warnings,
     )
+
+
+def inverted(movie: Movie) -> Movie:
+    """Return a movie whose bright is dark: its pixels taken from the highest number of their kind."""
+    first = next(movie.frames())
+    top = np.iinfo(first.dtype).max if first.dtype.kind in "ui" else first.max()
+    return replace(movie, frames=lambda: (top - frame for frame in movie.frames()), camera_model=None)
 
 
 def run_movie(run: str, data: Path | None) -> tuple[Movie, Any]:

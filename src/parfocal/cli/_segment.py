@@ -10,13 +10,11 @@ import shutil
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -24,7 +22,10 @@ from parfocal import __version__
 from parfocal.cli._catalog import DataOption, folder_of
 from parfocal.cli._segment_run import segment_run
 from parfocal.errors import BadInputError
-from parfocal.files import csv_text, open_stack, read_ome_zarr, write_atomically, write_ome_zarr
+from parfocal.files import csv_text, write_atomically, write_ome_tiff, write_ome_zarr
+
+if TYPE_CHECKING:
+    from parfocal.segmentation.volumes import GivenVolume
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -41,7 +42,10 @@ def segment_command(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder to make. Default: FILE's name and _nuclei, here.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder to make; NAME.ome.tif: labels in it too. Default: FILE's name and _nuclei."
+        ),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(help="Which; see --list. Default: unet2d+link, watershed without PyTorch.")
@@ -90,12 +94,20 @@ def segment_command(
         segment_volume,
     )
     from parfocal.segmentation.restoration import open_denoiser
+    from parfocal.segmentation.volumes import open_given
 
     if show_list:
         typer.echo("\n".join(BACKENDS))
         return
     if is_run(file):
-        for_files = {"--out": out, "--voxel-size": voxel_size, "--axes": axes, "--at": at, "--weights": weights}
+        folder_for_run = out if out is not None and not is_tiff(out) else None
+        for_files = {
+            "--out FOLDER": folder_for_run,
+            "--voxel-size": voxel_size,
+            "--axes": axes,
+            "--at": at,
+            "--weights": weights,
+        }
         for_files |= {"--command": command, "--option": option, "--channel": channel, "--offset": offset}
         parameters = {
             "backend": backend or "",
@@ -109,13 +121,18 @@ def segment_command(
             parameters,
             again=overwrite,
             as_json=as_json,
+            tiff=out,
             not_for_runs=[name for name, value in for_files.items() if value],
         )
         return
-    given = open_given(file, axes, at or [], channel, voxel_size)
-    target = out or Path(f"{_stem(file)}_nuclei")
-    if target.exists() and not overwrite:
-        raise BadInputError(f"{target}: exists already; name another with --out, or replace it with --overwrite")
+    given = open_given(file, axes, at or [], channel, _voxel_size(voxel_size))
+    tiff = out if out is not None and is_tiff(out) else None
+    target = (
+        Path(f"{_stem(file)}_nuclei") if out is None else out if tiff is None else out.with_name(_stem(out.name))
+    )
+    for path in (target, tiff):
+        if path is not None and path.exists() and not overwrite:
+            raise BadInputError(f"{path}: exists already; name another with --out, or replace it with --overwrite")
     told: dict[str, Any] = {**_options(option or []), "weights": weights, "command": command}
     if weights is None:
         told |= model_options(backend or default_backend(), folder_of(data).models, model)
@@ -149,14 +166,18 @@ def segment_command(
             "parfocal": __version__,
         }
         _write(folder, given, found, objects, facts)
+    if tiff is not None:
+        write_ome_tiff(tiff, found.labels, found.voxel_size_um)
     if as_json:
-        typer.echo(json.dumps({**facts, "folder": str(target)}))
+        typer.echo(json.dumps({**facts, "folder": str(target), "tiff": None if tiff is None else str(tiff)}))
         return
     console = Console(highlight=False)
     console.print(f"{len(objects)} nuclei by {found.backend} in {seconds:.1f} s", markup=False)
     for remark in facts["remarks"]:
         console.print(remark, markup=False, soft_wrap=True)
-    console.print(str(target), markup=False, soft_wrap=True)
+    for path in (target, tiff):
+        if path is not None:
+            console.print(str(path), markup=False, soft_wrap=True)
 
 
 def is_run(name: str) -> bool:
@@ -165,69 +186,9 @@ def is_run(name: str) -> bool:
     return not there.exists() and (name == "newest" or re.fullmatch(r"[0-9a-f-]{4,36}", name) is not None)
 
 
-@dataclass(frozen=True)
-class GivenVolume:
-    """The volume that was asked for, in all its channels."""
-
-    source: str
-    images: Mapping[str, NDArray[np.generic]]
-    nuclei: str
-    voxel_size_um: tuple[float, float, float]
-    warnings: tuple[str, ...]
-    asked: Mapping[str, Any]
-    """Axes, places and channel, by which `open_given` finds it again."""
-
-
-def open_given(file: str, axes: str | None, at: list[str], channel: int, voxel_size: str | None) -> GivenVolume:
-    """Return the volume that a command names, by what its options say.
-
-    Raises
-    ------
-    BadInputError
-        It cannot be read, or more has to be said.
-    """
-    told = _voxel_size(voxel_size)
-    asked = {"axes": axes, "at": list(at), "channel": channel}
-    folder = Path(file).expanduser()
-    if (folder / "zarr.json").is_file() or (folder / ".zattrs").is_file():
-        pixels, size_um = read_ome_zarr(folder)
-        return GivenVolume(file, {"0": pixels}, "0", told or size_um, (), asked)
-    stack = open_stack(file, axes)
-    where = _places(at, stack.source)
-    several = [a for a in "TP" if stack.size(a) > 1 and a not in where]
-    if several:
-        raise BadInputError(
-            f"{stack.source}: {stack.size(several[0])} along {several[0].lower()}; say which with "
-            f"--at {several[0].lower()}=0"
-        )
-    if channel >= stack.size("C"):
-        raise BadInputError(f"{stack.source}: no channel {channel}, there are {stack.size('C')}, from 0")
-    found = stack.voxel_size_um
-    if told is None and (None in found[1:] or (found[0] is None and stack.size("Z") > 1)):
-        raise BadInputError(
-            f"{stack.source}: voxel size (z, y, x) {found} um is not all known; say it with --voxel-size, "
-            "such as --voxel-size 2,0.5,0.5"
-        )
-    size_um = told or (found[0] or 1.0, cast(float, found[1]), cast(float, found[2]))
-    images: dict[str, NDArray[np.generic]] = {}
-    for c in range(stack.size("C")):
-        index = {**where, **({"C": c} if "C" in stack.axes else {})}
-        planes = [
-            stack.plane(**{**index, **({"Z": z} if "Z" in stack.axes else {})}) for z in range(stack.size("Z"))
-        ]
-        name = stack.channels[c] if c < len(stack.channels) else str(c)
-        images[name if name not in images else f"{name}_{c}"] = np.stack(planes)
-    return GivenVolume(stack.source, images, list(images)[channel], size_um, stack.warnings, asked)
-
-
-def _places(at: list[str], source: str) -> dict[str, int]:
-    where: dict[str, int] = {}
-    for text in at:
-        match = re.fullmatch(r"([tpTP])=(\d+)", text.strip())
-        if match is None:
-            raise BadInputError(f"--at {text}: {source}: expected t or p and its index, such as t=0")
-        where[match[1].upper()] = int(match[2])
-    return where
+def is_tiff(path: Path) -> bool:
+    """Say whether a name is that of a TIFF."""
+    return path.suffix.lower() in (".tif", ".tiff")
 
 
 def _voxel_size(text: str | None) -> tuple[float, float, float] | None:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from parfocal.callbacks import replay
-from parfocal.catalog import open_catalog
+from parfocal.callbacks import replay, volumes_of
+from parfocal.catalog import Catalog, open_catalog
 from parfocal.errors import BadInputError
+from parfocal.files import read_ome_zarr, write_ome_tiff
 
 
 def segment_run(
-    run: str, data: Path | None, parameters: dict[str, Any], *, again: bool, as_json: bool, not_for_runs: list[str]
+    run: str,
+    data: Path | None,
+    parameters: dict[str, Any],
+    *,
+    again: bool,
+    as_json: bool,
+    tiff: Path | None,
+    not_for_runs: list[str],
 ) -> None:
     """Find the nuclei of a run by the analysis `nuclei`; what was found before is shown, not done again.
+
+    With `tiff`, labels are written there too; those of several stacks with their names: `found_labels_1.ome.tif`.
 
     Raises
     ------
     BadInputError
-        An option is for files alone, there is no such run, or it holds no images.
+        An option is for files alone, there is no such run, it holds no images, or a TIFF is there already.
     """
+    if tiff is not None and tiff.exists() and not again:
+        raise BadInputError(f"{tiff}: exists already; name another with --out, or replace it with --overwrite")
     if not_for_runs:
         raise BadInputError(f"segment {run}: {', '.join(not_for_runs)} is for files; a run says this itself")
     with open_catalog(data) as catalog:
@@ -40,13 +53,18 @@ def segment_run(
         derived: Any = catalog.run(done.derived_uid)
         about = derived.metadata["start"]["parfocal"]["parameters"]
         verdict = (derived.metadata.get("stop") or {}).get("parfocal", {}).get("verdict", "")
-    facts = {
+        is_live = derived.metadata["start"]["parfocal"]["mode"] == "live"
+        after_s = _labels_after_s(derived)
+        written = [] if tiff is None else _write_tiffs(catalog, derived, tiff)
+    facts: dict[str, Any] = {
         "run": done.uid,
         "derived_run": done.derived_uid,
         "status": done.status,
         "verdict": verdict,
         "backend": about["backend"],
         "model_hash": about["model"],
+        "labels_after_s": after_s,
+        "tiffs": [str(path) for path in written],
     }
     if as_json:
         typer.echo(json.dumps(facts))
@@ -54,4 +72,33 @@ def segment_run(
     console = Console(highlight=False)
     before = " (found before; --overwrite does it again)" if done.status == "skipped" else ""
     console.print(f"{verdict} by {about['backend']} in run {done.uid[:8]}{before}", markup=False)
+    if after_s is not None:
+        since = "the last plane was taken" if is_live else "the last plane was read"
+        console.print(f"labels {after_s:.2f} s after {since}", markup=False)
     console.print(f"derived run {done.derived_uid[:8]}: parfocal review {done.uid[:8]}", markup=False)
+    for path in written:
+        console.print(str(path), markup=False, soft_wrap=True)
+
+
+def _labels_after_s(derived: Any) -> float | None:
+    """Return how long the slowest stack's labels took after its last plane; None where the run does not say."""
+    if "stacks" not in derived:
+        return None
+    stacks = derived["stacks"].read()
+    if "labels_after_s" not in stacks:
+        return None
+    longest_s = float(stacks["labels_after_s"].max())
+    return round(longest_s, 3) if math.isfinite(longest_s) else None
+
+
+def _write_tiffs(catalog: Catalog, derived: Any, tiff: Path) -> list[Path]:
+    volumes = {
+        name: path for name, path in volumes_of(catalog.documents(derived)).items() if name[:7] == "labels_"
+    }
+    stem = tiff.name.split(".")[0]
+    written: list[Path] = []
+    for name, path in volumes.items():
+        named = tiff if len(volumes) == 1 else tiff.with_name(f"{stem}_{name}{tiff.name[len(stem) :]}")
+        write_ome_tiff(named, *read_ome_zarr(path), name=name)
+        written.append(named)
+    return written

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from parfocal.cli._slices_options import (
+    ClusterOption,
     Compat,
     ConsecutiveOption,
-    CorrelationOption,
     DetectGalvoOption,
     ExcludeFirstOption,
     ExcludeOption,
@@ -125,7 +125,7 @@ def exclude_command(
     ],
     ledger: LedgerArgument,
     out: OutArgument,
-    enter: CorrelationOption = 0.4,
+    enter: ClusterOption = "0.4",
     leave: Annotated[float, typer.Option("--leave", help="A run ends at it; never below where it begins.")] = 0.5,
     min_run: ConsecutiveOption = 3,
     endpoints: Annotated[Endpoints, typer.Option(help="Which slices of a run.")] = Endpoints.moving,
@@ -136,12 +136,13 @@ def exclude_command(
 ) -> None:
     """Mark the slices of noisy clusters: runs of neighbours that do not fit. Run again, it clears old marks."""
     original = None if compat is None else "linumpy"
+    begins = _correlation(enter)
     before = SliceLedger.read(ledger, lenient=lenient, compat=original)
     result = exclude_noisy_clusters(
         read_pair_scores(metrics),
         before.rows,
-        enter=enter,
-        leave=max(enter, leave),
+        enter=begins,
+        leave=leave if begins == "auto" else max(begins, leave),
         min_run=min_run,
         endpoints=endpoints.value,
         compat=original,
@@ -150,6 +151,15 @@ def exclude_command(
     after.filter_slices_to_use()
     after.save(out, replace=replace)
     _tell(after, out, (*before.remarks, *result.messages), as_json)
+
+
+def _correlation(text: str) -> float | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return float(text)
+    except ValueError as error:
+        raise BadInputError(f"--enter {text!r}: expected a correlation, such as 0.4, or auto") from error
 
 
 def show_command(

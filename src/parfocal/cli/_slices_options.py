@@ -148,6 +148,15 @@ CorrelationOption = Annotated[
     float,
     typer.Option("--z-corr-threshold", "--z_corr_threshold", "--enter", help="A noisy cluster begins below it."),
 ]
+ClusterOption = Annotated[
+    str,
+    typer.Option(
+        "--z-corr-threshold",
+        "--z_corr_threshold",
+        "--enter",
+        help="A noisy cluster begins below it; auto: by the pairs' own median.",
+    ),
+]
 ConsecutiveOption = Annotated[
     int,
     typer.Option(

@@ -18,7 +18,7 @@ from parfocal.devices._focus_hardware import (
     open_focus_camera,
     open_stage_driver,
 )
-from parfocal.devices._light import Light, LightDriver, NoLight
+from parfocal.devices._light import Light, LightDriver, LightLevel, NoLight
 from parfocal.devices._load_devices import load_devices
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import LeasedError, OutOfLimitsError, Stage, StageAxis
@@ -60,6 +60,7 @@ __all__ = [
     "LeasedError",
     "Light",
     "LightDriver",
+    "LightLevel",
     "LockRing",
     "LockSampleStream",
     "LockSetpoint",

@@ -118,3 +118,47 @@ class NoLight:
     def set_on(self, on: bool) -> None:
         """Remember whether light was asked for."""
         self.is_on = on
+
+
+class LightLevel:
+    """The intensity of one channel of a light, 0 to 1, as a Movable: for plans that dim or brighten it.
+
+    Parameters
+    ----------
+    light : Light
+        Its driver must have `set_intensity(channel, intensity)`.
+    channel : str
+        Empty for the one that is chosen.
+
+    Raises
+    ------
+    BadInputError
+        The light cannot be dimmed, or has no such channel.
+    """
+
+    def __init__(self, light: Light, channel: str = "") -> None:
+        driver: Any = light.driver
+        if not hasattr(driver, "set_intensity"):
+            raise BadInputError(f"{light.name}: its intensity cannot be set; change the exposure instead")
+        self._driver = driver
+        self._channel = channel or driver.channel
+        if self._channel not in driver.channels:
+            raise BadInputError(f"{light.name}: no channel {channel!r}, there are {', '.join(driver.channels)}")
+        self.name = f"{light.name}_{self._channel}_intensity"
+        self.parent = None
+
+    @property
+    def position(self) -> float:
+        """The intensity now."""
+        return float(self._driver.intensity_of(self._channel))
+
+    def set(self, value: float) -> PlainStatus:
+        """Set the intensity."""
+        status = PlainStatus(self)
+        try:
+            self._driver.set_intensity(self._channel, float(value))
+        except BadInputError as error:
+            status.set_exception(error)
+        else:
+            status.set_finished()
+        return status

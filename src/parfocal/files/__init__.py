@@ -2,6 +2,7 @@
 
 from parfocal.files._csv import CsvTable, csv_text, formula_in, read_csv
 from parfocal.files._names import natural_key
+from parfocal.files._ome_tiff import write_ome_tiff
 from parfocal.files._ome_zarr import (
     ZarrVolume,
     ZarrVolumeWriter,
@@ -31,6 +32,7 @@ __all__ = [
     "read_ome_zarr",
     "within",
     "write_atomically",
+    "write_ome_tiff",
     "write_ome_zarr",
     "writing_ome_zarr",
 ]

@@ -65,8 +65,9 @@ def fit_crowds(
     """Fit round spots jointly to each picture: one, and one more as long as it explains enough.
 
     The next spot begins where most light is left over. It is believed if an F test on the deviances,
-    F = (D1 - D2) / 3 / (D2 / degrees of freedom), gives less than `f_test_p`. That the test is relative to what is
-    left over keeps the rings of a real spot from being taken for spots.
+    F = (D1 - D2) / 3 / (D2 / degrees of freedom), gives less than `f_test_p`; where one does not do, two are
+    tried. That the test is relative to what is left over keeps the rings of a real spot from being taken for
+    spots.
 
     Parameters
     ----------
@@ -111,9 +112,12 @@ def fit_crowds(
         known_light=known_light,
         n_threads=n_threads,
     )
-    spots = np.arange(2, max_spots + 1)
-    free = height * width - (2 + 3 * spots)
-    critical = np.asarray(fdtri(3.0, np.maximum(free, 1.0), 1.0 - f_test_p), np.float64)[free > 0]
+    most = min(max_spots, (height * width - 3) // 3)
+    critical = np.full((most - 1, 2), np.inf)
+    for k in range(1, most):
+        for more in (1, 2):
+            free = height * width - (2 + 3 * (k + more))
+            critical[k - 1, more - 1] = fdtri(3.0 * more, free, 1.0 - f_test_p) if free > 0 else np.inf
     starts = np.stack(
         [
             first.x_px,

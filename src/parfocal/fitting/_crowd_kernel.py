@@ -213,11 +213,12 @@ def crowds(
     vectors: Any,
     pictures: Any,
 ) -> None:
-    """Fit every picture with one spot, and with one more as long as an F test believes it.
+    """Fit every picture with one spot, and with more as long as an F test believes in them.
 
-    `starts` is (n, 5): x, y, photons, background, width; NaN photons where there is nothing to fit. `critical[k]`
-    is the F of a spot beyond k + 1; its length bounds their number. Fills `states` and `errors` (n, N_STATE),
-    `n_spots` (0 where no fit came to rest) and `deviances`.
+    Two more are tried where one more does not do: of three close together, a second alone leaves as much over.
+    `starts` is (n, 5): x, y, photons, background, width; NaN photons where there is nothing to fit.
+    `critical[k - 1, m - 1]` is the F of m spots beyond k; as many as it has rows and one more are tried. Fills
+    `states` and `errors` (n, N_STATE), `n_spots` (0 where no fit came to rest) and `deviances`.
     """
     height, width = counts.shape[1:]
     mean, left = pictures[0], pictures[1]
@@ -237,26 +238,30 @@ def crowds(
         for m in range(3):
             trial[2 + m] = starts[k, m]
         trial[0], trial[1] = starts[k, 3], starts[k, 4]
-        for n in range(1, critical.size + 2):
+        last = 0  # spots of the state in `trial`, believed or not
+        for n in range(1, critical.shape[0] + 2):
             if n > 1:
-                for m in range(N_STATE):
-                    trial[m] = best[m]
-                _sums(trial, n - 1, count, variance, vectors[0], matrices[0], mean, axes, vectors[4])
-                _next_spot(trial, n - 1, count, mean, left)
+                _sums(trial, last, count, variance, vectors[0], matrices[0], mean, axes, vectors[4])
+                _next_spot(trial, last, count, mean, left)
             came_to_rest, nll = _climb(trial, n, count, variance, mean, axes, matrices, vectors)
+            last = n
             deviance = 2.0 * (nll - least)
             if not came_to_rest:
                 break
+            more = n - n_spots[k]
             free = height * width - (2 + 3 * n)
-            if n > 1 and not (deviances[k] - deviance) * free > 3.0 * critical[n - 2] * deviance:
+            if n > 1 and not (
+                (deviances[k] - deviance) * free > 3.0 * more * critical[n_spots[k] - 1, more - 1] * deviance
+            ):
+                if more > 1:
+                    break
+                continue
+            lower = matrices[2]
+            if not _factor(matrices[0], 0.0, 2 + 3 * n, lower):
                 break
             n_spots[k], deviances[k] = n, deviance
             for m in range(N_STATE):
                 best[m] = trial[m]
-            lower = matrices[2]
-            if not _factor(matrices[0], 0.0, 2 + 3 * n, lower):
-                n_spots[k] = n - 1
-                break
             for m in range(2 + 3 * n):
                 for q in range(2 + 3 * n):
                     unit[q] = 1.0 if q == m else 0.0

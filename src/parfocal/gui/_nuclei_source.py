@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.callbacks import open_review
 from parfocal.catalog import DataFolder, open_catalog
-from parfocal.errors import BadInputError
-from parfocal.files import open_stack, read_ome_zarr
-from parfocal.segmentation.corrections import CorrectionJournal, ReviewSession, known_doubts, pixels_hash
-from parfocal.segmentation.uncertainty import ObjectDoubts
+from parfocal.segmentation.corrections import CorrectionJournal, ReviewSession, open_segmented, pixels_hash
+from parfocal.segmentation.volumes import open_given
 
 Voxel = tuple[float, float, float]
 
@@ -63,11 +59,15 @@ def open_source(path: Path, data: DataFolder, user: str = "") -> NucleiSource:
     """
     path = path.expanduser()
     if (path / "summary.json").is_file():
-        return _segmented(path, data, user)
-    images, nuclei, voxel_size_um = _read(path, None, {}, 0, None)
-    about = {"source": pixels_hash(images[nuclei]), "user": user}
+        found = open_segmented(path, CorrectionJournal(data.corrections), user=user)
+        given, about = found.given, {key: found.session.about[key] for key in ("source", "user")}
+        return NucleiSource(
+            path.name, given.images, given.nuclei, given.voxel_size_um, found.corrected, about, found.session
+        )
+    given = open_given(path, at=("t=0", "p=0"))
+    about = {"source": pixels_hash(given.images[given.nuclei]), "user": user}
     corrected = path.parent / f"{path.name.split('.')[0]}_labels_corrected.ome.zarr"
-    return NucleiSource(path.name, images, nuclei, voxel_size_um, corrected, about)
+    return NucleiSource(path.name, given.images, given.nuclei, given.voxel_size_um, corrected, about)
 
 
 def open_run(data: DataFolder, run: str, labels: str = "", user: str = "") -> NucleiSource:
@@ -85,69 +85,3 @@ def open_run(data: DataFolder, run: str, labels: str = "", user: str = "") -> Nu
     images = {name: session.image}
     title = f"run {str(about['source'])[:8]}, {corrected.name.split('_corrected')[0]}"
     return NucleiSource(title, images, name, session.voxel_size_um, corrected, about, session)
-
-
-def _segmented(folder: Path, data: DataFolder, user: str) -> NucleiSource:
-    try:
-        said: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        raw, asked = Path(str(said["source"])), cast("dict[str, Any]", said.get("asked") or {})
-        where = {text[0].upper(): int(text[2:]) for text in asked.get("at") or []}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInputError(f"{folder}: no folder of `parfocal segment` (its summary.json: {error})") from error
-    labels, voxel_size_um = read_ome_zarr(folder / "labels.ome.zarr")
-    images, nuclei, _ = _read(raw, asked.get("axes"), where, int(asked.get("channel") or 0), voxel_size_um)
-    if images[nuclei].shape != labels.shape:
-        raise BadInputError(f"{raw}: is {images[nuclei].shape}, the labels in {folder} are {labels.shape}")
-    about = {"source": pixels_hash(images[nuclei]), "user": user}
-    session = ReviewSession(
-        labels.astype(np.int32),
-        images[nuclei],
-        voxel_size_um,
-        CorrectionJournal(data.corrections),
-        model_hash=cast("str | None", said.get("model_hash")),
-        doubts=_doubts(folder / "objects.csv"),
-        **about,
-    )
-    corrected = folder / "labels_corrected.ome.zarr"
-    return NucleiSource(folder.name, images, nuclei, voxel_size_um, corrected, about, session)
-
-
-def _doubts(path: Path) -> ObjectDoubts | None:
-    """Return the doubts in a table of objects; None where it has none: then shapes and sizes tell."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return known_doubts(
-            np.array([int(row["id"]) for row in rows], np.int32),
-            np.array([float(row["doubt"]) for row in rows], np.float32),
-            [row["reasons"] for row in rows],
-            np.array([[float(row[axis]) for axis in ("z_um", "y_um", "x_um")] for row in rows]).reshape(-1, 3),
-        )
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _read(
-    path: Path, axes: str | None, where: Mapping[str, int], channel: int, voxel_size_um: Voxel | None
-) -> tuple[dict[str, NDArray[np.generic]], str, Voxel]:
-    """Return the channels of a volume, the name of that of nuclei, and the size of a voxel."""
-    if (path / "zarr.json").is_file() or (path / ".zattrs").is_file():
-        pixels, found_um = read_ome_zarr(path)
-        return {"image": pixels}, "image", voxel_size_um or found_um
-    stack = open_stack(path, axes)
-    found = voxel_size_um or stack.voxel_size_um
-    if None in found[1:] or (found[0] is None and stack.size("Z") > 1):
-        raise BadInputError(
-            f"{path}: voxel size (z, y, x) {found} um is not all known; "
-            "`parfocal segment --voxel-size` makes a folder that says it, and that can be opened"
-        )
-    images: dict[str, NDArray[np.generic]] = {}
-    for c in range(stack.size("C")):
-        at = {**where, **({"C": c} if "C" in stack.axes else {})}
-        at |= {axis: 0 for axis in "TP" if axis in stack.axes and axis not in at}
-        depth = range(stack.size("Z"))
-        planes = [stack.plane(**{**at, **({"Z": z} if "Z" in stack.axes else {})}) for z in depth]
-        name = stack.channels[c] if c < len(stack.channels) else f"channel {c}"
-        images[name if name not in images else f"{name} {c}"] = np.stack(planes)
-    size_um: Voxel = (float(found[0] or 1.0), float(cast(float, found[1])), float(cast(float, found[2])))
-    return images, list(images)[channel], size_um

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -25,12 +25,9 @@ from PySide6.QtWidgets import (
 from parfocal.gui._job import Job, Tell
 from parfocal.learning import ModelStore
 from parfocal.segmentation import Segmentation
-from parfocal.segmentation.backends import BACKENDS, default_backend, segment_volume
-from parfocal.segmentation.networks import NucleiNet, as_net
+from parfocal.segmentation.backends import BACKENDS, USUAL_MODELS, default_backend, open_model, segment_volume
 from parfocal.segmentation.restoration import RESTORATION_MODES, RestorationMode
 from parfocal.segmentation.uncertainty import ObjectDoubts, object_doubts
-
-_USUAL = {"default": "nuclei2d", "unet2d+link": "nuclei2d", "unet3d": "nuclei3d"}
 
 
 @dataclass(frozen=True)
@@ -123,8 +120,8 @@ class SegmentPanel(QWidget):
         """Begin with what the fields say; what comes of it is told by `found` or `failed`."""
         channel, backend = self.channel.currentText(), self.backend.currentText()
         options: dict[str, Any] = {}
-        if backend in _USUAL:
-            options["weights"] = self.model.text().strip() or _USUAL[backend]
+        if backend in USUAL_MODELS:
+            options["weights"] = self.model.text().strip() or USUAL_MODELS[backend]
         work = _work(
             self._store,
             channel,
@@ -142,7 +139,7 @@ class SegmentPanel(QWidget):
         self.job.start(work, "segment")
 
     def _backend_chosen(self, name: str) -> None:
-        self.model.setEnabled(name in _USUAL)
+        self.model.setEnabled(name in USUAL_MODELS)
 
     def _tick(self) -> None:
         self.run.setText(f"Finding nuclei, {time.monotonic() - self._began_s:.0f} s")
@@ -182,7 +179,7 @@ def _work(
         told = dict(options)
         if "weights" in told:
             tell("opening the network")
-            told["weights"] = stored_network(store, str(told["weights"]))
+            told["weights"] = open_model(store, str(told["weights"]))
         tell(f"segmenting {image.shape} voxels")
         segmentation = segment_volume(
             image, voxel_size_um, backend, restoration=restoration, diameter_um=diameter_um, **told
@@ -191,11 +188,3 @@ def _work(
         return Found(channel, segmentation, object_doubts(segmentation, image), time.monotonic() - began)
 
     return work
-
-
-def stored_network(store: ModelStore, asked: str) -> NucleiNet:
-    """Return a model of the store ready to be asked; its hash goes with it into what it finds."""
-    model = store.find(asked)
-    net = as_net(store.network(model), name=model.name)
-    known_px = float(model.card.recipe.get("diameter_px", net.diameter_px))
-    return replace(net, diameter_px=known_px, model_hash=model.weights_sha256)

@@ -13,6 +13,7 @@ from parfocal.plans._focus_lock import (
     lock_focus,
     release_lock,
 )
+from parfocal.plans._image_puncta import image_puncta
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
 from parfocal.plans._retrain import retrain_nuclei
@@ -30,6 +31,7 @@ __all__ = [
     "engage_lock",
     "focus_locked",
     "focus_locked_decorator",
+    "image_puncta",
     "lock_focus",
     "parts_of",
     "positions",

@@ -1,12 +1,17 @@
 """Nuclei of every stack: labelled while it is taken, measured in every channel, followed over time."""
 
+import time
+
 import numpy as np
 import pytest
 
-from parfocal.callbacks import Nuclei, NucleiParameters
+from parfocal.callbacks import Nuclei, NucleiParameters, nuclei_lines
+from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames, path_of
+from parfocal.learning import ModelCard, ModelStore, UNetShape, build_unet
+from parfocal.plans import z_stack
 from support import Documents
 
 SHAPE = (9, 64, 64)
@@ -70,7 +75,7 @@ class Taken:
         """Send all of it through the analysis; return its documents and its tables."""
         derived, tables = Documents(), {}
         analysis = Nuclei(
-            NucleiParameters(backend="watershed", diameter_um=8.0, **parameters),
+            NucleiParameters(**{"backend": "watershed", "diameter_um": 8.0, **parameters}),
             emit=derived,
             emit_rows=lambda _uid, key, rows: tables.setdefault(key, []).append(rows),
             frames=Frames(FrameRing(1), remote=lambda _, index: self.pixels[index]),
@@ -121,6 +126,8 @@ def test_planes_have_labels_before_the_stack_is_complete(tmp_path):
     derived, _ = run.through(tmp_path)
     planes = derived.column("plane", "planes")
     assert planes == sorted(planes)
+    assert all(0 <= after_s < 60 for after_s in derived.column("labels_after_s", "planes"))
+    assert 0 <= derived.column("labels_after_s", "stacks")[0] < 60
     assert len(planes) >= SHAPE[0] - 1
     first_of_planes = next(k for k, (name, _) in enumerate(derived.all) if name == "event")
     stacks = next(k for k, (n, d) in enumerate(derived.all) if n == "descriptor" and d["name"] == "stacks")
@@ -174,3 +181,43 @@ def test_a_run_without_nuclei_says_so(tmp_path):
 def test_a_backend_that_there_is_not_is_refused_at_once():
     with pytest.raises(BadInputError, match="no backend 'magic'"):
         Nuclei(NucleiParameters(backend="magic"))
+
+
+def test_live_it_is_ready_before_the_first_run_and_says_how_long_labels_took(RE, tmp_path):
+    microscope = simulated_microscope("microscope", realtime=False, height_px=64, width_px=64)
+    microscope.camera.frames_root = tmp_path
+    derived, said = Documents(), []
+    analysis = Nuclei(NucleiParameters(backend="watershed", diameter_um=9.0), emit=derived, frames_root=tmp_path)
+    analysis.subscribe(nuclei_lines(said.append))
+    assert analysis.drain(120)  # everything is compiled
+    RE.subscribe(analysis)
+    began_s = time.time()
+    RE(z_stack(microscope, 2.0, 1.0))
+    assert analysis.close(60)
+    microscope.destroy()
+    (after_s,) = derived.column("labels_after_s", "stacks")
+    assert 0 < after_s < time.time() - began_s
+    assert [line.split()[1] for line in said if line.startswith("plane ")] == ["0", "1", "2", "3", "4"]
+    assert f"labels {after_s:.2f} s after the last plane" in said[-2]
+    assert said[-1] == derived.of("stop")[0]["parfocal"]["verdict"]
+
+
+def test_a_run_names_the_model_that_was_promoted_when_it_began(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: parfocal[torch]")
+    torch.set_num_threads(1)
+    shape = UNetShape(dims=2, n_out=4, widths=(4, 8))
+    store = ModelStore(tmp_path / "models")
+    for version in ("1", "2"):
+        card = ModelCard("nuclei2d", version, shape.as_architecture(), "", recipe={"diameter_px": 12.0})
+        state = {key: value + int(version) for key, value in build_unet(shape).state_dict().items()}
+        store.add(state, card)
+    named = []
+    for version in ("1", "2"):
+        store.promote("nuclei2d", version)
+        run = Taken()
+        run.stack(volume(*TWO)[:3])
+        derived, _ = run.through(tmp_path / "frames", backend="unet2d+link")
+        named.append(store.find("nuclei2d").weights_sha256)
+        assert derived.of("start")[0]["parfocal"]["parameters"]["model"] == named[-1]
+        assert derived.column("model_hash", "stacks") == [named[-1]]
+    assert named[0] != named[1]

@@ -1,6 +1,16 @@
 """`parfocal review` and `parfocal train adapter`: what was segmented is corrected, and what is due is said."""
 
 import json
+import os
+import pty
+import re
+import select
+import shutil
+import subprocess
+import sys
+import termios
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +18,7 @@ import tifffile
 
 from parfocal.cli import main
 from parfocal.files import read_ome_zarr
+from parfocal.segmentation.corrections import CorrectionJournal
 
 
 def run(*arguments):
@@ -81,3 +92,95 @@ def test_a_retraining_that_is_not_due_trains_nothing(segmented, tmp_path, capsys
     assert run("train", "adapter", "--data", tmp_path, "--dry-run") == 0
     assert "not due: 1 new corrections, 20 make" in capsys.readouterr().out
     assert not list((tmp_path / "models").glob("*/*.safetensors"))
+
+
+class Terminal:
+    """`parfocal review` on a terminal of its own: keys go in as from a keyboard."""
+
+    def __init__(self, *arguments):
+        ours, theirs = pty.openpty()
+        command = [sys.executable, "-c", "from parfocal.cli import main; main()", "review", *map(str, arguments)]
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        os.close(theirs)
+        self.ours, self.shown = ours, ""
+
+    def until(self, text, longest_s=60.0):
+        """Read until a text is shown; return what was shown since the last one."""
+        ends_s = time.monotonic() + longest_s
+        while text not in self.shown:
+            ready, _, _ = select.select([self.ours], [], [], max(0.0, ends_s - time.monotonic()))
+            assert ready, f"{text!r} was not shown in {longest_s:g} s, but: {self.shown}"
+            try:
+                self.shown += os.read(self.ours, 65536).decode(errors="replace")
+            except OSError:  # the other end was closed
+                break
+        before, found, self.shown = self.shown.partition(text)
+        assert found, f"{text!r} was not shown, but: {before}"
+        return before
+
+    def press(self, key, longest_s=30.0):
+        """Press a key when it is waited for: one that comes before is dropped."""
+        self._when(lambda: not termios.tcgetattr(self.ours)[3] & termios.ICANON, longest_s)
+        os.write(self.ours, key.encode())
+
+    def type(self, line, longest_s=30.0):
+        """Answer a question."""
+        self._when(lambda: termios.tcgetattr(self.ours)[3] & termios.ICANON, longest_s)
+        os.write(self.ours, f"{line}\n".encode())
+
+    def _when(self, is_so, longest_s):
+        tick, ends_s = threading.Event(), time.monotonic() + longest_s
+        while not is_so():
+            assert time.monotonic() < ends_s, f"nobody waits for a key, what was shown is: {self.shown}"
+            tick.wait(0.01)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ours)
+
+
+@pytest.mark.long  # a process of its own
+def test_keys_of_a_terminal_do_what_they_say(segmented, tmp_path):
+    folder = tmp_path / "found"
+    shutil.copytree(segmented, folder)
+    shutil.rmtree(folder / "labels_corrected.ome.zarr", ignore_errors=True)
+    before = read_ome_zarr(folder / "labels.ome.zarr")[0]
+    terminal = Terminal(folder, "--data", tmp_path, "--user", "someone")
+    try:
+        first = shown_object(terminal.until("0 of 20 looked at"))
+        terminal.press("r")
+        terminal.until("redraw needs a brush")
+        terminal.press("d")
+        terminal.until("1 of 20 looked at")
+        terminal.press("u")
+        again = shown_object(terminal.until("2 of 20 looked at"))
+        assert again == first  # taken back, so it is asked again
+        terminal.press("a")
+        second = shown_object(terminal.until("3 of 20 looked at"))
+        terminal.press("n")
+        terminal.until("voxel of the missed nucleus")
+        terminal.type("0,0")
+        terminal.until("expected z,y,x")
+        terminal.press("d")
+        terminal.until("4 of 20 looked at")
+        terminal.press("k")
+        terminal.until("5 of 20 looked at")
+        terminal.press("q")
+        terminal.until("2 corrections stand")
+        assert terminal.process.wait(30) == 0
+    finally:
+        terminal.close()
+    made = CorrectionJournal(tmp_path / "corrections").corrections()
+    assert [(one.kinds[0].value, one.ids_before, one.user) for one in made] == [
+        ("accept", (first,), "someone"),
+        ("delete", (second,), "someone"),
+    ]
+    after = read_ome_zarr(folder / "labels_corrected.ome.zarr")[0]
+    assert set(np.unique(before)) - set(np.unique(after)) == {second}
+
+
+def shown_object(text):
+    """The number of the object that is shown last."""
+    return int(re.findall(r"object (\d+)  doubt", text)[-1])

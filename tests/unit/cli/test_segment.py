@@ -9,7 +9,7 @@ import tifffile
 import zarr
 
 from parfocal.cli import main
-from parfocal.files import read_ome_zarr
+from parfocal.files import open_stack, read_ome_zarr
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,20 @@ def test_a_file_becomes_labels_a_table_a_picture_and_a_page(stack, tmp_path, cap
     assert "3 nuclei by watershed" in (out / "summary.html").read_text()
     assert json.loads((out / "summary.json").read_text())["channels"] == ["DAPI", "marker"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["found"]
+
+
+def test_labels_come_out_as_ome_tiff_beside_the_folder(stack, tmp_path, capsys):
+    path, _ = stack
+    out = tmp_path / "found.ome.tif"
+    assert run("segment", path, "--backend", "watershed", "--out", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tiff"] == str(out)
+    labels, voxel_um = read_ome_zarr(tmp_path / "found" / "labels.ome.zarr")
+    opened = open_stack(out)
+    assert opened.voxel_size_um == voxel_um
+    np.testing.assert_array_equal(np.stack([opened.plane(Z=z) for z in range(len(labels))]), labels)
+    assert labels.max() == 3
+    assert run("segment", path, "--backend", "watershed", "--out", out) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_what_is_there_is_replaced_only_when_asked(stack, tmp_path, capsys):

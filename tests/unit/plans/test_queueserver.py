@@ -19,6 +19,7 @@ NAMES = [
     "acquire_until_certain",
     "calibrate_focus",
     "engage_lock",
+    "image_puncta",
     "lock_focus",
     "positions",
     "release_lock",
@@ -117,6 +118,7 @@ def test_a_plan_tells_what_it_does_and_what_each_parameter_means(listed, name):
         ("tile_scan", ["microscope", 2, 3, 0.2], {"tile_um": [10, 10.5]}),
         ("run_mda", ["microscope", {"channels": ["green"], "z_plan": {"range": 2, "step": 1}}], {}),
         ("z_burst", ["microscope"], {"n_frames": 10, "channel": "red"}),
+        ("image_puncta", ["microscope", ["green", "red"], 5], {"exposure_s": 0.01, "focus_locked": False}),
     ],
 )
 def test_a_queued_plan_gets_its_microscope_and_runs(RE, ask, namespace, documents, name, args, kwargs):

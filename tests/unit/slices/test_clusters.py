@@ -46,6 +46,16 @@ def test_a_run_is_left_higher_than_it_is_entered_whichever_way_it_is_read():
     assert marked([0.9, 0.39, 0.5, 0.39, 0.9])[0] == []  # 0.5 leaves
 
 
+def test_tissue_that_correlates_little_everywhere_is_judged_by_itself():
+    values = [0.30, 0.33, 0.28, 0.31, 0.05, 0.02, 0.04, 0.29, 0.32, 0.31, 0.30]
+    before = book(12)
+    assert len(marked(values, before)[0]) == 11  # 0.4 is above all of them
+    assert marked(values, before, enter="auto")[0] == ["05", "06", "07"]
+    assert marked([0.30, 0.33, 0.28, 0.31] * 2, enter="auto")[0] == []
+    found = exclude_noisy_clusters(pairs(values[:7]), before.rows, enter="auto")
+    assert found.messages[0] == "enter auto: 7 correlations tell nothing about each other; only NaN is bad"
+
+
 def test_what_cannot_be_measured_is_bad():
     assert marked([0.9, 0.3, math.nan, 0.2, 0.9])[0] == ["02", "03", "04"]
     assert marked([math.nan] * 3)[1].rows["01"]["auto_exclude_reason"].startswith("noisy cluster (3")

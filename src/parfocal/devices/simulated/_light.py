@@ -34,6 +34,11 @@ class SimulatedLight:
         """Intensity of the present channel, 0 to 1."""
         return self._intensity[self._channel]
 
+    def intensity_of(self, name: str) -> float:
+        """Return the intensity of a channel, 0 to 1."""
+        self._check(name)
+        return self._intensity[name]
+
     def set_channel(self, name: str, /) -> None:
         """Put a channel into the light path."""
         self._check(name)

@@ -11,6 +11,7 @@ from parfocal.puncta.calcium._baseline import BaselineSettings, baseline, noise_
 from parfocal.puncta.calcium._colocalize import Colocalization, MobilityContrast, calcium_by_mobility, colocalize
 from parfocal.puncta.calcium._events import EventSettings, find_events
 from parfocal.puncta.calcium._labels import DEFAULT_CLASSES, BinaryLabels, LabelSettings, binary_labels
+from parfocal.puncta.calcium._live_events import LiveEvents
 from parfocal.puncta.calcium._reading import Readings, ReadSettings, join_readings, read_signals
 from parfocal.puncta.calcium._sites import CalciumSites, SiteSettings, find_sites
 from parfocal.puncta.calcium._statistics import (
@@ -33,6 +34,7 @@ __all__ = [
     "Colocalization",
     "EventSettings",
     "LabelSettings",
+    "LiveEvents",
     "MobilityContrast",
     "ReadSettings",
     "Readings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -40,18 +41,24 @@ def noise_threshold(smooth: Image, camera_model: CameraModel, settings: Localize
     sum of the filter's squares. Counts of a few photons are skew: Cornish and Fisher's first term raises
     the height.
     """
+    from parfocal.puncta.detection import _wavelet_kernel as kernel  # numba is slow to import
+
     squares, cubes, _ = spot_plane_moments()
     excess = settings.excess_of(camera_model)
-    height = noise_height(settings.false_positives_per_1000_px / 1000.0)
     # a spot's own light is in the local background; a hole in it is not believed
-    level = np.maximum(smooth, np.float32(0.5 * max(float(np.median(smooth[::4, ::4])), 0.0)))
-    read = np.square(np.asarray(camera_model.read_noise_e, dtype=np.float32))
-    variance = np.float32(excess) * level + read
-    if not np.all(variance > 0):
-        variance = np.maximum(variance, np.float32(1e-6))
-    skewness = (cubes / squares**1.5 * excess * (2 * excess - 1)) * level / (variance * np.sqrt(variance))
-    raised = height + skewness * ((height**2 - 1) / 6)
-    return np.asarray(raised * np.sqrt(variance * np.float32(squares)), dtype=np.float32)
+    least = 0.5 * max(float(np.median(smooth[::4, ::4])), 0.0)
+    out = np.empty_like(smooth)
+    numbers = (
+        least,
+        excess,
+        math.sqrt(squares),
+        cubes / squares**1.5 * excess * (2 * excess - 1),
+        noise_height(settings.false_positives_per_1000_px / 1000.0),
+    )
+    read = np.square(np.atleast_2d(np.asarray(camera_model.read_noise_e, dtype=np.float32)))
+    told: list[Any] = [smooth, np.ascontiguousarray(read), *(np.float32(one) for one in numbers), out]
+    kernel.noise_heights(*told)
+    return out
 
 
 def find_candidates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy.special import erf
 from parfocal.errors import BadInputError
 from parfocal.fitting import estimate_zs, fit_psfs
 from parfocal.optics import CameraModel
-from parfocal.puncta._localizations import Localizations, no_localizations
+from parfocal.puncta._localizations import Localizations, join_localizations, no_localizations
 from parfocal.puncta.detection._candidates import find_candidates
 from parfocal.puncta.detection._settings import LocalizeSettings
 from parfocal.puncta.detection._uncertainty import uncertainty_px
@@ -21,6 +22,12 @@ Floats = NDArray[np.float64]
 
 _PLAIN_MISFIT = 2.0
 """What one spot leaves over by chance, in standard deviations, in 1 picture of 40."""
+
+_ANSWERED_PX = 2.0
+"""A candidate is answered by a spot within so much of it."""
+
+_WIDE_PX = 1.5
+"""From this width on a spot may leave no background in a picture of the usual radius."""
 
 _NEIGHBOUR_PX = 2
 """How far beyond a picture another spot's light counts."""
@@ -70,7 +77,42 @@ def localize(
     spots = find_candidates(pixels, camera_model, how, baseline_e, n_threads)
     if not len(spots):
         return no_localizations(pixel_size_um)
-    return fit_at(pixels, spots, camera_model, how, pixel_size_um, frame_index, baseline_e, n_threads)
+    found = fit_at(pixels, spots, camera_model, how, pixel_size_um, frame_index, baseline_e, n_threads)
+    if how.fit_radius_px is not None or how.defocus_model is not None:
+        return found
+    wide = _wide_spots(
+        pixels, _unanswered(spots, found), camera_model, how, frame_index, pixel_size_um, baseline_e
+    )
+    return found if wide is None else _without_duplicates(join_localizations([found, wide]), how.duplicate_px)
+
+
+def _unanswered(spots_px: NDArray[np.int64], found: Localizations) -> NDArray[np.int64]:
+    """Return the candidates near which no spot was found."""
+    if not len(found):
+        return spots_px
+    from scipy.spatial import KDTree
+
+    distance = np.asarray(KDTree(np.stack([found.y_px, found.x_px], axis=1)).query(spots_px)[0])
+    return spots_px[distance > _ANSWERED_PX]
+
+
+def _wide_spots(
+    frame: NDArray[Any],
+    spots_px: NDArray[np.int64],
+    camera_model: CameraModel,
+    how: LocalizeSettings,
+    frame_index: int,
+    pixel_size_um: tuple[float, float],
+    baseline_e: NDArray[np.float32] | None,
+) -> Localizations | None:
+    """Fit what was too wide for the usual picture in one twice as wide; None where there is no room or no spot."""
+    radius = 2 * how.radius_px
+    if not len(spots_px) or min(frame.shape) < 2 * radius + 1 or how.border == "skip":
+        return None
+    low, high = how.widths_px if how.sigma_range_px is not None else (_WIDE_PX, float(radius))
+    wider = replace(how, fit_radius_px=radius, max_emitters=1, sigma_range_px=(low, high))
+    found = fit_at(frame, spots_px, camera_model, wider, pixel_size_um, frame_index, baseline_e, 1)
+    return found if len(found) else None
 
 
 def fit_at(

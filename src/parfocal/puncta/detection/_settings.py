@@ -32,7 +32,8 @@ class LocalizeSettings:
     neighbours : {8, 4}
         Of a pixel that must not be brighter than a local maximum.
     fit_radius_px : int, optional
-        A spot is fitted in 2 `fit_radius_px` + 1 pixels a side. 3 by default, 6 with a defocus model.
+        A spot is fitted in 2 `fit_radius_px` + 1 pixels a side. By default 3, or 6 where that does not hold the
+        spot, and always with a defocus model.
     method : {"mle", "wlsq", "lsq"}
         As in `fitting.fit_psfs`.
     shape : {"round", "elliptical"}

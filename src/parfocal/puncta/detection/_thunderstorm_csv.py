@@ -77,7 +77,7 @@ def write_thunderstorm(
     columns["uncertainty [nm]" if dialect == "1.3" else "uncertainty_xy [nm]"] = _errors_nm(spots)
     if has_z:
         columns["uncertainty_z [nm]"] = 1e3 * spots.z_se_um
-    columns = {name: c for name, c in columns.items() if name in ("id", "frame") or np.isfinite(c).any()}
+    columns = {name: c for name, c in columns.items() if np.isfinite(c).any() or not len(c)}
     lines = [",".join(f'"{name}"' for name in columns)]
     lines += [",".join(map(_cell, row)) for row in zip(*(c.tolist() for c in columns.values()))]
     with write_atomically(path) as temporary:

@@ -68,6 +68,26 @@ def wavelet_rows(image: Any, first: Any, last: Any, f1: Any, f2: Any, smooth: An
             smooth[i, j] = v2
 
 
+@njit(cache=True, nogil=True, fastmath=_FAST, error_model="numpy")
+def noise_heights(
+    smooth: Any, read_variance: Any, least: Any, excess: Any, squares: Any, skew: Any, height: Any, out: Any
+) -> None:
+    """Fill the height that noise exceeds as rarely as `height` standard deviations; see `noise_threshold`.
+
+    `read_variance` is (height or 1, width or 1); `skew` is the third moment's factor over that of the second^1.5.
+    """
+    n_rows, n_columns = smooth.shape
+    by_row, by_column = read_variance.shape[0] > 1, read_variance.shape[1] > 1
+    bend = skew * (height * height - np.float32(1.0)) / np.float32(6.0)
+    for i in range(n_rows):
+        for j in range(n_columns):
+            level = max(smooth[i, j], least)
+            read = read_variance[i if by_row else 0, j if by_column else 0]
+            variance = max(excess * level + read, np.float32(1e-6))
+            # sd (height + bend level / variance^1.5)
+            out[i, j] = squares * (height * np.sqrt(variance) + bend * level / variance)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def local_maxima(image: Any, threshold: Any, neighbours: Any, out: Any) -> Any:
     """Fill `out` (n, 2) with (y, x) of pixels above the threshold that no neighbour exceeds; return how many.

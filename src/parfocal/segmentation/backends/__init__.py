@@ -7,7 +7,7 @@ PyTorch until a network does.
 from parfocal.segmentation.backends._cellpose import Cellpose, CellposeSettings, read_cellpose_weights
 from parfocal.segmentation.backends._external import External, ExternalSettings
 from parfocal.segmentation.backends._measure import ObjectTable, measure_objects
-from parfocal.segmentation.backends._models import model_options, model_store, open_model
+from parfocal.segmentation.backends._models import USUAL_MODELS, model_options, model_store, open_model
 from parfocal.segmentation.backends._registry import BACKENDS, DEFAULT_BACKEND, default_backend, open_backend
 from parfocal.segmentation.backends._segment import segment_volume
 from parfocal.segmentation.backends._watershed import (
@@ -20,6 +20,7 @@ from parfocal.segmentation.backends._watershed import (
 __all__ = [
     "BACKENDS",
     "DEFAULT_BACKEND",
+    "USUAL_MODELS",
     "Cellpose",
     "CellposeSettings",
     "External",

@@ -9,7 +9,8 @@ from typing import Any
 from parfocal.learning import ModelStore, StoredModel, load_weights, need_torch
 from parfocal.segmentation.networks import NucleiNet, as_net, shipped_folder
 
-_NAMES = {"default": "nuclei2d", "unet2d+link": "nuclei2d", "unet3d": "nuclei3d"}
+USUAL_MODELS = {"default": "nuclei2d", "unet2d+link": "nuclei2d", "unet3d": "nuclei3d"}
+"""Backends with a network of ours, and the name of the one that each takes when nobody says which."""
 
 
 def model_store(folder: str | os.PathLike[str]) -> ModelStore:
@@ -59,10 +60,10 @@ def model_options(backend: str, models: str | os.PathLike[str] | None, asked: st
     BadInputError
         See `open_model`.
     """
-    if backend not in _NAMES or (models is None and not asked):
+    if backend not in USUAL_MODELS or (models is None and not asked):
         return {}
     store = model_store(models if models is not None else shipped_folder() / "none")
-    return {"weights": open_model(store, asked or _NAMES[backend])}
+    return {"weights": open_model(store, asked or USUAL_MODELS[backend])}
 
 
 def _recipe(store: ModelStore, model: StoredModel) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from parfocal.segmentation.corrections._edits import (
     split,
     undo_edit,
 )
+from parfocal.segmentation.corrections._folder import SegmentedFolder, open_segmented
 from parfocal.segmentation.corrections._gate import GateResult, GateSettings, gate
 from parfocal.segmentation.corrections._journal import (
     Correction,
@@ -48,6 +49,7 @@ __all__ = [
     "Retrained",
     "ReviewItem",
     "ReviewSession",
+    "SegmentedFolder",
     "accept",
     "add",
     "apply_edit",
@@ -59,6 +61,7 @@ __all__ = [
     "known_doubts",
     "labels_hash",
     "merge",
+    "open_segmented",
     "pixels_hash",
     "readiness",
     "redraw",

@@ -13,19 +13,26 @@ from parfocal.segmentation.generator._nuclei import log_uniform
 from parfocal.segmentation.generator._recipe import Imaging
 from parfocal.segmentation.generator._scene import Volume, smooth_noise
 
+_LONGEST_FOCUS_PX = 7.0
+
 
 @dataclass(frozen=True)
 class Exposure:
-    """Counts uint16[plane, y, x], the same without noise, and where the planes lie on the isotropic grid."""
+    """Counts uint16[plane, y, x], the same without noise, and where the planes lie on the isotropic grid.
+
+    `sigma_zyx_px` is the blur that an image of these planes has on that grid, interpolation between them included.
+    """
 
     counts: NDArray[np.uint16]
     clean: Volume
     z_px: NDArray[np.float64]
+    sigma_zyx_px: tuple[float, float, float]
 
 
-def expose(rng: np.random.Generator, light: Volume, imaging: Imaging) -> Exposure:
-    """Image a specimen once, drawing one set of conditions."""
-    seen = _through_optics(rng, light, imaging)
+def expose(rng: np.random.Generator, light: Volume, imaging: Imaging, radius_px: float) -> Exposure:
+    """Image a specimen, whose nuclei have about a radius, once: draw one set of conditions."""
+    sigma_z, sigma_xy = _sigmas(rng, imaging, radius_px, light.shape[0] == 1)
+    seen = _through_optics(rng, light, imaging, sigma_z, sigma_xy)
     nz = light.shape[0]
     step = log_uniform(rng, imaging.z_step) if nz > 1 else 1.0
     step = 1.0 if step < 1.15 else step
@@ -35,12 +42,25 @@ def expose(rng: np.random.Generator, light: Volume, imaging: Imaging) -> Exposur
     kernel.planes_at(seen, z_px, planes)
     planes *= _brightness(rng, z_px.size, imaging)[:, None, None]
     counts, clean = _counts(rng, planes, imaging)
-    return Exposure(counts=counts, clean=clean, z_px=z_px)
+    # Linear interpolation between planes is a blur by a triangle as wide as two steps.
+    along_z = float(np.hypot(sigma_z, step / 6**0.5 if step > 1 else 0.0)) if nz > 1 else 0.0
+    return Exposure(counts=counts, clean=clean, z_px=z_px, sigma_zyx_px=(along_z, sigma_xy, sigma_xy))
 
 
-def _through_optics(rng: np.random.Generator, light: Volume, imaging: Imaging) -> Volume:
-    sigma_xy = rng.uniform(*imaging.sigma_xy_px)
-    sigma_z = max(rng.uniform(*imaging.sigma_z_px), 0.8 * sigma_xy) if light.shape[0] > 1 else 0.0
+def _sigmas(rng: np.random.Generator, imaging: Imaging, radius_px: float, flat: bool) -> tuple[float, float]:
+    """Draw the blur along z and across it."""
+    sigma_xy = float(rng.uniform(*imaging.sigma_xy_px))
+    if flat:
+        return 0.0, sigma_xy
+    sigma_z = float(rng.uniform(*imaging.sigma_z_px))
+    if rng.random() < imaging.long_focus:
+        sigma_z = min(float(rng.uniform(*imaging.long_focus_radii)) * radius_px, _LONGEST_FOCUS_PX)
+    return max(sigma_z, 0.8 * sigma_xy), sigma_xy
+
+
+def _through_optics(
+    rng: np.random.Generator, light: Volume, imaging: Imaging, sigma_z: float, sigma_xy: float
+) -> Volume:
     sharp = ndimage.gaussian_filter(light, (sigma_z, sigma_xy, sigma_xy), truncate=3.0, mode="nearest")
     haze = rng.uniform(*imaging.haze) if rng.random() < 0.7 else 0.0
     if haze > 0:

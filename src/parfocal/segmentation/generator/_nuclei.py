@@ -36,7 +36,8 @@ def draw_nuclei(rng: np.random.Generator, scene: Scene, shape: tuple[int, int, i
     flat = shape[0] == 1
     common = _direction(rng, flat)
     aligned = rng.uniform(*scene.aligned)
-    squash = 1.0 if flat else rng.uniform(0.65, 1.25)
+    # Nuclei of adherent cells are half as high as wide; a dry lens above water stretches depth by a third.
+    squash = 1.0 if flat else log_uniform(rng, (0.45, 1.4))
     texture, mitotic = rng.uniform(*scene.texture), rng.uniform(*scene.mitotic)
     bump, bend = rng.uniform(*scene.bump), rng.uniform(*scene.bend)
     elongation = rng.uniform(*scene.elongation)

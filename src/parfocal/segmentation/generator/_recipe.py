@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from parfocal.errors import BadInputError
 
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 """Changes with every change of what a seed yields: a card that names it can be reproduced."""
 
 Range = tuple[float, float]
+Outline = Literal["seen", "true"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ SCENES: Mapping[str, Scene] = {
     "embryo": Scene(
         radius_px=(5.5, 11.0), radius_spread=(0.03, 0.12), fill=(0.1, 0.7), spacing=(0.95, 2.1),
         touching=(0.0, 0.3), elongation=(1.0, 1.25), mitotic=(0.0, 0.25), cytoplasm=(0.0, 0.3),
-        body=(0.05, 0.4), debris=(0, 3), blobs=(0, 6), texture=(0.05, 0.4), level=(0.5, 1.0),
+        body=(0.05, 0.4), debris=(0, 3), blobs=(0, 6), texture=(0.05, 0.4), level=(0.25, 1.0),
     ),
     "ovule": Scene(
         radius_px=(4.5, 9.0), radius_spread=(0.05, 0.2), fill=(0.6, 1.0), spacing=(0.9, 1.15), nucleoli=(1, 2),
@@ -105,6 +106,9 @@ class Imaging:
     ----------
     sigma_z_px, sigma_xy_px : (float, float)
         Blur, voxels of the isotropic grid.
+    long_focus : float
+        Probability that the blur along z is one of `long_focus_radii` instead, in radii of the volume's nuclei, as
+        where a low aperture sees a nucleus far above and below it.
     haze : (float, float)
         Share of light from far out of focus (a blur of `haze_sigma_px`).
     background : (float, float)
@@ -133,6 +137,8 @@ class Imaging:
 
     sigma_z_px: Range = (0.6, 3.0)
     sigma_xy_px: Range = (0.5, 1.4)
+    long_focus: float = 0.35
+    long_focus_radii: Range = (0.3, 0.85)
     haze: Range = (0.0, 0.25)
     haze_sigma_px: Range = (5.0, 8.0)
     background: Range = (0.005, 0.25)
@@ -177,6 +183,9 @@ class NucleiRecipe:
         `SCENES` for volumes, `FIELDS` for single planes.
     imaging : Imaging
         Optics and camera.
+    outline : {"seen", "true"}
+        What labels say: how far a nucleus is seen to reach in the image (`seen_labels`), which is what people
+        draw, or how far it reached before any blur.
 
     Raises
     ------
@@ -190,6 +199,7 @@ class NucleiRecipe:
     shares: Mapping[str, float] = field(default_factory=_usual_shares)
     scenes: Mapping[str, Scene] = field(default_factory=lambda: SCENES, repr=False)
     imaging: Imaging = field(default_factory=Imaging)
+    outline: Outline = "seen"
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.shares) - set(self.scenes))
@@ -209,6 +219,7 @@ class NucleiRecipe:
             "shape_zyx": list(self.shape_zyx),
             "enlarged": list(self.enlarged),
             "shares": dict(self.shares),
+            "outline": self.outline,
             "imaging": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.imaging).items()},
         }
 

@@ -116,7 +116,7 @@ def _unlabelled(
             place = rng.uniform(0, 1, 3) * np.array(shape)
             if small:
                 sigma = rng.uniform(0.4, max(0.7, 0.2 * nuclei.radius_px))
-                level = rng.uniform(0.2, 1.4)
+                level = rng.uniform(0.2, 2.0)
             else:
                 sigma = rng.uniform(0.4, 1.2) * nuclei.radius_px
                 level = rng.uniform(0.05, 0.45) * dimmest

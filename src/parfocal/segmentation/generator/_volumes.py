@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from parfocal.segmentation.generator import _kernel as kernel
 from parfocal.segmentation.generator._camera import Exposure, expose
 from parfocal.segmentation.generator._nuclei import log_uniform
+from parfocal.segmentation.generator._outline import seen_labels
 from parfocal.segmentation.generator._recipe import NucleiRecipe, field_recipe
 from parfocal.segmentation.generator._scene import Specimen, draw_specimen
 
@@ -118,7 +119,11 @@ def _draw(rng: np.random.Generator, recipe: NucleiRecipe) -> tuple[Specimen, Exp
     factor = log_uniform(rng, recipe.enlarged)
     drawn = replace(drawn, radius_px=(drawn.radius_px[0] * factor, drawn.radius_px[1] * factor))
     specimen = draw_specimen(rng, drawn, recipe.shape_zyx)
-    return specimen, expose(rng, specimen.light, recipe.imaging), scene
+    exposure = expose(rng, specimen.light, recipe.imaging, specimen.radius_px)
+    if recipe.outline == "seen":
+        labels = _again_consecutive(seen_labels(specimen.labels, exposure.sigma_zyx_px))
+        specimen = replace(specimen, labels=labels)
+    return specimen, exposure, scene
 
 
 def _again_consecutive(labels: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -102,8 +102,8 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
     ),
     ("nuclei3d", "further"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(16, 32, 64, 96), norm="batch"),
-        (NucleiRecipe(shape_zyx=(32, 48, 48)),), batch=4, steady_steps=200, settle_steps=420, hold_steps=80,
-        rate=1.5e-3, seed=33,
+        (NucleiRecipe(shape_zyx=(48, 48, 48)),), batch=3, steady_steps=200, settle_steps=650, hold_steps=80,
+        rate=1.5e-3, seed=34,
     ),
     ("nuclei3d", "small"): TrainRecipe(
         "nuclei3d", UNetShape(dims=3, n_out=5, widths=(12, 24, 48), norm="batch"),

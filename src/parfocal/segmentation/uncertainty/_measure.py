@@ -74,6 +74,10 @@ def measure(segmentation: Segmentation, image: NDArray[np.generic] | None, relab
     return Measured(ids, volume, centroid, signals, solidity)
 
 
+_LEAST_LOG_SD = 0.1
+"""Volumes of nuclei are not known better than by a tenth."""
+
+
 def _logits(segmentation: Segmentation) -> NDArray[np.float32]:
     output = segmentation.output
     if output is None or output.foreground.size != segmentation.labels.size:
@@ -103,12 +107,13 @@ def _scan(
 
 
 def _outlyingness(values: Doubles) -> Doubles:
-    """Return how many robust standard deviations each value is from the median."""
+    """Return how many robust standard deviations each log of a volume is from the median."""
     if not values.size:
         return values
     away = np.abs(values - np.median(values))
     sd = _MAD_TO_SD * float(np.median(away)) or 1.2533 * float(away.mean())
-    return away / sd if sd > 0 else np.zeros_like(values)
+    # Where all are of nearly one size, one that is 2 % smaller is not unusual.
+    return away / max(sd, _LEAST_LOG_SD)
 
 
 def _solidity(labels: Labels, ids: NDArray[np.int32], box: NDArray[np.int32], volume: Doubles) -> Doubles:

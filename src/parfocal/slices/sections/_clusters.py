@@ -7,10 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, Protocol
 
+import numpy as np
+
 from parfocal.errors import BadInputError
 from parfocal.files import natural_key
 from parfocal.slices.ledger import CellValue, StageResult, Stamp, as_slice_id
 
+_FEWEST_PAIRS = 8
+_SURE_Z = 3.0
+_LEAST_SPREAD = 0.02
 _OURS = "noisy cluster"
 _LINUMPY = "consecutive_low_z_corr"
 Endpoints = Literal["moving", "both", "inner"]
@@ -39,7 +44,7 @@ def exclude_noisy_clusters(
     pairs: Iterable[PairScore],
     rows: Mapping[str, Mapping[str, CellValue]],
     *,
-    enter: float = 0.4,
+    enter: float | Literal["auto"] = 0.4,
     leave: float = 0.5,
     min_run: int = 3,
     endpoints: Endpoints = "moving",
@@ -58,8 +63,12 @@ def exclude_noisy_clusters(
         Such as the pairs of `register`.
     rows : mapping of slice id to mapping of column to value
         The ledger's rows.
-    enter, leave : float
-        Correlations that begin and end a run.
+    enter : float or "auto"
+        Correlation below which a run begins. With "auto" the pairs' own median less three robust standard
+        deviations, and `leave` is a third of the way up to the median: on tissue that correlates little
+        everywhere a fixed limit marks nearly all.
+    leave : float
+        Correlation at which a run ends.
     min_run : int
         Fewest pairs in a run.
     endpoints : "moving", "both" or "inner"
@@ -79,13 +88,17 @@ def exclude_noisy_clusters(
     BadInputError
         A threshold is out of order, a slice is not in the ledger, or two pairs have one moving slice.
     """
+    ordered = sorted(pairs, key=lambda pair: natural_key(as_slice_id(pair.moving_id)))
+    values = [float(pair.z_correlation) for pair in ordered]
+    messages: list[str] = []
+    if enter == "auto":
+        enter, leave, how = _by_the_pairs(values)
+        messages.append(how)
     if not (math.isfinite(enter) and math.isfinite(leave)) or enter > leave:
         raise BadInputError(f"exclude: enter {enter:g}, leave {leave:g}; enter <= leave was expected")
     if min_run < 1:
         raise BadInputError(f"exclude: min_run {min_run}; 1 or more was expected")
-    ordered = sorted(pairs, key=lambda pair: natural_key(as_slice_id(pair.moving_id)))
     links = [(as_slice_id(pair.fixed_id), as_slice_id(pair.moving_id)) for pair in ordered]
-    values = [float(pair.z_correlation) for pair in ordered]
     _check(links, rows)
     if compat == "linumpy":
         runs = _runs([v < enter for v in values], [True] * (len(values) - 1))
@@ -96,7 +109,6 @@ def exclude_noisy_clusters(
         loose = [is_bad or v < leave for is_bad, v in zip(bad, values)]
         runs = [run for run in _runs(loose, adjacent) if any(bad[i] for i in run)]
     marked: dict[str, str] = {}
-    messages: list[str] = []
     for run in runs:
         if len(run) < min_run:
             continue
@@ -114,6 +126,20 @@ def exclude_noisy_clusters(
     stamps = _stamps(marked, {sid for link in links for sid in link}, rows, messages)
     messages.append(f"{len(marked)} of {len(rows)} slices are in noisy clusters, {len(values)} pairs looked at")
     return StageResult("exclude", stamps, messages=tuple(messages))
+
+
+def _by_the_pairs(values: Sequence[float]) -> tuple[float, float, str]:
+    """Return where a run begins and ends among pairs such as these, and how it came about."""
+    known = np.array([value for value in values if math.isfinite(value)])
+    if known.size < _FEWEST_PAIRS:
+        nothing = f"enter auto: {known.size} correlations tell nothing about each other; only NaN is bad"
+        return -1.0, -1.0, nothing
+    median = float(np.median(known))
+    # Pairs of one scatter would condemn each other for nothing.
+    spread = max(1.4826 * float(np.median(np.abs(known - median))), _LEAST_SPREAD)
+    enter, leave = median - _SURE_Z * spread, median - 2 / 3 * _SURE_Z * spread
+    words = f"{_SURE_Z:g} robust standard deviations of {spread:.3f} below the median {median:.3f}"
+    return enter, leave, f"enter auto: {enter:.3f}, {words} of {known.size} pairs; leave {leave:.3f}"
 
 
 def _check(links: Sequence[tuple[str, str]], rows: Mapping[str, object]) -> None:

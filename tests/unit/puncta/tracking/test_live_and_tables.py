@@ -30,11 +30,11 @@ def walking(n=40, n_frames=60, seed=0):
     return spots(frame, *at[frame, who].T)
 
 
-def test_live_tracks_are_nearly_those_of_the_whole_and_finish_gives_exactly_them():
+def test_live_tracks_are_nearly_those_of_the_whole():
     found = walking()
     settings = TrackSettings(0.5, 2, min_frames=1)
     live = LiveTracker(settings)
-    tracks = np.concatenate([live.add(found.take(found.frame == t), t) for t in range(found.n_frames)])
+    tracks = np.concatenate([live.add(found.take(found.frame == t)) for t in range(found.n_frames)])
     whole = track_puncta(found, settings)
 
     def links(track):
@@ -45,30 +45,43 @@ def test_live_tracks_are_nearly_those_of_the_whole_and_finish_gives_exactly_them
     a, b = links(tracks), links(whole.track)
     assert len(a & b) / len(a | b) > 0.99
     assert live.n_tracks == tracks.max() + 1
-    again, linked = live.finish()
-    assert np.array_equal(again.x_px, found.x_px)
-    assert np.array_equal(linked.track, whole.track)
 
 
 def test_a_punctum_that_was_dark_too_long_begins_anew():
     live = LiveTracker(TrackSettings(0.3, 1))
-    one = no_localizations(PIXEL_UM)
     assert live.add(spots([0], [5], [5])).tolist() == [0]
-    live.add(one, 1)
+    live.add(no_localizations(PIXEL_UM))
     assert live.add(spots([2], [5], [5])).tolist() == [0]
-    live.add(one, 3)
-    live.add(one, 4)
     assert live.add(spots([5], [5], [5])).tolist() == [1]
 
 
-def test_live_frames_must_come_in_order_and_one_by_one():
+def test_live_frames_must_come_in_order():
     live = LiveTracker()
     live.add(spots([3], [0], [0]))
     with pytest.raises(BadInputError, match="later"):
         live.add(spots([3], [0], [0]))
-    with pytest.raises(BadInputError, match="one frame"):
-        live.add(spots([4, 5], [0, 0], [0, 0]))
-    assert LiveTracker().finish()[1].n_tracks == 0
+
+
+def test_a_track_goes_on_from_batch_to_batch_and_over_frames_where_it_is_dark():
+    live = LiveTracker(TrackSettings(0.3, 2))
+    first = live.add(spots([0, 0, 1, 1], [10.0, 40.0, 10.5, 40.5], [10.0, 40.0, 10.5, 40.5]))
+    assert first.tolist() == [0, 1, 0, 1]
+    assert live.add(spots([4], [11.0], [11.0])).tolist() == [0]  # dark in 2 and 3
+    assert live.add(spots([6], [40.5], [40.5])).tolist() == [2]  # for too long
+    assert (live.n_tracks, live.n_active) == (3, 2)
+
+
+def test_two_that_come_near_are_linked_by_the_least_sum_of_squares():
+    live = LiveTracker(TrackSettings(1.0))
+    live.add(spots([0, 0], [10.0, 14.0], [10.0, 10.0]))
+    # The first moves onto where the second was: greedily it would take that track.
+    assert live.add(spots([1, 1], [14.5, 18.0], [10.0, 10.0])).tolist() == [0, 1]
+
+
+def test_frames_without_a_spot_are_no_harm():
+    live = LiveTracker(TrackSettings(0.3))
+    assert live.add(spots([], [], [])).tolist() == []
+    assert live.add(spots([5], [1.0], [1.0])).tolist() == [0]
 
 
 def test_trajectories_come_back_from_their_table(tmp_path):

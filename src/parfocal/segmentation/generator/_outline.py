@@ -1,0 +1,38 @@
+"""Labels as one who looks at the image draws them, and not as the specimen was before any optics."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parfocal.segmentation.generator._outline_kernel import draw_seen
+
+Labels = NDArray[np.int32]
+
+
+def seen_labels(labels: Labels, sigma_zyx_px: tuple[float, float, float]) -> Labels:
+    """Return the nuclei as far as they are seen to reach through a blur, under the same ids.
+
+    Every nucleus, taken as evenly bright, is blurred by itself. It reaches to where that is midway between nothing
+    and its own mean within that very outline [1]_: the half-maximum where it is sharp, less where so much blur
+    lies on it that it has no plateau any more. A voxel that several reach belongs to the one that is further above
+    its own level there.
+
+    Labels drawn by hand on volumes follow what is seen: along z nuclei are longer in them than they are.
+
+    Parameters
+    ----------
+    labels : int32[z, y, x]
+        Ids 1 to n.
+    sigma_zyx_px : (float, float, float)
+        Of the blur; up to 0.2 is none.
+
+    References
+    ----------
+    .. [1] T. W. Ridler, S. Calvard, "Picture thresholding using an iterative selection method", IEEE Trans. Syst.
+       Man Cybern. 8, 630 (1978).
+    """
+    seen = np.zeros_like(labels)
+    best = np.ones(labels.shape, np.float32)
+    draw_seen(labels, int(labels.max(initial=0)), np.asarray(sigma_zyx_px, np.float64), best, seen)
+    return seen
