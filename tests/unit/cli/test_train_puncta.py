@@ -1,0 +1,59 @@
+"""`parfocal train puncta` and `puncta-calcium` from the command line."""
+
+import json
+
+import pytest
+
+from parfocal.cli import main
+from parfocal.learning import load_weights
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+def run(capsys, *arguments):
+    try:
+        main([str(a) for a in arguments])
+        code = 0
+    except SystemExit as ended:
+        code = ended.code
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+SMOKE = ("--recipe", "smoke", "--threads", 1, "--device", "cpu")
+
+
+def test_an_ensemble_is_trained_member_by_member(tmp_path, capsys):
+    out = tmp_path / "crowd.safetensors"
+    code, said, err = run(capsys, "train", "puncta", *SMOKE, "--steps", 3, "--seeds", 2, "--out", out, "--json")
+    assert code == 0, err
+    cards = json.loads(said)
+    assert [card["recipe"]["seed"] for card in cards] == [0, 1]
+    hashes = [load_weights(tmp_path / f"crowd-{seed}.safetensors")[1].weights_sha256 for seed in (0, 1)]
+    assert hashes == [card["weights_sha256"] for card in cards]
+    assert hashes[0] != hashes[1]
+
+
+def test_a_yaml_of_the_original_is_trained_from_the_command_line(tmp_path, capsys):
+    config = tmp_path / "training_hybrid.yaml"
+    config.write_text(
+        "model: {in_channels: 2, base_channels: 4, widths: [8], calcium_widths: [8]}\n"
+        "data: {batch_size: 2}\n"
+        "training: {num_iterations: 3, learning_rate: 1e-3, val_frequency: 10, val_patches: 2}\n"
+        "patches: {crop_px: 16, most_puncta: 8}\n"
+    )
+    out = tmp_path / "both.safetensors"
+    code, said, err = run(capsys, "train", "puncta-calcium", "--config", config, "--out", out, "--threads", 1)
+    assert code == 0, err
+    assert "calcium_f1" in said
+    assert "step 3/3" in err
+    code, _, err = run(capsys, "train", "puncta", "--config", config, "--out", tmp_path / "x.safetensors")
+    assert code != 0
+    assert "expected model in_channels 1" in err
+
+
+def test_a_gpu_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
+    code, _, err = run(capsys, "train", "puncta", *SMOKE, "--gpu", 7, "--out", tmp_path / "x.safetensors")
+    assert code != 0
+    assert "--gpu 7" in err
+    assert len(err.strip().splitlines()) == 1
