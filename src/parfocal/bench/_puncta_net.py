@@ -23,11 +23,20 @@ from parfocal.puncta import Localizations, PunctaTruth, join_localizations
 from parfocal.puncta.detection import LocalizeSettings, localize
 from parfocal.puncta.evaluation import Matching, match_localizations
 from parfocal.puncta.networks import PunctaNet, Refit, localize_with_net, open_puncta_net
-from parfocal.puncta.simulation import IMMOBILE, Background, CameraChain, Psf, PunctaScene, simulate_puncta
+from parfocal.puncta.simulation import (
+    IMMOBILE,
+    Background,
+    Calcium,
+    CameraChain,
+    Psf,
+    PunctaScene,
+    simulate_puncta,
+)
 
 _PIXEL_UM = 0.13
 _FPS_GOAL, _EFFICIENCY_GOAL, _CRLB_GOAL, _FALSE_GOAL = 20.0, 85.0, 1.3, 0.1
 _SIDE_PX = 128
+_ON_DFF, _OFF_DFF, _CALCIUM_GOAL = 0.35, 0.05, 0.8
 LONE = ((200.0, 5.0), (1000.0, 5.0), (1000.0, 50.0), (1000.0, 500.0), (10000.0, 50.0), (10000.0, 500.0))
 """Photons and background of the rows of lone puncta. At 200 photons on 50 or more, none is seen reliably."""
 
@@ -45,7 +54,13 @@ def net_rows(rounds: int = 5, n_frames: int = 6) -> list[Row]:
         rows = _speed_rows(rounds)
         torch.set_num_threads(1)
         net = open_puncta_net("puncta", device="cpu")
-        return [*rows, *_crowd_rows(net, n_frames), *_lone_rows(net, n_frames), *_empty_rows(net, n_frames)]
+        return [
+            *rows,
+            *_crowd_rows(net, n_frames),
+            *_lone_rows(net, n_frames),
+            *_empty_rows(net, n_frames),
+            *_calcium_rows(),
+        ]
     finally:
         torch.set_num_threads(before)
 
@@ -160,6 +175,35 @@ def _empty_rows(net: PunctaNet, n_frames: int) -> list[Row]:
             n_pixels += frame.size
     rate = 1000 * n_false / n_pixels
     return [Row.limited("puncta/network-false-per-1000-px", max(rate, 1e-6), _FALSE_GOAL, unit="per 1000 px")]
+
+
+def _calcium_rows() -> list[Row]:
+    """Measure each frame of each punctum by itself: dF/F0 above 0.35 is on, below 0.05 off."""
+    net = open_puncta_net("puncta-calcium", device="cpu")
+    rows: list[Row] = []
+    for name, calcium in (
+        ("", Calcium(events_per_s=0.6)),
+        ("-confounders", Calcium(events_per_s=0.6, waves_per_min=20.0, stray_per_s=0.5, bleed_through=0.02)),
+    ):
+        scene = PunctaScene(
+            shape_px=(96, 96), pixel_size_um=(_PIXEL_UM, _PIXEL_UM), n_frames=40, n_puncta=14.0, photons=1500.0,
+            calcium=calcium, seed=4,
+        )  # fmt: skip
+        both = simulate_puncta(scene)
+        found = localize_with_net(
+            both.movie, net, camera_model=both.camera_model, pixel_size_um=(_PIXEL_UM, _PIXEL_UM),
+            calcium=both.calcium, calcium_camera=both.calcium_camera_model,
+        )  # fmt: skip
+        matching = match_localizations(both.truth, found)
+        dff, said = both.truth.calcium[matching.truth_row], found.calcium_probability[matching.found_row] > 0.5
+        on, off = dff > _ON_DFF, dff < _OFF_DFF
+        f1 = 2 * int((said & on).sum()) / max(1, int((said & (on | off)).sum() + on.sum()))
+        rows.append(
+            Row.limited(
+                f"puncta/network-calcium-f1{name}", f1, _CALCIUM_GOAL, unit="F1 of frames", higher_is_better=True
+            )
+        )
+    return rows
 
 
 def _asked(net: PunctaNet, frames: NDArray[Any], camera: CameraModel, refit: Refit) -> Localizations:

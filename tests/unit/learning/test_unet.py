@@ -19,6 +19,7 @@ torch.set_num_threads(1)
         (UNetShape(dims=3, widths=(4, 8, 12)), (9, 11, 13)),
         (UNetShape(dims=3, widths=(4, 8, 12), z_pool=(False, True), norm="batch"), (1, 8, 3)),
         (UNetShape(dims=2, widths=(4,)), (6, 7)),
+        (UNetShape(dims=2, widths=(4, 8), norm="none"), (8, 9)),
     ],
 )
 def test_an_image_of_any_size_gives_as_many_pixels_back(shape, size):

@@ -23,7 +23,15 @@ from parfocal.puncta.networks import (
     localize_with_net,
     open_puncta_net,
 )
-from parfocal.puncta.simulation import IMMOBILE, Background, CameraChain, Psf, PunctaScene, simulate_puncta
+from parfocal.puncta.simulation import (
+    IMMOBILE,
+    Background,
+    Calcium,
+    CameraChain,
+    Psf,
+    PunctaScene,
+    simulate_puncta,
+)
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 torch.set_num_threads(1)
@@ -200,3 +208,26 @@ def test_an_ensemble_of_one_network_twice_is_that_network(net):
 def test_settings_that_read_nothing_are_refused(changes):
     with pytest.raises(BadInputError, match=next(iter(changes))):
         DecodeSettings(**changes)
+
+
+def test_calcium_is_told_at_the_puncta_where_it_is():
+    scene = PunctaScene(
+        shape_px=(64, 64), pixel_size_um=PIXEL, n_frames=16, n_puncta=6.0, photons=1500.0,
+        calcium=Calcium(events_per_s=0.8), seed=4,
+    )  # fmt: skip
+    both = simulate_puncta(scene)
+    found = localize_with_net(
+        both.movie, open_puncta_net("puncta-calcium", device="cpu"), camera_model=both.camera_model,
+        pixel_size_um=PIXEL, calcium=both.calcium, calcium_camera=both.calcium_camera_model,
+    )  # fmt: skip
+    matching = match_localizations(both.truth, found)
+    assert matching.jaccard > 0.85
+    dff, said = both.truth.calcium[matching.truth_row], found.calcium_probability[matching.found_row]
+    assert (dff > 0.5).sum() >= 5
+    assert np.median(said[dff > 0.5]) > 0.8
+    assert np.median(said[dff < 0.05]) < 0.2
+    with pytest.raises(BadInputError, match=r"calcium: frame 3 is missing"):
+        localize_with_net(
+            both.movie, open_puncta_net("puncta-calcium", device="cpu"), camera_model=both.camera_model,
+            pixel_size_um=PIXEL, calcium=both.calcium[:3],
+        )  # fmt: skip
