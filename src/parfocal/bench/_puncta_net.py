@@ -148,6 +148,7 @@ def _crowd_rows(net: PunctaNet, n_frames: int) -> list[Row]:
 def _lone_rows(net: PunctaNet, n_frames: int) -> list[Row]:
     rows: list[Row] = []
     for psf in ("gaussian", "diffraction"):
+        ratios: list[NDArray[np.float64]] = []
         for photons, background in LONE:
             movies = _movies(psf, 12, photons, background, n_frames, min_distance_px=16.0, margin_px=-6.0)
             name = f"{psf}-{photons:g}-on-{background:g}"
@@ -158,12 +159,16 @@ def _lone_rows(net: PunctaNet, n_frames: int) -> list[Row]:
                 ratio = matching.rmse_nm / bound
                 rows.append(Row.limited(f"puncta/{arm}rmse-over-crlb-{name}", ratio, _CRLB_GOAL, unit="x CRLB"))
                 if not arm:
-                    errors = [
-                        matching.dx_nm / (1e3 * _PIXEL_UM * found.x_se_px[matching.found_row]),
-                        matching.dy_nm / (1e3 * _PIXEL_UM * found.y_se_px[matching.found_row]),
+                    pixel_nm, kept = 1e3 * _PIXEL_UM, matching.found_row
+                    ratios += [
+                        matching.dx_nm / (pixel_nm * found.x_se_px[kept]),
+                        matching.dy_nm / (pixel_nm * found.y_se_px[kept]),
                     ]
-                    share = float(np.mean(np.abs(np.concatenate(errors)) < 1))
-                    rows.append(Row.limited(f"puncta/within-one-sigma-{name}", share, 0.68, unit="share"))
+        # Pooled: a few hundred errors a cell say nothing of 2 %.
+        share = float(np.mean(np.abs(np.concatenate(ratios)) < 1))
+        rows.append(
+            Row.limited(f"puncta/network-within-one-sigma-{psf}", abs(share - 0.683), 0.025, unit="off 68.3 %")
+        )
     return rows
 
 

@@ -79,7 +79,7 @@ def test_the_fast_copy_says_what_the_network_says(dims, norm):
         ({"n_out": 0}, "n_out 0; expected at least 1"),
         ({"z_pool": (True,)}, "expected 2 values, or none"),
         ({"dims": 2, "z_pool": (True, True)}, "expected none in 2D"),
-        ({"norm": "layer"}, "expected group or batch"),
+        ({"norm": "layer"}, "expected group, batch or none"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(wrong, said):
