@@ -73,8 +73,8 @@ def as_puncta_net(
     device : str, optional
         cuda where there is one, else cpu.
     bfloat16 : bool, optional
-        Compute in 16 bits. Where not told: on processors that multiply them themselves, where it is three times as
-        fast.
+        Compute in 16 bits. Where not told: on processors that multiply them themselves, where it is more than
+        twice as fast.
     """
     need_torch("a network for puncta")
     import torch

@@ -166,7 +166,7 @@ _PATHS = (
 _SHIPPED = ("puncta", "puncta-calcium")
 RECIPES: Mapping[tuple[str, str], PunctaTraining] = {
     ("puncta", "small"): PunctaTraining(),
-    # The weights in the package: 1550 steps at the full rate, then 3200 more to the end of a cosine.
+    # As the weights in the package were made, but for levels that began after fixed numbers of steps there.
     ("puncta", "shipped"): PunctaTraining(
         stages=(PunctaStage("localization", 1550, 1.5e-3), PunctaStage("localization", 3200, 1.3e-3)), seed=1
     ),
