@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-JOBS ?= 2
+# More than the two cores that are reckoned with: many tests wait for a camera, a stage or a server.
+JOBS ?= 3
 
 .PHONY: demo test test-long lint docs peers bench constraints clean
 
