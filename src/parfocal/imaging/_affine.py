@@ -11,13 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from parfocal.errors import BadInputError
+from parfocal.imaging._affine_layout import N_SUMS, N_UNKNOWNS
 from parfocal.imaging._bands import for_each_band
-
-N_UNKNOWNS = 8
-"""dy, dy/dy, dy/dx, dx, dx/dy, dx/dx, gain, offset."""
-
-N_SUMS = N_UNKNOWNS * (N_UNKNOWNS + 1) // 2 + N_UNKNOWNS + 2
-"""Upper triangle of the normal matrix, right-hand side, sum of squares of the fixed image, number of pixels."""
 
 AffineModel = Literal["translation", "rigid", "affine"]
 

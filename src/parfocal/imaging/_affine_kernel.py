@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from parfocal.imaging._affine import N_UNKNOWNS
+from parfocal.imaging._affine_layout import N_UNKNOWNS
 
 _FASTMATH = {"reassoc", "contract", "arcp", "nsz"}  # NaN stays NaN
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.puncta.networks._normalise import Floats, seen_counts
+from parfocal.puncta.networks._patch_draws import log_uniform, recorded_counts
 from parfocal.puncta.networks._recipe import PatchRecipe
 
 Doubles = NDArray[np.float64]
@@ -40,7 +41,6 @@ def calcium_frames(
     is_on : float64[punctum]
     """
     from parfocal.puncta.networks._patch_kernel import add_gaussians
-    from parfocal.puncta.networks._patches import log_uniform, recorded_counts
 
     side, n = recipe.crop_px, x.shape[1]
     rest = float(log_uniform(rng, (15.0, 300.0)))

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.puncta.networks._calcium_patches import calcium_frames
 from parfocal.puncta.networks._normalise import Floats, no_frame, seen_counts
+from parfocal.puncta.networks._patch_draws import log_uniform, recorded_counts
 from parfocal.puncta.networks._profiles import spot_profiles
-from parfocal.puncta.networks._recipe import PatchRecipe, Range
+from parfocal.puncta.networks._recipe import PatchRecipe
 
 Generator = np.random.Generator
 Doubles = NDArray[np.float64]
@@ -53,8 +55,6 @@ class _Light:
 
 def draw_patch(rng: Generator, recipe: PatchRecipe, *, with_calcium: bool = False) -> Patch:
     """Return a patch. The same generator state gives the same patch."""
-    from parfocal.puncta.networks._calcium_patches import calcium_frames
-
     side = recipe.crop_px
     light = _draw_light(rng, recipe)
     sigma, draw_spots = _draw_psf(rng, recipe)
@@ -121,20 +121,6 @@ def patch_batch(
     counts = np.array([len(patch.puncta) for patch in patches], np.int64)
     background = np.stack([patch.background for patch in patches])[:, None]
     return np.stack([patch.planes for patch in patches]), puncta, counts, background
-
-
-def log_uniform(rng: Generator, between: Range, size: int | None = None) -> Doubles:
-    """Return numbers drawn evenly in their logarithm."""
-    return np.exp(rng.uniform(math.log(between[0]), math.log(between[1]), size))
-
-
-def recorded_counts(rng: Generator, expected_e: Doubles, excess_noise: float, variance: Floats) -> Floats:
-    """Return what a camera makes of expected photoelectrons, in counts (electrons over excess noise)."""
-    electrons = rng.poisson(np.maximum(expected_e, 0.0)).astype(np.float32)
-    if excess_noise > 1.0:  # an EM register of many stages: the sum of n exponentials
-        electrons = rng.standard_gamma(np.maximum(electrons, 1e-12)).astype(np.float32)
-    counts = electrons / np.float32(excess_noise)
-    return counts + rng.standard_normal(counts.shape, np.float32) * np.sqrt(variance)
 
 
 def _recorded(rng: Generator, expected_e: Doubles, light: _Light) -> Floats:
