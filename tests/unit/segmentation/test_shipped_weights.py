@@ -49,8 +49,8 @@ def test_a_file_of_weights_is_small_and_its_card_says_how_it_was_made(kind: str)
     assert path.stat().st_size < 6e6
     _, card = load_weights(path)  # checks the hash and every name and shape
     assert (card.name, card.version) == (kind, "shipped")
-    # The networks of planes were not trained anew when labels of volumes began to say what is seen.
-    assert card.recipe["generator_version"] == {"nuclei3d": GENERATOR_VERSION}.get(kind, "1")
+    # A card that names an earlier generator is still true: what was trained on is not what is drawn today.
+    assert card.recipe["generator_version"] in ("1", GENERATOR_VERSION)
     assert card.recipe["trained_on"] == "simulated nuclei alone"
     assert card.metrics
 
