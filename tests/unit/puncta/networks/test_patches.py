@@ -7,8 +7,8 @@ from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
 from parfocal.puncta.networks import PatchRecipe, draw_patch, patch_batch, recipe_at
 from parfocal.puncta.networks._normalise import local_background, no_frame, seen_frame
-from parfocal.puncta.networks._patch_kernel import add_gaussians, add_radial
 from parfocal.puncta.networks._patch_draws import recorded_counts
+from parfocal.puncta.networks._patch_kernel import add_gaussians, add_radial
 from parfocal.puncta.networks._profiles import spot_profiles
 
 
