@@ -44,8 +44,8 @@ class EventSettings:
     wave_ratio : float
         The surround rises by so much of what the punctum rises by: then it is a wave.
     place_frames : int
-        Where its light came from is told by so many frames from half of the peak on: a neighbour that fires while it
-        lasts would pull it away.
+        Where its light came from is told by so many frames from half of the peak on: a neighbour that fires while
+        it lasts would pull it away.
     """
 
     high_sd: float = 3.0
@@ -156,8 +156,8 @@ def runs_of_events(snr: Floats, settings: EventSettings) -> list[tuple[int, int,
 def _rises_again(value: Floats, again_sd: float) -> list[int]:
     """Return 0 and where the values rise again, judged by means of two frames.
 
-    Either after they fell as far, at any pace; or by a step after they had stopped rising, since events that follow
-    each other closely leave no time to fall.
+    Either after they fell as far, at any pace; or by a step after they had stopped rising, since events that
+    follow each other closely leave no time to fall.
     """
     starts = [0]
     if value.size < 4:
