@@ -32,7 +32,7 @@ from parfocal.fitting import DefocusModel, calibration_hash
 from parfocal.frames import Frame
 from parfocal.optics import CameraModel
 from parfocal.puncta import Localizations, join_localizations, no_localizations
-from parfocal.puncta.calcium import EventSettings, ReadSettings
+from parfocal.puncta.calcium import EventSettings, ReadSettings, calcium_sigma_px
 from parfocal.puncta.detection import LocalizeSettings, localize_frames
 from parfocal.puncta.rendering import RenderKind, RenderSettings, render, write_rendering
 from parfocal.puncta.tracking import TrackSettings
@@ -74,7 +74,6 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 _PIXEL_TOLERANCE = 0.02
-_CALCIUM_SPREAD_UM = 0.3
 
 
 @dataclass(frozen=True)
@@ -369,7 +368,7 @@ class _RunPuncta:
             return 1.5
         pixel_um = math.sqrt(self._pixel_um[0] * self._pixel_um[1])
         # The width of a Gaussian like the core of an Airy pattern, and as far as calcium spreads meanwhile.
-        return float(np.clip(math.hypot(0.21 * known[1] / known[0], _CALCIUM_SPREAD_UM) / pixel_um, 0.7, 10.0))
+        return calcium_sigma_px(0.21 * known[1] / known[0] / pixel_um, pixel_um)
 
 
 def _said(place: tuple[int, int]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from parfocal.errors import BadInputError
 from parfocal.files import open_stack, read_csv
 from parfocal.optics import CameraModel
 from parfocal.puncta import CalciumEvents, Localizations, PunctaTracks, PunctaTruth
-from parfocal.puncta.calcium import calcium_traces, find_events
+from parfocal.puncta.calcium import calcium_sigma_px, calcium_traces, find_events
 from parfocal.puncta.detection import localize_movie, read_thunderstorm
 from parfocal.puncta.simulation import read_sample
 from parfocal.puncta.tracking import TrackSettings, read_tracks_csv, track_puncta
@@ -101,7 +101,7 @@ def find_here(judged: Judged, settings: TrackSettings, with_events: bool) -> Fou
             judged.calcium,
             localizations,
             tracks,
-            sigma_px,
+            calcium_sigma_px(sigma_px, truth.pixel_size_um[0]),
             truth.frame_interval_s,
             camera_model=judged.calcium_camera_model,
             bleed_through=None,

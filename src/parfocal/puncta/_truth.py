@@ -37,7 +37,8 @@ class PunctaTruth:
     is_visible : bool[n]
         On, and inside the image.
     motion : str[n]
-        `immobile`, `brownian`, `confined`, `directed`: what it does in this frame.
+        `immobile`, `brownian`, `confined`, `directed`: what it does in this frame. `unknown` where nobody says, as
+        in `detection.labels_of`.
     is_calcium_on : bool[n]
         Whether an event of its own is under way.
     calcium : float64[n]

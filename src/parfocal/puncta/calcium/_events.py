@@ -19,6 +19,8 @@ from parfocal.robust import longest_run
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_STEP_FRAMES = 2  # a slow rise that stalls by chance goes on by less within them
+
 
 @dataclass(frozen=True)
 class EventSettings:
@@ -33,13 +35,17 @@ class EventSettings:
     min_frames : int
         For so many frames in a row it must exceed `high_sd`.
     again_sd : float
-        On the way down the mean of two frames rises again by so many standard deviations: a second event.
+        The mean of two frames rises again by so many standard deviations, after it fell as much or in a step: a
+        second event.
     max_missing_frames : int
         Frames without the punctum that do not end it.
     onset : str
         `half-rise`, interpolated; or `fit`, where the rise begins: slower, and nearer to the stimulus.
     wave_ratio : float
         The surround rises by so much of what the punctum rises by: then it is a wave.
+    place_frames : int
+        Where its light came from is told by so many frames from half of the peak on: a neighbour that fires while
+        it lasts would pull it away.
     """
 
     high_sd: float = 3.0
@@ -50,12 +56,15 @@ class EventSettings:
     max_missing_frames: int = 2
     onset: Literal["half-rise", "fit"] = "half-rise"
     wave_ratio: float = 1.0
+    place_frames: int = 6
 
     def __post_init__(self) -> None:
         if not 0 < self.low_sd <= self.high_sd:
             raise BadInputError(f"events: low_sd {self.low_sd} must be above 0 and at most high_sd {self.high_sd}")
-        if self.min_frames < 1 or self.end_frames < 1 or self.max_missing_frames < 0:
-            raise BadInputError("events: min_frames, end_frames must be 1 or more, max_missing_frames 0 or more")
+        if min(self.min_frames, self.end_frames, self.place_frames) < 1 or self.max_missing_frames < 0:
+            raise BadInputError(
+                "events: min_frames, end_frames, place_frames must be 1 or more, max_missing_frames 0 or more"
+            )
         if self.onset not in ("half-rise", "fit"):
             raise BadInputError(f"events: onset is {self.onset!r}, expected half-rise or fit")
 
@@ -92,7 +101,7 @@ def find_events(traces: CalciumTraces, settings: EventSettings | None = None) ->
             else:
                 onset, onset_se = half_rise(trace, begin, peak, noise, base * noise)
             is_wave = _is_wave(traces, track, begin, peak, how.wave_ratio, float(surround_noise[track]))
-            offset = _offset(traces, track, begin, peak, end, float(moment_noise[track]))
+            offset = _offset(traces, track, begin, peak, end, float(moment_noise[track]), how.place_frames)
             step_s = traces.frame_interval_s
             when = ((onset + 0.5) * step_s, onset_se * step_s, begin, peak, end)
             rows.append((track, *when, trace[peak], trace[peak] / noise, float(is_wave), *offset))
@@ -145,24 +154,31 @@ def runs_of_events(snr: Floats, settings: EventSettings) -> list[tuple[int, int,
 
 
 def _rises_again(value: Floats, again_sd: float) -> list[int]:
-    """Return 0 and where the values rise again after they fell, judged by means of two frames."""
+    """Return 0 and where the values rise again, judged by means of two frames.
+
+    Either after they fell as far, at any pace; or by a step after they had stopped rising, since events that
+    follow each other closely leave no time to fall.
+    """
     starts = [0]
     if value.size < 4:
         return starts
     pair = 0.5 * (value[:-1] + value[1:])
     highest, lowest, lowest_at = pair[0], pair[0], 0
-    falls = False
+    falls = stops = False
     for i in range(1, pair.size):
-        if not falls:
+        if not stops and pair[i] > highest:
             highest = max(highest, pair[i])
-            if pair[i] < highest - again_sd:
-                falls, lowest, lowest_at = True, pair[i], i
-        elif pair[i] < lowest:
-            lowest, lowest_at = pair[i], i
-        elif pair[i] > lowest + again_sd:
+            continue
+        falls |= bool(pair[i] < highest - again_sd)
+        if not stops or pair[i] < lowest:
+            stops, lowest, lowest_at = True, pair[i], i
+        elif pair[i] > lowest + again_sd and (falls or i - lowest_at <= _STEP_FRAMES):
             low = lowest_at + int(value[lowest_at + 1] < value[lowest_at])
             starts.append(low)
-            falls, highest = False, pair[i]
+            falls = stops = False
+            highest = pair[i]
+        elif not falls and pair[i] > highest:
+            stops, highest = False, pair[i]
     return starts
 
 
@@ -180,12 +196,15 @@ def _is_wave(traces: CalciumTraces, track: int, begin: int, peak: int, ratio: fl
 
 
 def _offset(
-    traces: CalciumTraces, track: int, begin: int, peak: int, end: int, noise: float
+    traces: CalciumTraces, track: int, begin: int, peak: int, end: int, noise: float, place_frames: int
 ) -> tuple[float, float, float]:
-    """Return where the light of an event came from, px from the punctum (y, x), and its standard error."""
+    """Return where the light of an event came from, px from the punctum (y, x), and its standard error.
+
+    Of its first frames only, see `EventSettings`.
+    """
     half = 0.5 * float(traces.dff[track, peak])
     event = np.arange(begin, end + 1)
-    event = event[traces.dff[track, event] >= half]
+    event = event[traces.dff[track, event] >= half][:place_frames]
     quiet = np.arange(max(0, begin - 2 - 10), max(0, begin - 2))
     signal, y, x = traces.signal[track], traces.moment_y[track], traces.moment_x[track]
     quiet = quiet[np.isfinite(signal[quiet])]

@@ -16,11 +16,13 @@ _BEFORE, _AFTER = 6, 12
 def half_rise(trace: Floats, begin: int, peak: int, noise: float, base: float = 0.0) -> tuple[float, float]:
     """Return the time at which a trace passes half of the way from `base` to its peak, and its standard error.
 
-    Looked for backward from the peak, so that a small hump before the event does not count; between the two known
-    frames around it a line is drawn. The error is that of the two values on the line's slope.
+    Looked for backward from the first frame that may be the peak, within two standard deviations of it: a small
+    hump before the event does not count, nor a dip after it. Between the two known frames around it a line is
+    drawn. The error is that of the two values on the line's slope.
     """
     half = 0.5 * (trace[peak] + base)
-    known = np.flatnonzero(np.isfinite(trace[: peak + 1]))
+    first = begin + int(np.argmax(trace[begin : peak + 1] >= trace[peak] - 2.0 * noise))
+    known = np.flatnonzero(np.isfinite(trace[: first + 1]))
     below = known[trace[known] < half]
     if not below.size:
         return float(begin), np.nan

@@ -18,6 +18,7 @@ from parfocal.puncta.calcium import (
     AssociationSettings,
     EventSettings,
     associate,
+    calcium_sigma_px,
     calcium_traces,
     find_events,
     find_sites,
@@ -26,7 +27,6 @@ from parfocal.puncta.calcium import (
 from parfocal.puncta.tables import PunctaResults
 from parfocal.puncta.tracking import Mobility, TrackSettings, mobility_of, track_puncta
 
-_CALCIUM_SPREAD = 1.5  # of the calcium at a punctum over the width of its spot: it diffuses
 _USUAL_SIGMA_PX = 1.2  # of a spot whose width nobody fitted
 
 
@@ -40,7 +40,7 @@ class FollowSettings:
     events : EventSettings
     association : AssociationSettings
     calcium_sigma_px : float, optional
-        Width of the calcium at a punctum. Default: 1.5 times the median width of the spots.
+        Width of the calcium at a punctum. Default: `calcium.calcium_sigma_px` of the median width of the spots.
     bleed_through : float, optional
         Share of a punctum's photons in the calcium channel. None: estimated.
     """
@@ -117,7 +117,7 @@ def follow_puncta(
         return Followed(
             PunctaResults(frame_interval_s, localizations, tracks, none_read, by_track=by_track), mobility
         )
-    sigma_px = how.calcium_sigma_px or _calcium_sigma_px(localizations)
+    sigma_px = how.calcium_sigma_px or _width_px(localizations)
 
     def said(what: str) -> Callable[[int], None]:
         return lambda frame: on_progress(what, frame) if on_progress is not None else None
@@ -147,9 +147,10 @@ def follow_puncta(
     return Followed(results, mobility, traces, association)
 
 
-def _calcium_sigma_px(localizations: Localizations) -> float:
+def _width_px(localizations: Localizations) -> float:
     widths = localizations.sigma_x_px[np.isfinite(localizations.sigma_x_px)]
-    return _CALCIUM_SPREAD * (float(np.median(widths)) if widths.size else _USUAL_SIGMA_PX)
+    of_a_spot = float(np.median(widths)) if widths.size else _USUAL_SIGMA_PX
+    return calcium_sigma_px(of_a_spot, localizations.pixel_size_um[0])
 
 
 def _own(events: CalciumEvents, localizations: Localizations, how: FollowSettings) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from parfocal.puncta.calcium import (
     estimate_bleed_through,
     find_events,
     noise_sd,
+    own_events,
 )
 
 CAMERA = CameraModel(100, 1, 1.5)
@@ -181,3 +182,36 @@ def test_an_event_on_the_way_down_of_another_is_its_own():
     np.testing.assert_allclose(found.onset_s / 0.1 - 0.5, [20.3, 29.3], atol=0.4)
     assert found.end_frame[0] < found.begin_frame[1] <= 29
     assert len(find_events(made(dff, noise=0.03), EventSettings(again_sd=1e9))) == 1
+
+
+def test_events_that_follow_before_the_first_has_fallen_are_told_apart_by_their_step():
+    frames = np.arange(80)
+    dff = response(frames, 20) + response(frames, 24.0) + np.random.default_rng(0).normal(0, 0.05, 80)
+    found = find_events(made(dff, noise=0.05))
+    np.testing.assert_allclose(found.onset_s / 0.1 - 0.5, [20.3, 24.3], atol=0.6)
+
+
+def test_a_slow_rise_is_one_event_though_it_stalls_by_chance():
+    """25 frames to 20 standard deviations."""
+    rng = np.random.default_rng(3)
+    rise = np.clip((np.arange(200) - 50) / 25, 0, 1) * np.exp(-np.clip(np.arange(200) - 75, 0, None) / 20)
+    dff = 2.0 * rise + rng.normal(0, 0.1, (100, 200))
+    found = find_events(made(dff))
+    assert 100 <= (found.begin_frame < 75).sum() <= 103
+
+
+def test_an_event_stays_its_own_when_a_neighbour_fires_while_it_lasts():
+    rng = np.random.default_rng(5)
+    frames = np.arange(100)
+    mine, neighbour = 900 * response(frames, 40), 900 * response(frames, 46)
+    movie = [
+        rng.poisson(10 + a * spot((40, 40), 20.0, 20.0, 1.2) + b * spot((40, 40), 20.0, 23.0, 1.2))
+        for a, b in zip(mine, neighbour)
+    ]
+    spots = Localizations((0.1, 0.1), frames, np.full(100, 20.0), np.full(100, 20.0), np.full(100, 1.0))
+    tracks = PunctaTracks(np.zeros(100, np.int64), np.empty((0, 2), np.int64), 1)
+    traces = calcium_traces(movie, spots, tracks, 1.2, 0.02)
+    assert own_events(find_events(traces), spots)[0]
+    assert abs(find_events(traces).offset_x_px[0]) < abs(
+        find_events(traces, EventSettings(place_frames=40)).offset_x_px[0]
+    )
