@@ -24,13 +24,12 @@ from parfocal.puncta.calcium import (
     LiveEvents,
     Readings,
     ReadSettings,
-    find_events,
     join_readings,
     read_signals,
-    traces_of,
 )
 from parfocal.puncta.drift import Drift, corrected, drift_by_correlation, drift_by_fiducials, no_drift
-from parfocal.puncta.tracking import LiveTracker, Mobility, TrackSettings, mobility_of, track_puncta
+from parfocal.puncta.following import FollowSettings, follow_read
+from parfocal.puncta.tracking import LiveTracker, Mobility, TrackSettings
 
 Pixels = NDArray[np.generic]
 Key = tuple[int, int]
@@ -216,22 +215,22 @@ class PunctaSeries:
             remarks.append(f"{self._n_passed_over} frames of time points that were done were passed over")
         drift = self._drift(spots, remarks)
         still = corrected(spots, drift) if drift.method != "none" else spots
-        tracks = track_puncta(still, told.tracking)
-        mobility = mobility_of(still, tracks, interval_s)
-        traces = events = None
-        if self._has_calcium and tracks.n_tracks:
-            traces = traces_of(
-                readings, still, tracks, self.n_frames, interval_s, footprint_px=told.read.footprint_px
-            )
-            events = find_events(traces, told.events)
+        followed = follow_read(
+            still,
+            interval_s,
+            readings if self._has_calcium else None,
+            self.n_frames,
+            told.read.footprint_px,
+            settings=FollowSettings(told.tracking, told.events, bleed_through=0.0),
+        )
         return Whole(
             still,
             drift,
-            tracks,
-            mobility,
+            followed.results.tracks,
+            followed.mobility,
             readings,
-            traces,
-            events,
+            followed.traces,
+            followed.results.events if followed.traces is not None else None,
             interval_s,
             self._shape_px,
             self.n_frames,

@@ -15,7 +15,7 @@ from parfocal.errors import BadInputError
 from parfocal.files import open_stack, read_csv
 from parfocal.optics import CameraModel
 from parfocal.puncta import CalciumEvents, Localizations, PunctaTracks, PunctaTruth
-from parfocal.puncta.calcium import calcium_sigma_px, calcium_traces, find_events
+from parfocal.puncta.calcium import calcium_sigma_px, calcium_traces, find_events, own_events
 from parfocal.puncta.detection import localize_movie, read_thunderstorm
 from parfocal.puncta.simulation import read_sample
 from parfocal.puncta.tracking import TrackSettings, read_tracks_csv, track_puncta
@@ -107,6 +107,7 @@ def find_here(judged: Judged, settings: TrackSettings, with_events: bool) -> Fou
             bleed_through=None,
         )
         events = find_events(traces)
+        events = events.take(own_events(events, localizations))
     return Found("classical detector", localizations, tracks, events, seconds)
 
 
@@ -157,7 +158,7 @@ def _events(path: Path) -> CalciumEvents:
 
     whole, real = np.zeros(n, np.int64), np.full(n, math.nan)
     begin = column("begin_frame", whole)
-    return CalciumEvents(
+    events = CalciumEvents(
         column("track", whole),
         column("onset_s", real),
         column("onset_se_s", real),
@@ -168,6 +169,7 @@ def _events(path: Path) -> CalciumEvents:
         column("peak_snr", real),
         column("is_wave", np.zeros(n, np.bool_)),
     )
+    return events.take(column("is_own", np.ones(n, np.bool_)))
 
 
 def _numbers(path: Path, name: str, cells: tuple[str, ...], rows: Any) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from parfocal.cli import main
+from parfocal.puncta.simulation import Calcium, PunctaScene, PunctaSimulation, write_sample
 
 
 def write_table(path, header, rows):
@@ -68,3 +69,31 @@ def test_what_cannot_be_judged_is_refused_in_one_line(tables, capsys, more, said
     assert code == 2
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_calcium_of_a_usual_sample_is_found_and_events_from_beside_a_punctum_are_not_its_own(tmp_path, capsys):
+    scene = PunctaScene(
+        shape_px=(128, 128),
+        n_frames=50,
+        n_puncta=10,
+        is_count_exact=True,
+        margin_px=-8,
+        min_distance_px=8,
+        calcium=Calcium(events_per_s=0.4),
+        seed=2,
+    )
+    write_sample(tmp_path / "sample", PunctaSimulation(scene))
+    code, said, _ = run(capsys, "evaluate", "puncta", tmp_path / "sample", "--both-tasks", "--json")
+    assert code == 0
+    assert json.loads(said)["figures"]["calcium_f1"] > 0.8
+
+    results = tmp_path / "results"
+    asked = ("--detector", "classical", "--save-tracks", "--save-calcium-events")
+    assert run(capsys, "infer", tmp_path / "sample", "-o", results, *asked)[0] == 0
+    (table,) = results.rglob("calcium_events.csv")
+    judged = ("evaluate", "puncta", tmp_path / "sample", table.parent, "--both-tasks", "--json")
+    assert json.loads(run(capsys, *judged)[1])["figures"]["calcium_f1"] > 0.8
+    header, *rows = (line.split(",") for line in table.read_text(encoding="utf-8").splitlines())
+    at = header.index("is_own")
+    write_table(table, ",".join(header), [[*row[:at], 0, *row[at + 1 :]] for row in rows])
+    assert json.loads(run(capsys, *judged)[1])["figures"]["calcium_f1"] == 0

@@ -21,7 +21,7 @@ def half_rise(trace: Floats, begin: int, peak: int, noise: float, base: float = 
     drawn. The error is that of the two values on the line's slope.
     """
     half = 0.5 * (trace[peak] + base)
-    first = begin + int(np.argmax(trace[begin : peak + 1] >= trace[peak] - 2.0 * noise))
+    first = begin + int(np.argmax(trace[begin : peak + 1] >= max(half, trace[peak] - 2.0 * noise)))
     known = np.flatnonzero(np.isfinite(trace[: first + 1]))
     below = known[trace[known] < half]
     if not below.size:

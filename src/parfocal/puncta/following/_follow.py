@@ -16,13 +16,16 @@ from parfocal.puncta._tracks import CalciumEvents, CalciumTraces, PunctaTracks
 from parfocal.puncta.calcium import (
     Association,
     AssociationSettings,
+    CalciumSites,
     EventSettings,
+    Readings,
     associate,
     calcium_sigma_px,
     calcium_traces,
     find_events,
     find_sites,
     own_events,
+    traces_of,
 )
 from parfocal.puncta.tables import PunctaResults
 from parfocal.puncta.tracking import Mobility, TrackSettings, mobility_of, track_puncta
@@ -65,8 +68,9 @@ class Followed:
     results : PunctaResults
     mobility : Mobility
     traces : CalciumTraces, optional
-        Where there is a calcium channel, as is the association.
+        Where there is a calcium channel.
     association : Association, optional
+        Of `follow_puncta`, where there is one.
     """
 
     results: PunctaResults
@@ -110,13 +114,8 @@ def follow_puncta(
     how = settings or FollowSettings()
     tracks = track_puncta(localizations, how.tracks)
     mobility = mobility_of(localizations, tracks, frame_interval_s, exposure_s)
-    by_track = {name: getattr(mobility, name) for name in ("d_um2_s", "alpha", "scaled_radius", "p")}
-    by_track |= {"is_mobile": mobility.is_mobile, "is_judged": mobility.is_judged}
     if calcium is None:
-        none_read = np.full(len(localizations), np.nan)
-        return Followed(
-            PunctaResults(frame_interval_s, localizations, tracks, none_read, by_track=by_track), mobility
-        )
+        return _followed(localizations, tracks, mobility, None, how)
     sigma_px = how.calcium_sigma_px or _width_px(localizations)
 
     def said(what: str) -> Callable[[int], None]:
@@ -132,18 +131,76 @@ def follow_puncta(
         bleed_through=how.bleed_through,
         on_progress=said("calcium"),
     )
-    events = find_events(traces, how.events)
     sites = find_sites(calcium(), sigma_px, camera_model=calcium_camera)
-    association = associate(traces, events, localizations, tracks, sites, settings=how.association)
-    results = PunctaResults(
-        frame_interval_s,
-        localizations,
-        tracks,
-        _at_puncta(traces, localizations, tracks),
-        events,
-        _own(events, localizations, how),
-        by_track,
-    )
+    return _followed(localizations, tracks, mobility, traces, how, sites)
+
+
+def follow_read(
+    localizations: Localizations,
+    frame_interval_s: float,
+    readings: Readings | None,
+    n_frames: int,
+    footprint_px: float,
+    *,
+    exposure_s: float | None = None,
+    settings: FollowSettings | None = None,
+) -> Followed:
+    """Do as `follow_puncta` of a recording whose calcium was read as frames came, and whose frames are gone.
+
+    Where events are that have no punctum is then not known: there is no association.
+
+    Parameters
+    ----------
+    localizations : Localizations
+        Of all frames.
+    frame_interval_s : float
+    readings : Readings, optional
+        A value for each localization.
+    n_frames : int
+    footprint_px : float
+        As in `calcium.ReadSettings` that they were read with.
+    exposure_s : float, optional
+    settings : FollowSettings, optional
+        `calcium_sigma_px` is not used any more.
+    """
+    how = settings or FollowSettings()
+    tracks = track_puncta(localizations, how.tracks)
+    mobility = mobility_of(localizations, tracks, frame_interval_s, exposure_s)
+    traces = None
+    if readings is not None and tracks.n_tracks:
+        traces = traces_of(
+            readings,
+            localizations,
+            tracks,
+            n_frames,
+            frame_interval_s,
+            footprint_px=footprint_px,
+            bleed_through=how.bleed_through,
+        )
+    return _followed(localizations, tracks, mobility, traces, how)
+
+
+def _followed(
+    localizations: Localizations,
+    tracks: PunctaTracks,
+    mobility: Mobility,
+    traces: CalciumTraces | None,
+    how: FollowSettings,
+    sites: CalciumSites | None = None,
+) -> Followed:
+    by_track = {name: getattr(mobility, name) for name in ("d_um2_s", "alpha", "scaled_radius", "p")}
+    by_track |= {"is_mobile": mobility.is_mobile, "is_judged": mobility.is_judged}
+    interval_s = mobility.frame_interval_s
+    if traces is None:
+        none_read = np.full(len(localizations), np.nan)
+        return Followed(PunctaResults(interval_s, localizations, tracks, none_read, by_track=by_track), mobility)
+    events = find_events(traces, how.events)
+    association = None
+    if sites is not None:
+        association = associate(traces, events, localizations, tracks, sites, settings=how.association)
+    dff = _at_puncta(traces, localizations, tracks)
+    own = _own(events, localizations, how)
+    results = PunctaResults(interval_s, localizations, tracks, dff, events, own, by_track)
     return Followed(results, mobility, traces, association)
 
 

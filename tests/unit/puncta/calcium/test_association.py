@@ -7,6 +7,7 @@ import pytest
 
 from calcium_scene import SIGMA_PX, STEP_S, calcium_scene
 from parfocal.errors import BadInputError
+from parfocal.files import open_stack
 from parfocal.optics import CameraModel
 from parfocal.puncta import CalciumEvents, CalciumTraces, Localizations, PunctaTracks
 from parfocal.puncta.calcium import (
@@ -168,3 +169,11 @@ def test_known_traces_of_real_footprints_are_read_back():
     r = [pearson(a.astype(float), b) for a, b in zip(traces.signal[bright], known[bright])]
     assert bright.sum() >= 6
     assert np.median(r) > 0.8
+
+
+@pytest.mark.skipif(not (DATA / "E_calcium").is_dir(), reason="no calcium data beside the repository")
+def test_in_a_real_recording_calcium_rises_and_does_not_fall():
+    """Two-photon imaging of mouse cortex, cells of a few px. What is found upside down is chance."""
+    movie = open_stack(DATA / "E_calcium/mouse_2p_frames000-299.tif", "TYX").read().astype(np.float64)
+    upside_down = 2 * movie.mean(axis=0) - movie
+    assert len(find_sites(movie, 1.2)) > 2 * len(find_sites(upside_down, 1.2))

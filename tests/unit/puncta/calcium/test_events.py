@@ -215,3 +215,16 @@ def test_an_event_stays_its_own_when_a_neighbour_fires_while_it_lasts():
     assert abs(find_events(traces).offset_x_px[0]) < abs(
         find_events(traces, EventSettings(place_frames=40)).offset_x_px[0]
     )
+
+
+def test_the_onset_of_a_weak_event_lies_before_its_peak():
+    dff = np.zeros(30)
+    dff[10:14] = [0.16, 0.31, 0.32, 0.2]  # two standard deviations below the peak is less than half of it
+    found = find_events(made(dff))
+    assert 1.0 < found.onset_s[0] <= 1.15
+    noisy = np.random.default_rng(0).normal(0, 0.1, (200, 300))
+    noisy[:, ::20] += 0.3
+    noisy[:, 1::20] += 0.3
+    many = find_events(made(noisy), EventSettings(again_sd=2.0))
+    assert len(many) > 500
+    assert (many.onset_s <= 0.1 * (many.peak_frame + 0.5)).all()
