@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from parfocal.callbacks import Puncta, PunctaParameters
+from parfocal.callbacks import FocusCalibration, Puncta, PunctaParameters
 from parfocal.catalog import open_catalog
 from parfocal.cli import main
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
-from parfocal.plans import image_puncta
+from parfocal.plans import calibrate_focus, image_puncta
 from parfocal.puncta.detection import read_thunderstorm
 from parfocal.puncta.tables import read_results
 from parfocal.report import puncta_report, read_puncta_run
@@ -101,3 +101,44 @@ def test_a_run_is_localized_like_a_movie_its_camera_and_pixels_known(taken, tmp_
         code, _, error = run(capsys, "localize", uid, "--data", data, "--out", tmp_path / "no.csv", option, wrong)
         assert code == 2
         assert len(error.strip().splitlines()) == 1, error
+
+
+def test_what_was_found_in_a_run_is_judged_beside_labels(taken, tmp_path, capsys):
+    uid, data = taken
+    with open_catalog(data) as catalog:
+        spots = read_puncta_run(catalog, uid).results.localizations
+    labels = tmp_path / "labels.csv"
+    rows = [f"{k},{x:.4f},{y:.4f}" for k, x, y in zip(spots.frame, spots.x_px, spots.y_px, strict=True)]
+    labels.write_text("\n".join(["frame,x_px,y_px", *rows]) + "\n", encoding="utf-8")
+    size = spots.pixel_size_um[0]
+    code, said, error = run(
+        capsys, "evaluate", "puncta", labels, uid, "--data", data, "--pixel-size", size, "--json"
+    )
+    assert code == 0, error
+    assert json.loads(said)["figures"]["n_matched"] == len(spots)
+
+
+@pytest.mark.long
+def test_a_movie_is_taken_and_analyzed_while_focus_is_held(served_folder):
+    session = start_session(served_folder.root, analyses=[FocusCalibration])
+    session.add(Puncta(PunctaParameters(image="none"), emit=session.writer))
+    microscope = session.use(simulated_microscope("microscope", sample="puncta", height_px=128, width_px=128))
+    microscope.focus_camera.exposure_s.put(0.008)
+    for axis in (microscope.xyz.x, microscope.xyz.y):
+        axis.set(8.0).wait(5)  # onto a cell
+    session.RE(calibrate_focus(microscope, go_to_focus=True))
+    (uid,) = session.RE(
+        image_puncta(microscope, ["puncta", "calcium"], 20, exposure_s=0.05, lock={"calibration": "newest"})
+    )
+    assert session.drain(120)
+    assert not microscope.lock.is_engaged
+    run = session.catalog.run(uid)
+    assert run.metadata["stop"]["exit_status"] == "success"
+    states = run["lock"].read()["lock_state"].values.astype(str)
+    assert np.mean(states == "LOCKED") > 0.5
+    assert run["primary"].read()["point_channel"].values.tolist() == ["puncta", "calcium"] * 20
+    read = read_puncta_run(session.catalog, uid)
+    assert read.n_frames == 20
+    assert read.results.tracks.n_tracks > 3
+    microscope.destroy()
+    session.close(60)

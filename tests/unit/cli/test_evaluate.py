@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from parfocal.cli import main
+from parfocal.puncta.simulation import IMMOBILE, PunctaScene, simulate_puncta, write_sample
 
 
 def write_table(path, header, rows):
@@ -68,3 +69,44 @@ def test_what_cannot_be_judged_is_refused_in_one_line(tables, capsys, more, said
     assert code == 2
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    scene = PunctaScene(
+        shape_px=(64, 64), n_frames=3, n_puncta=5, is_count_exact=True, photons=2000.0, photons_spread=0.0,
+        motion=IMMOBILE, seed=3,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("samples") / "sample_000"
+    write_sample(folder, simulate_puncta(scene))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ((), "classical detector"),
+        (("--detector", "network"), "network puncta"),
+        pytest.param(("--checkpoint", "puncta"), "hybrid puncta", marks=pytest.mark.long),
+    ],
+)
+def test_a_detector_is_judged_where_it_looks_now_and_its_speed_told(sample, capsys, options, name):
+    if options:
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    code, said, error = run(capsys, "evaluate", "puncta", sample, "--json", *options)
+    assert code == 0, error
+    document = json.loads(said)
+    assert document["found"].startswith(name)
+    assert document["figures"]["recall"] > 0.8
+    assert document["figures"]["frames_per_s"] > 0
+
+
+def test_a_model_without_a_network_or_beside_a_table_is_refused(sample, tables, capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    for options, message in (
+        ((sample, "--model", "mine.safetensors"), "no such file"),
+        ((*tables, "--pixel-size", 0.1, "--model", "puncta"), "was found already"),
+    ):
+        code, _, error = run(capsys, "evaluate", "puncta", *options)
+        assert code == 2
+        assert message in error
