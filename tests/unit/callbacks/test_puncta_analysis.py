@@ -42,10 +42,10 @@ def movie(drift_px=0.0, seed=0):
 class Taken:
     """A run as its documents tell it, and the pixels behind it."""
 
-    def __init__(self):
+    def __init__(self, **camera):
         self.pixels, self.documents = [], []
         self("start", uid="raw00000-run", time=1.0, plan_name="image_puncta", parfocal={"camera": "camera"})
-        told = {f"camera_{key}": value for key, value in {**CAMERA, "saturation_adu": 65535.0}.items()}
+        told = {f"camera_{key}": value for key, value in {**CAMERA, "saturation_adu": 65535.0, **camera}.items()}
         configuration = {"camera": {"data": told, "timestamps": {}, "data_keys": {}}}
         about = {"uid": "d", "run_start": "raw00000-run", "name": "primary", "configuration": configuration}
         self("descriptor", data_keys={"camera": FRAME, "camera_frame": {}}, **about)
@@ -302,3 +302,14 @@ def test_without_pytorch_the_classical_detector_is_what_is_left(monkeypatch):
     with pytest.raises(BadInputError, match=r"puncta: detector hybrid needs PyTorch .*pip install"):
         Puncta(PunctaParameters(detector="hybrid"))
     Puncta(PunctaParameters()).close()
+
+
+def test_errors_behind_an_em_register_are_larger_by_its_excess_noise(short, tmp_path):
+    errors = []
+    for em_gain in (1.0, 300.0):
+        run = Taken(em_gain=em_gain)
+        for k, pixels in enumerate(short.pixels[:3]):
+            run.frame(pixels, k)
+        _, tables = run.through(tmp_path, image="none")
+        errors.append(tables["localizations"]["x_se_px"].median())
+    assert errors[1] / errors[0] == pytest.approx(np.sqrt(2), rel=0.1)
