@@ -77,7 +77,8 @@ def read_puncta_run(catalog: Catalog, which: str, place: tuple[int, int] | None 
     uid = str(start["uid"])
     name = f"run {uid[:8]}"
     if "summary" not in run:
-        raise BadInputError(f"{name}: {_ANALYSIS} did not come to its end; replay the run it was made from")
+        reason = (run.metadata.get("stop") or {}).get("reason") or "it is not there yet"
+        raise BadInputError(f"{name}: {_ANALYSIS} did not come to its end: {reason}")
     said: Any = run["summary"].read()
     places = [(int(p), int(t)) for p, t in zip(said["position"].values, said["tile"].values, strict=True)]
     row = _row_of(places, place, name)
