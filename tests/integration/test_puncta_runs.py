@@ -1,11 +1,12 @@
 """A movie of puncta on the simulated microscope, and what commands make of its run."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from parfocal.callbacks import FocusCalibration, Puncta, PunctaParameters
+from parfocal.callbacks import FocusCalibration, Puncta, PunctaParameters, replay
 from parfocal.catalog import open_catalog
 from parfocal.cli import main
 from parfocal.devices import simulated_microscope
@@ -140,5 +141,17 @@ def test_a_movie_is_taken_and_analyzed_while_focus_is_held(served_folder):
     read = read_puncta_run(session.catalog, uid)
     assert read.n_frames == 20
     assert read.results.tracks.n_tracks > 3
+    if find_spec("torch") is not None:
+        (done,) = replay(
+            [uid],
+            "puncta",
+            {"detector": "hybrid", "image": "none"},
+            catalog=session.catalog,
+            writer=session.writer,
+        )
+        assert session.drain(60)
+        by_network = read_puncta_run(session.catalog, done.derived_uid)
+        assert (by_network.detector, len(by_network.model_hash)) == ("hybrid", 64)
+        assert by_network.results.tracks.n_tracks > 3
     microscope.destroy()
     session.close(60)
