@@ -3,6 +3,7 @@
 from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
 from parfocal.callbacks._density_judge import DensityJudge, density_judge
 from parfocal.callbacks._derived_run import WrittenVolume
+from parfocal.callbacks._find_analysis import good_analysis
 from parfocal.callbacks._nuclei_lines import nuclei_lines
 from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
@@ -55,6 +56,7 @@ __all__ = [
     "emit_reference_calibration",
     "evidence_of",
     "focus_probe",
+    "good_analysis",
     "grids_of",
     "judge_slices",
     "ledger_of",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.callbacks._find_analysis import good_analysis
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks.sections import volumes_of
 from parfocal.catalog import Catalog, remote_frames
@@ -46,7 +47,7 @@ def open_review(catalog: Catalog, run: str, labels: str = "", user: str = "") ->
     BadInputError
         The run has no such labels, or not all raw planes of them are there.
     """
-    derived: Any = _derived(catalog, run)
+    derived: Any = good_analysis(catalog, run, _ANALYSIS)
     documents = list(catalog.documents(derived))
     rows = {row["labels"]: row for row in _rows(documents, "stacks")}
     if not rows:
@@ -73,26 +74,6 @@ def open_review(catalog: Catalog, run: str, labels: str = "", user: str = "") ->
         user=user,
     )
     return session, path.with_name(f"{name}_corrected.ome.zarr")
-
-
-def _derived(catalog: Catalog, run: str) -> Any:
-    found: Any = catalog.run(run)
-    about = found.metadata["start"].get("parfocal", {})
-    if "raw" in about:
-        if about.get("analysis") != _ANALYSIS:
-            raise BadInputError(f"run {run}: is of {about.get('analysis')}, expected one of {_ANALYSIS}")
-        return found
-    analyses: list[Any] = list(catalog.analyses_of(found))
-    done = [
-        one
-        for one in analyses
-        if one.metadata["start"]["parfocal"]["analysis"] == _ANALYSIS
-        and (one.metadata.get("stop") or {}).get("exit_status") == "success"
-    ]
-    if not done:
-        command = f"parfocal replay {run} --analysis {_ANALYSIS}"
-        raise BadInputError(f"run {run}: no good result of {_ANALYSIS}; `{command}` makes one")
-    return done[-1]
 
 
 def _rows(documents: Iterable[tuple[str, Any]], stream: str) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.callbacks._puncta_detectors import Detector, Pixels
 from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
 from parfocal.puncta import (
@@ -31,10 +32,7 @@ from parfocal.puncta.drift import Drift, corrected, drift_by_correlation, drift_
 from parfocal.puncta.following import FollowSettings, follow_read
 from parfocal.puncta.tracking import LiveTracker, Mobility, TrackSettings
 
-Pixels = NDArray[np.generic]
 Key = tuple[int, int]
-Detect = Callable[[list[Pixels], int], Localizations]
-"""`(frames, number of the first) -> their spots`."""
 _LARGEST_BATCH_BYTES = 64 * 2**20
 
 
@@ -42,7 +40,7 @@ _LARGEST_BATCH_BYTES = 64 * 2**20
 class PunctaSettings:
     """How a series is worked on; what `PunctaParameters` come to for one run."""
 
-    detect: Detect
+    make_detector: Callable[[], Detector]
     camera_model: CameraModel
     pixel_size_um: tuple[float, float]
     tracking: TrackSettings
@@ -117,6 +115,7 @@ class PunctaSeries:
     settings: PunctaSettings
     place: tuple[int, int]
     _pending: list[_Taken] = field(default_factory=list[_Taken])
+    _behind: list[_Taken] = field(default_factory=list[_Taken])
     _seen: set[Key] = field(default_factory=set[Key])
     _parts: list[Localizations] = field(default_factory=list[Localizations])
     _readings: list[Readings] = field(default_factory=list[Readings])
@@ -129,6 +128,7 @@ class PunctaSeries:
 
     def __post_init__(self) -> None:
         self._live = LiveTracker(self.settings.tracking)
+        self._detector = self.settings.make_detector()
 
     @property
     def n_frames(self) -> int:
@@ -163,19 +163,31 @@ class PunctaSeries:
         if is_puncta:
             taken.puncta, taken.raw_frame, taken.t_s, taken.z_um = copy, raw_frame, t_s, z_um
 
-    def flush(self) -> Iterator[Batch]:
-        """Localize what waits, link it provisionally, read its calcium."""
-        ready = [one for one in self._pending if one.puncta is not None]
+    def flush(self, *, is_last: bool = False) -> Iterator[Batch]:
+        """Localize what waits, link it provisionally, read its calcium.
+
+        What the detector tells only when it has seen the next frame goes with the next batch, and with this one
+        where it is the last.
+        """
+        new = [(one, one.puncta) for one in self._pending if one.puncta is not None]
         self._pending.clear()
-        if not ready:
+        ready = [*self._behind, *(one for one, _ in new)]
+        if not ready or not (new or is_last):
             return
         first = self.n_frames
-        frames = [one.puncta for one in ready if one.puncta is not None]
-        shapes = {(f.shape[0], f.shape[1]) for f in frames} | ({self._shape_px} if first else set())
+        shapes = {(f.shape[0], f.shape[1]) for _, f in new} | ({self._shape_px} if self._shape_px[0] else set())
         if len(shapes) > 1:
             raise BadInputError(f"puncta: frames of {sorted(shapes)} px in one series, one shape was expected")
         self._shape_px = shapes.pop()
-        found = self.settings.detect(frames, first)
+        found = self._detector.add([pixels for _, pixels in new])
+        n_told = len(ready)
+        if is_last:
+            found = join_localizations([found, self._detector.finish()])
+        else:
+            n_told -= min(self._detector.n_behind, n_told)
+        ready, self._behind = ready[:n_told], ready[n_told:]
+        if not ready:
+            return
         track = self._live.add(found)
         readings = self._read(ready, found, first)
         self._raw_frame += [one.raw_frame for one in ready]

@@ -66,6 +66,7 @@ def event_rows(place: tuple[int, int], events: CalciumEvents, more: dict[str, An
             "is_wave": events.is_wave,
             "offset_y_px": events.offset_y_px,
             "offset_x_px": events.offset_x_px,
+            "offset_se_px": events.offset_se_px,
             **(more or {}),
         }
     )

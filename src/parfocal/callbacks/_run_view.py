@@ -55,8 +55,9 @@ class RunView:
         return default
 
     def camera_model(self) -> CameraModel | None:
-        """Return the camera's offset, gain and read noise, or None where the run does not tell them.
+        """Return the camera's offset, gain, read noise and EM gain, or None where the run does not tell them.
 
+        An EM gain that is not told, as in runs of former versions, is 1: none.
         The spread of offsets over the sensor looks like noise to whoever sees one frame, and is counted as such.
         """
         facts = ("offset_adu", "gain_adu_per_e", "read_noise_e", "saturation_adu")
@@ -66,7 +67,10 @@ class RunView:
             return None
         offset_adu, gain, read_noise_e, saturation_adu = known
         offset_sd_adu = float(self.configuration("offset_sd_adu", 0.0))
-        return CameraModel(offset_adu, gain, float(np.hypot(read_noise_e, offset_sd_adu / gain)), saturation_adu)
+        read_noise_e = float(np.hypot(read_noise_e, offset_sd_adu / gain))
+        em_gain = float(self.configuration("em_gain", 1.0))
+        em_gain = em_gain if np.isfinite(em_gain) else 1.0
+        return CameraModel(offset_adu, gain, read_noise_e, saturation_adu, em_gain=em_gain)
 
     def axis_key(self, axis: str) -> str:
         """Return the event key of a stage axis (`x`, `y`, `z`); empty where the run names none."""

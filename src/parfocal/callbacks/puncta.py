@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from parfocal.callbacks._analysis import Analysis, Row, RunAnalysis
 from parfocal.callbacks._derived_run import TableRows, WrittenVolume
+from parfocal.callbacks._puncta_detectors import ClassicalDetector, Detector, NetworkDetector
 from parfocal.callbacks._puncta_series import Batch, PunctaSeries, PunctaSettings, Whole
 from parfocal.callbacks._puncta_tables import (
     drift_rows,
@@ -31,9 +33,8 @@ from parfocal.errors import BadInputError
 from parfocal.fitting import DefocusModel, calibration_hash
 from parfocal.frames import Frame
 from parfocal.optics import CameraModel
-from parfocal.puncta import Localizations, join_localizations, no_localizations
 from parfocal.puncta.calcium import EventSettings, ReadSettings, calcium_sigma_px
-from parfocal.puncta.detection import LocalizeSettings, localize_frames
+from parfocal.puncta.detection import LocalizeSettings
 from parfocal.puncta.rendering import RenderKind, RenderSettings, render, write_rendering
 from parfocal.puncta.tracking import TrackSettings
 
@@ -75,14 +76,21 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 _PIXEL_TOLERANCE = 0.02
 
+DetectorName = Literal["classical", "hybrid", "network"]
+
 
 @dataclass(frozen=True)
 class PunctaParameters:
     """What the result depends on.
 
     `channel` shows puncta (empty: the first that comes), `calcium_channel` calcium (empty: the first other one;
-    `none`: no calcium; that of the puncta: both are seen in one). `threshold`, `fitter`, `max_emitters` and
-    `excess_noise` are those of `parfocal.puncta.detection.LocalizeSettings`. `calibration` names a calibration of
+    `none`: no calcium; that of the puncta: both are seen in one). `detector` finds puncta: `classical`, by
+    wavelets and fits; `network`, which tells crowds apart and needs PyTorch; `hybrid`, the network, and what it
+    finds fitted again. `model` is the network's: a name, version or hash of weights, or a file of them (empty: the
+    `puncta` that is promoted, or that came with parfocal; what is kept is its hash). `threshold` is an expression,
+    of a network the least probability; `fitter` and `max_emitters` are of the classical detector, see
+    `parfocal.puncta.detection.LocalizeSettings`. `excess_noise` is the factor on the variance of shot noise (0: as
+    the camera's EM gain tells). `calibration`, for the classical detector, names a calibration of
     the data folder (file, beginning of its hash, or `newest`) by which astigmatic spots tell their depth; its hash
     is cited. Distances of 0 for splits and merges: neither is sought. `calcium_sigma_px` is the width of a
     punctum's calcium (0: that of the optics and 0.3 um of diffusion, else 1.5 px), `event_sd` how far an
@@ -91,10 +99,12 @@ class PunctaParameters:
 
     channel: str = ""
     calcium_channel: str = ""
+    detector: DetectorName = "classical"
+    model: str = ""
     threshold: str = "auto"
     fitter: Literal["mle", "wlsq", "lsq"] = "mle"
     max_emitters: int = 1
-    excess_noise: float = 1.0
+    excess_noise: float = 0.0
     calibration: str = ""
     max_step_um: float = 0.5
     max_missing_frames: int = 2
@@ -123,15 +133,27 @@ class Puncta(Analysis):
     name = "puncta"
     version = "1"
 
-    def __init__(self, parameters: PunctaParameters | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, parameters: PunctaParameters | None = None, *, models: Path | str | None = None, **kwargs: Any
+    ) -> None:
         self.puncta = parameters if parameters is not None else PunctaParameters()
         _check(self.puncta)
+        self._models = models
+        self._net: Any = None
         super().__init__(self.puncta, **kwargs)
 
+    @property
+    def models(self) -> Path:
+        """Folder of models: that of the data folder, unless told."""
+        return Path(self._models) if self._models is not None else self.frames_root.parent / "models"
+
     def hash_for(self, run_uid: str, stream: str, data_key: str) -> str:
-        """Return the hash by which the result is known; it depends on what the calibration's name means now."""
-        with contextlib.suppress(BadInputError):  # what is wrong with it, the run itself is told
+        """Return the hash by which the result is known; it depends on what the names of a calibration and of a
+        model mean now.
+        """  # noqa: D205
+        with contextlib.suppress(BadInputError):  # what is wrong with them, the run itself is told
             self._find_calibration()
+            self._find_net()
         return super().hash_for(run_uid, stream, data_key)
 
     def open(self, run: RunView) -> RunAnalysis:
@@ -140,7 +162,30 @@ class Puncta(Analysis):
         folder = self.frames_root / f"{now:%Y/%m/%d}" / f"{self.name}_{now:%H%M%S}_{uuid4().hex[:8]}"
         # Live, the plan has the first call on the cores.
         n_threads = 1 if self.mode == "live" else None
-        return _RunPuncta(self.puncta, run, folder, self._find_calibration(), n_threads)
+        return _RunPuncta(self.puncta, run, folder, self._find_calibration(), self._find_net(), n_threads)
+
+    def prepare(self) -> None:
+        """Load the network, so that the first frames need not wait for it."""
+        if self.mode == "live" and self.puncta.detector != "classical" and not self.puncta.model:
+            self._find_net()
+
+    def _find_net(self) -> Any:
+        """Return the network; cite its hash. None of the classical detector."""
+        told = self.puncta
+        if told.detector == "classical":
+            return None
+        from parfocal.puncta.networks import find_puncta_weights, open_puncta_net
+
+        path = find_puncta_weights(told.model, self.models)
+        file = (path, path.stat().st_mtime_ns)
+        if self._net is None or self._net[0] != file:
+            net = open_puncta_net(path)
+            if net.has_calcium:
+                raise BadInputError(f"puncta: model {net.name} looks at calcium too; one of puncta was expected")
+            self._net = (file, net)
+        net = self._net[1]
+        self.parameters = replace(told, model=net.model_hash or "")
+        return net
 
     def _find_calibration(self) -> tuple[DefocusModel, float] | None:
         """Return the defocus model and the pixel that it is told in; cite its hash."""
@@ -155,7 +200,14 @@ class Puncta(Analysis):
 
 def _check(told: PunctaParameters) -> None:
     """Refuse here what would fail at the first frame."""
-    _detection(told, None)
+    if told.excess_noise and not 1 <= told.excess_noise < math.inf:
+        raise BadInputError(f"puncta: excess_noise={told.excess_noise:g}: 1 or more, or 0, was expected")
+    if told.detector == "classical":
+        _detection(told, None)
+        if told.model:
+            raise BadInputError(f"puncta: model={told.model} is of a network, detector is classical")
+    else:
+        _check_network(told)
     _tracking(told)
     EventSettings(high_sd=told.event_sd, low_sd=min(1.5, told.event_sd))
     if told.calcium_sigma_px:
@@ -169,12 +221,33 @@ def _check(told: PunctaParameters) -> None:
         )
 
 
+def _check_network(told: PunctaParameters) -> None:
+    from parfocal.learning import need_torch
+
+    if told.detector not in ("hybrid", "network"):
+        raise BadInputError(f"puncta: detector is {told.detector!r}; expected classical, hybrid or network")
+    need_torch(f"puncta: detector {told.detector}")
+    _least_probability(told)
+    if told.calibration:
+        raise BadInputError("puncta: depth by a calibration is told by the classical detector alone")
+
+
+def _least_probability(told: PunctaParameters) -> float | None:
+    """Return what a network has to say of a punctum at least; None: what its card says."""
+    if told.threshold == "auto":
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(told.threshold)) < 1:
+            return number
+    raise BadInputError(f"puncta: threshold={told.threshold}: of a network a probability was expected, as 0.6")
+
+
 def _detection(told: PunctaParameters, model: DefocusModel | None) -> LocalizeSettings:
     return LocalizeSettings(
         threshold=told.threshold,
         method=told.fitter,
         max_emitters=told.max_emitters,
-        excess_noise=told.excess_noise,
+        excess_noise=told.excess_noise or None,
         defocus_model=model,
     )
 
@@ -195,6 +268,7 @@ class _RunPuncta:
     run: RunView
     folder: Path
     calibration: tuple[DefocusModel, float] | None
+    net: Any
     n_threads: int | None
     _channel: str | None = None
     _calcium: str | None = None
@@ -224,16 +298,8 @@ class _RunPuncta:
                     f"puncta: the calibration is of pixels of {pixel_um:g} um, the frames have "
                     f"{self._pixel_um[0]:g} x {self._pixel_um[1]:g} um: the same light path was expected"
                 )
-        how = _detection(told, model)
-
-        def detect(frames: list[NDArray[np.generic]], first: int) -> Localizations:
-            found = localize_frames(
-                frames, self._camera, how, self._pixel_um, first_frame=first, n_threads=self.n_threads
-            )
-            return join_localizations([no_localizations(self._pixel_um), *found])
-
         self._settings = PunctaSettings(
-            detect,
+            partial(self._detector, model),
             self._camera,
             self._pixel_um,
             _tracking(told),
@@ -243,6 +309,18 @@ class _RunPuncta:
             told.batch_frames,
             told.frame_interval_s,
         )
+
+    def _detector(self, model: DefocusModel | None) -> Detector:
+        told, camera = self.parameters, self._camera
+        if self.net is None:
+            return ClassicalDetector(camera, _detection(told, model), self._pixel_um, self.n_threads)
+        least = _least_probability(told)
+        net = self.net
+        if least is not None:
+            net = replace(net, settings=replace(net.settings, threshold=least))
+        is_refitted = told.detector == "hybrid"
+        excess = told.excess_noise or None
+        return NetworkDetector(net, camera, self._pixel_um, is_refitted=is_refitted, excess_noise=excess)
 
     @property
     def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
@@ -279,7 +357,7 @@ class _RunPuncta:
 
     def finish(self) -> Iterator[tuple[str, Row]]:
         for number, (place, series) in enumerate(sorted(self._series.items())):
-            for batch in series.flush():
+            for batch in series.flush(is_last=True):
                 yield from self._tell(place, batch)
             yield from self._tell_whole(place, series.finish(), number)
 
@@ -346,8 +424,8 @@ class _RunPuncta:
                 "drift_method": whole.drift.method,
                 "image": image,
                 "zoom": self.parameters.zoom,
-                "detector": "classical",
-                "model_hash": "",
+                "detector": self.parameters.detector,
+                "model_hash": (self.net.model_hash or "") if self.net is not None else "",
                 "remarks": "; ".join((*self._remarks, *whole.remarks)),
             },
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from parfocal import __version__
+from parfocal.cli._catalog import DataOption
+from parfocal.cli._segment import is_run
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
+
+
+class EvaluatedDetector(StrEnum):
+    """What finds puncta."""
+
+    classical = "classical"
+    hybrid = "hybrid"
+    network = "network"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -30,8 +41,19 @@ def puncta_command(
     ],
     found: Annotated[
         Path | None,
-        typer.Argument(help="CSV of localizations, or a folder of results. Default: detect in the sample now."),
+        typer.Argument(
+            help="CSV of localizations, a folder of results, or a run. Default: detect in the sample now."
+        ),
     ] = None,
+    detector: Annotated[
+        EvaluatedDetector, typer.Option("--detector", help="What detects now, where FOUND is left out.")
+    ] = EvaluatedDetector.classical,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "--checkpoint", help="Of a network: a .safetensors file, a name, or a hash. Default: ours."
+        ),
+    ] = "",
     both_tasks: Annotated[
         bool, typer.Option("--both-tasks", "--evaluate_both_tasks", help="Calcium events too.")
     ] = False,
@@ -53,10 +75,11 @@ def puncta_command(
     max_step: Annotated[float, typer.Option("--max-step", help="um from frame to frame, for tracks.")] = 0.5,
     max_missing_frames: Annotated[int, typer.Option("--max-missing-frames", min=0)] = 2,
     image: Annotated[Path | None, typer.Option("--image", help="Movie to draw on, beside a table.")] = None,
+    data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Judge puncta, tracks and calcium beside the truth: figures, gates met or not, a picture."""
-    from parfocal.cli._evaluate_source import find_here, read_found, read_truth
+    from parfocal.cli._evaluate_source import find_here, found_in_run, read_found, read_truth
     from parfocal.puncta import PunctaTruth
     from parfocal.puncta.evaluation import evaluate_puncta
     from parfocal.puncta.tracking import TrackSettings, track_puncta
@@ -67,7 +90,13 @@ def puncta_command(
     settings = TrackSettings(max_step, max_missing_frames)
     size = pixel_size if pixel_size is not None else judged.truth.pixel_size_um[0]
     if found is None:
-        got = find_here(judged, settings, both_tasks)
+        # A model is a network's: who names one and no detector wants the best that it can do.
+        by = "hybrid" if model and detector is EvaluatedDetector.classical else detector.value
+        got = find_here(judged, settings, both_tasks, by, model)
+    elif model or detector is not EvaluatedDetector.classical:
+        raise BadInputError(f"{found}: was found already; --detector and --model detect in the sample now")
+    elif is_run(str(found)):
+        got = found_in_run(str(found), data, both_tasks)
     else:
         got = read_found(found.expanduser(), size, both_tasks)
         if both_tasks and got.events is None:

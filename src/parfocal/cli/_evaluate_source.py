@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,15 +82,20 @@ def read_found(path: Path, pixel_size_um: float | None, with_events: bool) -> Fo
     return Found(path.name, localizations, tracks, events, None)
 
 
-def find_here(judged: Judged, settings: TrackSettings, with_events: bool) -> Found:
-    """Run the classical detector on the sample's own pixels."""
+def find_here(
+    judged: Judged, settings: TrackSettings, with_events: bool, detector: str = "classical", model: str = ""
+) -> Found:
+    """Run a detector on the sample's own pixels, and measure how long it takes.
+
+    `detector` is classical, hybrid or network, `model` what `find_puncta_weights` takes.
+    """
     if judged.movie is None or not isinstance(judged.truth, PunctaTruth):
         raise BadInputError(f"{judged.name}: what was found must be given, there are no pixels to look in")
     truth = judged.truth
-    camera = judged.camera_model or CameraModel()
-    localize_movie(judged.movie[:1], camera, pixel_size_um=truth.pixel_size_um)  # compiled before the clock runs
+    name, find = _finder(judged, truth.pixel_size_um, detector, model)
+    find(judged.movie[:2])  # compiled before the clock runs
     began = time.perf_counter()
-    localizations = localize_movie(judged.movie, camera, pixel_size_um=truth.pixel_size_um)
+    localizations = find(judged.movie)
     seconds = time.perf_counter() - began
     tracks = track_puncta(localizations, settings)
     events = None
@@ -108,7 +114,49 @@ def find_here(judged: Judged, settings: TrackSettings, with_events: bool) -> Fou
         )
         events = find_events(traces)
         events = events.take(own_events(events, localizations))
-    return Found("classical detector", localizations, tracks, events, seconds)
+    return Found(name, localizations, tracks, events, seconds)
+
+
+def _finder(
+    judged: Judged, size: tuple[float, float], detector: str, model: str
+) -> tuple[str, Callable[[NDArray[Any]], Localizations]]:
+    """Return what finds puncta in a movie, and what it is called."""
+    camera = judged.camera_model or CameraModel()
+    if detector == "classical":
+        if model:
+            raise BadInputError(f"--model {model}: is of a network; expected --detector hybrid or network")
+        return "classical detector", lambda movie: localize_movie(movie, camera, pixel_size_um=size)
+    from parfocal.puncta.networks import find_puncta_weights, localize_with_net, open_puncta_net
+
+    net = open_puncta_net(find_puncta_weights(model))
+
+    def find(movie: NDArray[Any]) -> Localizations:
+        two: dict[str, Any] = {}
+        if net.has_calcium:
+            if judged.calcium is None:
+                raise BadInputError(f"{judged.name}: has no calcium channel, which network {net.name} looks at")
+            two = {
+                "calcium": judged.calcium[: len(movie)],
+                "calcium_camera": judged.calcium_camera_model or camera,
+            }
+        refit = "crowds" if detector == "hybrid" else "none"
+        return localize_with_net(movie, net, camera_model=camera, pixel_size_um=size, refit=refit, **two)
+
+    return f"{detector} {net.name} {(net.model_hash or '')[:12]}", find
+
+
+def found_in_run(run: str, data: Path | None, with_events: bool) -> Found:
+    """Return what the analysis `puncta` found in a run."""
+    from parfocal.catalog import open_catalog
+    from parfocal.report import read_puncta_run
+
+    with open_catalog(data) as catalog:
+        read = read_puncta_run(catalog, run)
+    results = read.results
+    if with_events and results.events is None:
+        raise BadInputError(f"run {run}: no calcium was read in it; leave out --both-tasks")
+    tracks = results.tracks if results.tracks.n_tracks else None
+    return Found(f"run {read.uid[:8]}", results.localizations, tracks, results.events, None)
 
 
 def _table(path: Path, pixel_size_um: float | None) -> tuple[Localizations, PunctaTracks | None]:

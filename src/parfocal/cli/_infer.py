@@ -49,10 +49,13 @@ def infer_command(
     ] = None,
     detector: Annotated[
         Detector,
-        typer.Option(help="hybrid (network, then fitted), network, classical; auto is the first had."),
+        typer.Option(
+            help="hybrid (network, what it finds fitted again), network, classical; auto is the first had."
+        ),
     ] = Detector.auto,
     model: Annotated[
-        str, typer.Option(help="A .safetensors file, or the name of one of ours. Default: the shipped one.")
+        str,
+        typer.Option(help="A .safetensors file, or the name or hash of one of ours. Default: the shipped one."),
     ] = "",
     device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cuda where there is one.")] = None,
     save_tracks: Annotated[
@@ -145,10 +148,10 @@ def _finder(detector: Detector, model: str, device: str | None, threshold: str |
     if detector is Detector.classical and (model or device):
         raise BadInputError("infer: --model and --device are of a network; --detector is classical")
     if detector is not Detector.classical:
-        from parfocal.puncta.networks import localize_with_net, open_puncta_net
+        from parfocal.puncta.networks import find_puncta_weights, localize_with_net, open_puncta_net
 
         try:
-            net = open_puncta_net(model or "puncta", device=device)
+            net = open_puncta_net(find_puncta_weights(model), device=device)
         except BadInputError:
             if detector is not Detector.auto or model:
                 raise

@@ -189,10 +189,9 @@ def localize_command(
     )
     facts: list[dict[str, Any]]
     if is_run(file):
-        for name, given in {"--axes": axes, "--at": at, "--channel": channel}.items():
-            if given:
-                raise BadInputError(f"localize {file}: {name} is for files; a run says this itself")
-        movie, catalog = run_movie(file, data)
+        if axes:
+            raise BadInputError(f"localize {file}: --axes is for files; a run says this itself")
+        movie, catalog = run_movie(file, data, at, channel)
         with catalog:
             facts = [
                 _one(movie, out or Path(f"{movie.source.replace(' ', '_')}_localizations.csv"), told, as_labels)

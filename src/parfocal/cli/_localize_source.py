@@ -141,13 +141,16 @@ def inverted(movie: Movie) -> Movie:
     return replace(movie, frames=lambda: (top - frame for frame in movie.frames()), camera_model=None)
 
 
-def run_movie(run: str, data: Path | None) -> tuple[Movie, Any]:
+def run_movie(run: str, data: Path | None, at: list[str] | None = None, channel: int = 0) -> tuple[Movie, Any]:
     """Return the frames of a stored run, and the open catalog, which is to be closed when they were read.
+
+    Channels count in the order in which they were first taken, `--at p=` places (positions and tiles) by their
+    numbers. Of a time point that was taken again, the last is its frame.
 
     Raises
     ------
     BadInputError
-        There is no such run, or it holds no images.
+        There is no such run, it holds no images, or more has to be said.
     """
     from parfocal.callbacks import RunView
     from parfocal.catalog import open_catalog, remote_frames
@@ -171,6 +174,10 @@ def run_movie(run: str, data: Path | None) -> tuple[Movie, Any]:
                 told.append((name, doc))
         if not view.data_key or not told:
             raise BadInputError(f"run {run}: its primary stream holds no images")
+        n_channels = 1
+        if not view.is_burst:
+            events, n_channels = _one_channel(run, [doc for _, doc in told], at or [], channel)
+            told = [("event", doc) for doc in events]
         ring = Frames(FrameRing(1), remote_frames(catalog, documents))
     except BaseException:
         catalog.close()
@@ -191,17 +198,53 @@ def run_movie(run: str, data: Path | None) -> tuple[Movie, Any]:
         raise
     size = view.configuration("pixel_size_um")
     pair = (float(size[0]), float(size[1])) if size is not None else None
-    exposure = view.configuration("exposure_s")
     movie = Movie(
         f"run {uid[:8]}",
         sum(counts),
         (height, width),
         frames,
         pair,
-        float(exposure) if exposure else None,
+        _interval_s([doc for name, doc in told if name == "event"], view),
         view.camera_model(),
+        n_channels,
     )
     return movie, catalog
+
+
+def _one_channel(
+    run: str, events: list[dict[str, Any]], at: list[str], channel: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the events of one channel at one place, and how many channels there are."""
+    where = _places(at, f"run {run}")
+    if set(where) - {"P"}:
+        raise BadInputError(f"run {run}: --at t and --at z are for files; of a run, a place can be chosen, as p=0")
+    data = [doc["data"] for doc in events]
+    names = list(dict.fromkeys(str(one.get("point_channel", "")) for one in data))
+    spots = [(int(one.get("point_position", 0)), int(one.get("point_tile", 0))) for one in data]
+    places = sorted(set(spots))
+    if channel >= len(names):
+        raise BadInputError(f"run {run}: no channel {channel}, there are {len(names)}, from 0: {', '.join(names)}")
+    if len(places) > 1 and "P" not in where:
+        raise BadInputError(f"run {run}: {len(places)} places (positions, tiles); say which with --at p=0")
+    if where.get("P", 0) >= len(places):
+        raise BadInputError(f"run {run}: no place {where['P']}, there are {len(places)}, from 0")
+    place, name = places[where.get("P", 0)], names[channel]
+    kept: dict[Any, dict[str, Any]] = {}
+    for doc, one, spot in zip(events, data, spots, strict=True):
+        if spot == place and str(one.get("point_channel", "")) == name:
+            time_point = one.get("point_time_point")
+            kept[doc["seq_num"] if time_point is None else (time_point, one.get("point_plane", 0))] = doc
+    return list(kept.values()), len(names)
+
+
+def _interval_s(events: list[dict[str, Any]], view: Any) -> float | None:
+    """Return the median time between frames; without times, the exposure."""
+    key = f"{view.data_key}_t_s"
+    t_s = np.array([doc["data"][key] for doc in events if key in doc["data"]])
+    if len(t_s) > 1 and np.median(np.diff(t_s)) > 0:
+        return float(np.median(np.diff(t_s)))
+    exposure = view.configuration("exposure_s")
+    return float(exposure) if exposure else None
 
 
 def _plain_axes(path: Path) -> str | None:

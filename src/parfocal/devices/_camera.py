@@ -93,6 +93,7 @@ class Camera(Device):
     offset_sd_adu = Component(FactSignal, fact="offset_sd_adu", units="ADU", kind=Kind.config)
     gain_adu_per_e = Component(FactSignal, fact="gain_adu_per_e", units="ADU/e-", kind=Kind.config)
     read_noise_e = Component(FactSignal, fact="read_noise_e", units="e-", kind=Kind.config)
+    em_gain = Component(FactSignal, fact="em_gain", kind=Kind.config)
     saturation_adu = Component(FactSignal, fact="saturation_adu", units="ADU", kind=Kind.config)
     temperature_c = Component(FactSignal, fact="temperature_c", units="C", kind=Kind.omitted)
     simulated = Component(FactSignal, fact="simulated", kind=Kind.config)

@@ -34,8 +34,9 @@ def open_focus_camera(kind: str, **options: Any) -> FrameSource:
         there already. `orca`: `pixel_size_um`, `index`, `serial`, `library`, `readout_speed`, `na`,
         `wavelength_um`, `buffer_mb`. `andor`: the same, with `gain_mode` for `readout_speed`. `micromanager`:
         `config`, `pixel_size_um`, `na`, `wavelength_um`, `buffer_mb`, or `core`, loaded already. All but
-        `simulate`: the noise, which no driver tells, as `offset_adu`, `gain_adu_per_e`, `read_noise_e`, or as
-        `noise_maps`, a `.npz` file with arrays of these names, of the whole sensor.
+        `simulate`: the noise, which no driver tells, as `offset_adu`, `gain_adu_per_e`, `read_noise_e`,
+        `em_gain` (of an EMCCD), or as `noise_maps`, a `.npz` file with arrays of the first three, of the whole
+        sensor.
 
     Raises
     ------

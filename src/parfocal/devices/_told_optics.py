@@ -12,7 +12,7 @@ import numpy as np
 from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
 
-NOISE_OPTIONS = ("offset_adu", "gain_adu_per_e", "read_noise_e", "noise_maps")
+NOISE_OPTIONS = ("offset_adu", "gain_adu_per_e", "read_noise_e", "em_gain", "noise_maps")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class OpticsTold:
 def told_camera_model(options: dict[str, Any]) -> CameraModel | None:
     """Take the noise out of a camera's options; None where nothing is told.
 
-    `offset_adu`, `gain_adu_per_e` and `read_noise_e` are numbers for all pixels; `noise_maps` is a `.npz` file of
+    `offset_adu`, `gain_adu_per_e` and `read_noise_e` are numbers for all pixels, told before the register
+    of an EMCCD, whose multiplication `em_gain` is; `noise_maps` is a `.npz` file of
     arrays of these names, of the whole sensor, unbinned, which count where they are there.
 
     Raises

@@ -13,6 +13,7 @@ from parfocal.report._lock_run import LockRun, read_lock_run
 from parfocal.report._numbers import ms, nm, percent
 from parfocal.report._puncta_figures import draw_puncta
 from parfocal.report._puncta_numbers import co_occurrence, precision_nm, puncta_report
+from parfocal.report._puncta_run import PunctaRun, read_puncta_run
 from parfocal.report._references_report import (
     draw_reference_metrics,
     draw_reference_stack,
@@ -27,6 +28,7 @@ __all__ = [
     "EventReader",
     "LockEvent",
     "LockRun",
+    "PunctaRun",
     "SlicesStory",
     "calibration_report",
     "co_occurrence",
@@ -46,6 +48,7 @@ __all__ = [
     "puncta_report",
     "read_calibration_run",
     "read_lock_run",
+    "read_puncta_run",
     "references_report",
     "slices_report",
     "write_calibration_report",

@@ -8,6 +8,7 @@ from parfocal.callbacks import Puncta, PunctaParameters
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames, path_of
+from parfocal.optics import CameraModel
 from support import Documents
 
 SIDE, N, PIXEL_UM, STEP_S = 64, 60, 0.1, 0.05
@@ -41,10 +42,10 @@ def movie(drift_px=0.0, seed=0):
 class Taken:
     """A run as its documents tell it, and the pixels behind it."""
 
-    def __init__(self):
+    def __init__(self, **camera):
         self.pixels, self.documents = [], []
         self("start", uid="raw00000-run", time=1.0, plan_name="image_puncta", parfocal={"camera": "camera"})
-        told = {f"camera_{key}": value for key, value in {**CAMERA, "saturation_adu": 65535.0}.items()}
+        told = {f"camera_{key}": value for key, value in {**CAMERA, "saturation_adu": 65535.0, **camera}.items()}
         configuration = {"camera": {"data": told, "timestamps": {}, "data_keys": {}}}
         about = {"uid": "d", "run_start": "raw00000-run", "name": "primary", "configuration": configuration}
         self("descriptor", data_keys={"camera": FRAME, "camera_frame": {}}, **about)
@@ -60,7 +61,7 @@ class Taken:
         data |= {"point_channel": channel} | {f"point_{key}": value for key, value in point.items()}
         self("event", uid=f"e{index}", descriptor="d", seq_num=index + 1, time=2.0, data=data)
 
-    def through(self, folder, **parameters):
+    def through(self, folder, mode="replay", **parameters):
         """Send all of it through the analysis; return its documents and its tables."""
         derived, rows = Documents(), {}
         analysis = Puncta(
@@ -68,7 +69,7 @@ class Taken:
             emit=derived,
             emit_rows=lambda _uid, key, part: rows.setdefault(key, []).append(part),
             frames=Frames(FrameRing(1), remote=lambda _, index: self.pixels[index]),
-            mode="replay",
+            mode=mode,
             overflow="wait",
             frames_root=folder / "frames",
         )
@@ -230,6 +231,11 @@ def test_places_are_kept_apart(tmp_path):
         ({"max_step_um": -1.0}, "max_step_um"),
         ({"batch_frames": 0}, "batch_frames=0"),
         ({"zoom": 0}, "zoom=0"),
+        ({"excess_noise": 0.5}, "excess_noise=0.5"),
+        ({"detector": "magic"}, "classical, hybrid or network"),
+        ({"model": "puncta"}, "detector is classical"),
+        ({"detector": "network", "threshold": "1.5*std(Wave.F1)"}, "a probability was expected"),
+        ({"detector": "hybrid", "calibration": "newest"}, "classical detector alone"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused_before_a_run(wrong, message):
@@ -242,3 +248,68 @@ def test_a_calibration_that_is_not_there_fails_the_derived_run_alone(taken, tmp_
     (stop,) = derived.of("stop")
     assert stop["exit_status"] == "fail"
     assert "no calibration" in stop["reason"]
+
+
+@pytest.fixture(scope="module")
+def short():
+    run = Taken()
+    for k, (puncta, _) in zip(range(9), movie(), strict=False):
+        run.frame(puncta, k)
+    return run
+
+
+@pytest.mark.parametrize("detector", ["network", pytest.param("hybrid", marks=pytest.mark.long)])
+def test_a_network_sees_each_frame_with_its_neighbours_across_batches(short, tmp_path, detector):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from parfocal.puncta.networks import localize_with_net, open_puncta_net
+
+    derived, tables = short.through(tmp_path, "live", detector=detector, batch_frames=4, image="none")
+    assert derived.of("stop")[0]["exit_status"] == "success"
+    assert derived.column("n_frames", "batches") == [3, 4, 2], "the newest frame waits for the next"
+    found = tables["localizations"]
+    camera = CameraModel(100.0, 1.0, 1.0, 65535.0)
+    refit = "crowds" if detector == "hybrid" else "none"
+    whole = localize_with_net(
+        short.pixels, open_puncta_net(), camera_model=camera, pixel_size_um=(PIXEL_UM,) * 2, refit=refit
+    )
+    assert found["frame"].tolist() == whole.frame.tolist()
+    np.testing.assert_allclose(found[["y_px", "x_px"]], np.stack([whole.y_px, whole.x_px], 1), atol=1e-3)
+    assert (found["raw_frame"] == found["frame"]).all()
+    assert len(tables["tracks"]) == len(PLACES)
+
+    sha = open_puncta_net().model_hash
+    assert derived.of("start")[0]["parfocal"]["parameters"]["model"] == sha
+    assert derived.column("model_hash", "summary") == [sha]
+    again, replayed = short.through(tmp_path, detector=detector, model=sha[:12], batch_frames=4, image="none")
+    assert (
+        again.of("start")[0]["parfocal"]["parameters_hash"]
+        == derived.of("start")[0]["parfocal"]["parameters_hash"]
+    )
+    for table in ("localizations", "tracks", "track_points"):
+        assert replayed[table].equals(tables[table])
+
+
+def test_a_model_that_is_not_there_fails_the_derived_run_in_one_line(short, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    derived, _ = short.through(tmp_path, detector="network", model="mine")
+    (stop,) = derived.of("stop")
+    assert stop["exit_status"] == "fail"
+    assert "there is no mine" in stop["reason"]
+
+
+def test_without_pytorch_the_classical_detector_is_what_is_left(monkeypatch):
+    monkeypatch.setattr("parfocal.learning._need_torch.find_spec", lambda name: None)
+    with pytest.raises(BadInputError, match=r"puncta: detector hybrid needs PyTorch .*pip install"):
+        Puncta(PunctaParameters(detector="hybrid"))
+    Puncta(PunctaParameters()).close()
+
+
+def test_errors_behind_an_em_register_are_larger_by_its_excess_noise(short, tmp_path):
+    errors = []
+    for em_gain in (1.0, 300.0):
+        run = Taken(em_gain=em_gain)
+        for k, pixels in enumerate(short.pixels[:3]):
+            run.frame(pixels, k)
+        _, tables = run.through(tmp_path, image="none")
+        errors.append(tables["localizations"]["x_se_px"].median())
+    assert errors[1] / errors[0] == pytest.approx(np.sqrt(2), rel=0.1)

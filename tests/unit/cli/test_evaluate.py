@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from parfocal.cli import main
-from parfocal.puncta.simulation import Calcium, PunctaScene, PunctaSimulation, write_sample
+from parfocal.puncta.simulation import (
+    IMMOBILE,
+    Calcium,
+    PunctaScene,
+    PunctaSimulation,
+    simulate_puncta,
+    write_sample,
+)
 
 
 def write_table(path, header, rows):
@@ -97,3 +104,44 @@ def test_calcium_of_a_usual_sample_is_found_and_events_from_beside_a_punctum_are
     at = header.index("is_own")
     write_table(table, ",".join(header), [[*row[:at], 0, *row[at + 1 :]] for row in rows])
     assert json.loads(run(capsys, *judged)[1])["figures"]["calcium_f1"] == 0
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    scene = PunctaScene(
+        shape_px=(64, 64), n_frames=3, n_puncta=5, is_count_exact=True, photons=2000.0, photons_spread=0.0,
+        motion=IMMOBILE, seed=3,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("samples") / "sample_000"
+    write_sample(folder, simulate_puncta(scene))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ((), "classical detector"),
+        (("--detector", "network"), "network puncta"),
+        pytest.param(("--checkpoint", "puncta"), "hybrid puncta", marks=pytest.mark.long),
+    ],
+)
+def test_a_detector_is_judged_where_it_looks_now_and_its_speed_told(sample, capsys, options, name):
+    if options:
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    code, said, error = run(capsys, "evaluate", "puncta", sample, "--json", *options)
+    assert code == 0, error
+    document = json.loads(said)
+    assert document["found"].startswith(name)
+    assert document["figures"]["recall"] > 0.8
+    assert document["figures"]["frames_per_s"] > 0
+
+
+def test_a_model_without_a_network_or_beside_a_table_is_refused(sample, tables, capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    for options, message in (
+        ((sample, "--model", "mine.safetensors"), "no such file"),
+        ((*tables, "--pixel-size", 0.1, "--model", "puncta"), "was found already"),
+    ):
+        code, _, error = run(capsys, "evaluate", "puncta", *options)
+        assert code == 2
+        assert message in error

@@ -24,6 +24,9 @@ def test_numbers_and_maps_become_the_cameras_model(tmp_path):
     assert model.read_noise_e[3, 5] == 9.0
     assert model.gain_adu_per_e == 2.0
     source.close()
+    source = camera(gain_adu_per_e=6.7, em_gain=300)
+    assert source.describe().camera_model.excess_noise == 2.0
+    source.close()
     source = camera()
     assert source.describe().camera_model is None, "nothing is made up"
     source.close()

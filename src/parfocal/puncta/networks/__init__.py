@@ -3,9 +3,10 @@
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._decode import DecodeSettings, decode
 from parfocal.puncta.networks._ensemble import join_members, localize_with_ensemble
+from parfocal.puncta.networks._live import LiveLocalizer
 from parfocal.puncta.networks._localize import Refit, localize_with_net
 from parfocal.puncta.networks._loss_settings import LossSettings
-from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, open_puncta_net
+from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, find_puncta_weights, open_puncta_net
 from parfocal.puncta.networks._patches import Patch, draw_patch, patch_batch
 from parfocal.puncta.networks._predict import Answer, answers
 from parfocal.puncta.networks._recipe import PatchRecipe, recipe_at
@@ -32,6 +33,7 @@ __all__ = [
     "Answer",
     "DecodeSettings",
     "LabelledMovie",
+    "LiveLocalizer",
     "LossSettings",
     "Patch",
     "PatchRecipe",
@@ -50,6 +52,7 @@ __all__ = [
     "cut_patch",
     "decode",
     "draw_patch",
+    "find_puncta_weights",
     "join_members",
     "labelled_movie",
     "localize_with_ensemble",

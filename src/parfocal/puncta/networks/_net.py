@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parfocal.errors import BadInputError
-from parfocal.learning import for_inference, load_into, load_weights, need_torch
+from parfocal.learning import ModelStore, for_inference, load_into, load_weights, need_torch
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._decode import DecodeSettings
 from parfocal.puncta.networks._shape import PunctaNetShape
@@ -125,6 +125,31 @@ def open_puncta_net(
         calcium_logit=float(recipe.get("calcium_logit", 0.0)),
         model_hash=sha,
     )
+
+
+def find_puncta_weights(asked: str | os.PathLike[str] = "", models: str | os.PathLike[str] | None = None) -> Path:
+    """Return the file of weights that a text names.
+
+    Parameters
+    ----------
+    asked : str or path
+        A file `NAME.safetensors`; else a name (then the version that is promoted), `name@version`, or how a hash
+        begins. Empty: `puncta`.
+    models : path, optional
+        Folder of models, such as that of the data folder, beside those that came with parfocal.
+
+    Raises
+    ------
+    BadInputError
+        There is none, or more than one.
+    """
+    path = Path(asked)
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise BadInputError(f"{path}: there is no such file of weights")
+        return path
+    folder = Path(models) if models is not None else shipped_folder() / "none"
+    return ModelStore(folder, shipped=(shipped_folder(),)).find(str(asked) or SHIPPED).path
 
 
 def read_puncta_module(path: Path) -> tuple[PunctaModule, Mapping[str, Any], str, str]:

@@ -81,25 +81,58 @@ def answers(
             f"puncta network {net.name or 'given'}: looks at {wanted}; open the one for your channels"
         )
     channels = _seen_channels(frames, camera_model, calcium, calcium_camera or camera_model, excess_noise)
-    size = batch or (16 if net.device != "cpu" else 1)
-    coded: list[tuple[NDArray[Any], SeenFrame, list[Any]]] = []
-    tiles: list[_Tile] = []
-    blank: list[Any] = []
-    before: list[Any] = []
-    first = 0
+    size = batch or usual_batch(net)
+    stream = AnswerStream(net, tile_px)
     while chunk := list(islice(channels, size)):
-        if not tiles:
+        yield from stream.add(chunk)
+    yield from stream.finish()
+
+
+def usual_batch(net: PunctaNet) -> int:
+    """Return how many frames are asked at once where nobody says."""
+    return 16 if net.device != "cpu" else 1
+
+
+class AnswerStream:
+    """Asks a network frame after frame as they come; the last stays until the one after it is there.
+
+    Parameters
+    ----------
+    net : PunctaNet
+    tile_px : int
+        As in `answers`.
+    """
+
+    def __init__(self, net: PunctaNet, tile_px: int = TILE_PX) -> None:
+        self._net, self._tile_px = net, tile_px
+        self._coded: list[tuple[NDArray[Any], SeenFrame, list[Any]]] = []
+        self._tiles: list[_Tile] = []
+        self._blank: list[Any] = []
+        self._before: list[Any] = []
+        self._first = 0
+
+    def add(self, chunk: list[tuple[NDArray[Any], SeenFrame, Floats]]) -> Iterator[Answer]:
+        """Yield the answers of all frames but the last; frames as `_seen_channels` gives them."""
+        net = self._net
+        if not chunk:
+            return
+        if not self._tiles:
             shape = chunk[0][0].shape
-            tiles = _tiles_of(shape, tile_px, net.shape.multiple_px, net.shape.reach_px)
+            self._tiles = _tiles_of(shape, self._tile_px, net.shape.multiple_px, net.shape.reach_px)
             planes = np.concatenate([no_frame(shape)] * net.shape.n_channels)
-            blank = before = _encoded(net, [planes], tiles)[0]
-        features = _encoded(net, [planes for _, _, planes in chunk], tiles)
-        coded += [(frame, seen, code) for (frame, seen, _), code in zip(chunk, features, strict=True)]
-        if len(coded) > 1:
-            yield from _decoded(net, coded[:-1], before, coded[-1][2], tiles, first)
-            first, before, coded = first + len(coded) - 1, coded[-2][2], coded[-1:]
-    if coded:
-        yield from _decoded(net, coded, before, blank, tiles, first)
+            self._blank = self._before = _encoded(net, [planes], self._tiles)[0]
+        features = _encoded(net, [planes for _, _, planes in chunk], self._tiles)
+        self._coded += [(frame, seen, code) for (frame, seen, _), code in zip(chunk, features, strict=True)]
+        if len(self._coded) > 1:
+            ready, last = self._coded[:-1], self._coded[-1]
+            yield from _decoded(net, ready, self._before, last[2], self._tiles, self._first)
+            self._first, self._before, self._coded = self._first + len(ready), ready[-1][2], [last]
+
+    def finish(self) -> Iterator[Answer]:
+        """Yield the answer of the last frame, after which none comes."""
+        if self._coded:
+            yield from _decoded(self._net, self._coded, self._before, self._blank, self._tiles, self._first)
+            self._coded = []
 
 
 def _seen_channels(
