@@ -86,7 +86,8 @@ def tables(run):
         columns = {str(k): np.asarray(data[k]) for k in data}
         rows = columns.get("raw_seq_num", np.arange(len(next(iter(columns.values())))))
         last = sorted({int(seq_num): row for row, seq_num in enumerate(rows)}.values())
-        said[stream] = {k: repr(v[last].tolist()) for k, v in columns.items() if k != "time" and k[:3] != "ts_"}
+        times = {"time", "labels_after_s", *(k for k in columns if k.startswith("ts_"))}
+        said[stream] = {k: repr(v[last].tolist()) for k, v in columns.items() if k not in times}
     return said
 
 

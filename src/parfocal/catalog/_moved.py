@@ -38,11 +38,13 @@ def follow_move(folder: DataFolder) -> int:
             olds = {unquote(uri.removeprefix(_HOSTS[0]).removesuffix(_TABLES)) for (uri,) in found} - {here}
             forms = {(spelt(old), spelt(here)) for old in olds for spelt in (str, quote)}
             return sum(_readdress(connection, host, *form) for form in forms for host in _HOSTS)
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:
         raise CatalogError(
             f"{database} names files at another place, and cannot be changed ({error}): "
             "is the folder writable, and no other server running on it?"
         ) from error
+    except sqlite3.DatabaseError:  # no database at all: the server says so
+        return 0
 
 
 def _readdress(connection: sqlite3.Connection, host: str, old: str, new: str) -> int:

@@ -20,6 +20,9 @@ NameArgument = Annotated[str, typer.Argument(help="Such as nuclei3d.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
 
 
+_SHOWN_METRICS = 3  # in the list; `show` has all
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this group."""
     models = typer.Typer(help="The networks: versions, which one is used, and going back.", no_args_is_help=True)
@@ -53,12 +56,14 @@ def list_command(
     if not found:
         raise BadInputError(f"models: there is no {name or 'model'} in {store.folder} nor in the package")
     table = Table(box=None, header_style="bold")
-    for column in ("", "name", "version", "hash", "kind", "parent", "made"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("metrics", overflow="fold")
+    for column in ("", "name", "version", "hash"):
+        table.add_column(column, no_wrap=True, min_width=len(column))
+    for column in ("kind", "parent", "made", "metrics"):
+        table.add_column(column, overflow="fold")  # in a narrow terminal these give way
     for model in found:
         card = model.card
-        metrics = "  ".join(f"{key} {value:.3g}" for key, value in card.metrics.items())
+        several = [f"{key} {value:.3g}" for key, value in card.metrics.items()]
+        metrics = "  ".join(several[:_SHOWN_METRICS] + ["..."] * (len(several) > _SHOWN_METRICS))
         mark = "*" if model.is_current else ""
         kind, parent = str(card.architecture.get("kind")), (card.parent or "")[:12]
         cells = (mark, model.name, model.version, model.weights_sha256[:12], kind, parent, card.made[:19], metrics)

@@ -48,7 +48,8 @@ def test_a_duration_ends_the_movie(RE, documents, nuclei):
 @pytest.mark.parametrize("by", ["exposure", "light"])
 def test_light_is_changed_until_puncta_are_as_dense_as_wanted(RE, documents, microscope, by):
     before = (microscope.camera.exposure_s.get(), microscope.light.driver.intensity)
-    RE(image_puncta(microscope, n_frames=2, exposure_s=0.2, density_per_um2=[0.03, 0.06], density_by=by, **FREE))
+    wanted = {"density_per_um2": [0.03, 0.06], "density_by": by, "judge_timeout_s": 60.0}
+    RE(image_puncta(microscope, n_frames=2, exposure_s=0.2, **wanted, **FREE))
     densities = documents.column("audit_density_per_um2", "density")
     values = documents.column("light_value", "density")
     assert densities[0] > 0.06, "it must have had something to do"
