@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# More than the two cores that are reckoned with: many tests wait for a camera, a stage or a server.
-JOBS ?= 3
+JOBS ?= 2
 
 .PHONY: demo test test-long lint docs peers bench constraints clean
 

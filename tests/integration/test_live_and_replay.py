@@ -144,7 +144,17 @@ TABLES = {
 SERVED = {"section_stages": ("aligned", "stacked"), "nuclei": ("labels_0",), "puncta": ("image_0",)}
 
 
-@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in ANALYSES for kind in RUNS_OF[name]])
+LONG = {("section_stages", "stacks")}
+
+
+def kinds():
+    for name in ANALYSES:
+        for kind in RUNS_OF[name]:
+            marks = [pytest.mark.long] if (name, kind) in LONG else []
+            yield pytest.param(name, kind, marks=marks, id=f"{name}-{kind}")
+
+
+@pytest.mark.parametrize(("name", "kind"), list(kinds()))
 def test_live_and_replayed_results_are_equal(session, microscope, name, kind):
     parameters = PARAMETERS.get((name, kind), {})
     with looking_on(session, name, parameters=parameters):

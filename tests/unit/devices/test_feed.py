@@ -178,17 +178,21 @@ def test_what_a_take_raises_ends_that_reader_alone(camera):
 
 def test_a_camera_that_is_destroyed_tells_its_readers(source, tmp_path):
     camera = Camera(name="camera", source=source, frames_root=tmp_path, timeout_s=1)
-    camera_gone = threading.Event()
+    camera_gone, is_reading = threading.Event(), threading.Event()
 
     def read():
-        with camera.feed.open(keep=1) as frames, pytest.raises(HardwareError, match="camera was closed"):
-            read_for_ever(frames)
+        with camera.feed.open(keep=1) as frames:
+            frames.newest(1)
+            is_reading.set()
+            with pytest.raises(HardwareError, match="camera was closed"):
+                read_for_ever(frames)
         camera_gone.set()
 
     reader = threading.Thread(target=read, daemon=True)
     with camera.feed.open() as frames:
         reader.start()
         frames.newest(1)
+        assert is_reading.wait(10)  # a reader that opens later would begin the feed anew
         camera.owner.call(camera.feed.shut)
         assert not source.running
     assert camera_gone.wait(2)
