@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,6 +100,8 @@ def infer_command(
         max_missing,
         save_tracks,
         save_calcium_events,
+        threshold,
+        (channel, calcium_channel),
     )
     source = folder.expanduser()
     opened = list(recordings_in(source, channel, calcium_channel, axes))
@@ -141,6 +143,14 @@ class _Asked:
     max_missing: int
     save_tracks: bool
     save_events: bool
+    threshold: str | None
+    channels: tuple[int, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the results depend on, in JSON's own kinds: other options do not go on from them."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("finder", "channels")}
+        by = {"detector": self.finder.name, "model_hash": self.finder.model_hash, "channels": list(self.channels)}
+        return own | by
 
 
 def _finder(detector: Detector, model: str, device: str | None, threshold: str | None) -> _Finder:
@@ -198,7 +208,14 @@ def _one(
 
     done = target / "statistics.json"
     if done.is_file() and not overwrite:
-        return {**json.loads(done.read_text(encoding="utf-8")), "skipped": True}
+        before = json.loads(done.read_text(encoding="utf-8"))
+        theirs, ours = before.get("options", {}), asked.as_dict()
+        if other := [name for name in ours if theirs.get(name) != ours[name]]:
+            raise BadInputError(
+                f"{target}: was made with another {', '.join(other)}; name another --output, or replace it with "
+                "--overwrite"
+            )
+        return {**before, "skipped": True}
     size, interval_s = _told(it, asked)
     camera, remarks = _camera(it, asked)
     began = time.monotonic()
@@ -215,6 +232,7 @@ def _one(
         "source": it.puncta.source,
         "detector": asked.finder.name,
         "model_hash": asked.finder.model_hash,
+        "options": asked.as_dict(),
         "n_frames": it.puncta.n_frames,
         "n_puncta": len(spots),
         "n_tracks": results.tracks.n_tracks,

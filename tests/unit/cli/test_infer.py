@@ -54,6 +54,11 @@ def test_a_folder_of_samples_becomes_a_folder_of_results(samples, tmp_path, caps
     code, said, _ = infer(capsys, samples, "-o", out, *options)
     assert json.loads(said)["recordings"][0]["skipped"]
     assert (here / "puncta.csv").stat().st_mtime_ns == before
+    code, _, err = infer(capsys, samples, "-o", out, *options, "--threshold", "3*std(Wave.F1)")
+    assert code == 2
+    assert "was made with another threshold" in err  # never the old results for new options
+    code, said, _ = infer(capsys, samples, "-o", out, *options, "--threshold", "3*std(Wave.F1)", "--overwrite")
+    assert "skipped" not in json.loads(said)["recordings"][0]
 
 
 def test_a_movie_of_two_channels_tells_its_calcium_and_what_is_not_asked_for_is_not_written(
