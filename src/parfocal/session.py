@@ -11,6 +11,7 @@ where they are wired::
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import Iterable
@@ -21,7 +22,7 @@ from typing import Any
 from bluesky import RunEngine
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
 
-from parfocal.callbacks import Analysis
+from parfocal.callbacks import Analysis, publisher
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog
 from parfocal.devices import Microscope
 
@@ -42,12 +43,15 @@ class Session:
         Writes every document; `writer.health` can be watched by a suspender.
     analyses : list of Analysis
         Subscribed to the RunEngine; their derived runs go through the same writer.
+    publisher
+        Sends every document, raw and derived, to a 0MQ proxy (see `start_session`); None where there is none.
     """
 
     RE: RunEngine
     catalog: Catalog
     writer: CatalogWriter
     analyses: list[Analysis] = field(default_factory=list[Analysis])
+    publisher: Any = None
     _closed: bool = False
     _own_loop: asyncio.AbstractEventLoop | None = None
 
@@ -68,6 +72,8 @@ class Session:
 
     def add(self, analysis: Analysis) -> Analysis:
         """Let an analysis look at every run, live; volumes that it makes go into this session's data folder."""
+        if self.publisher is not None:
+            analysis.subscribe(self.publisher)
         analysis.frames_root = self.catalog.folder.frames
         self.RE.subscribe(analysis)
         self.analyses.append(analysis)
@@ -96,6 +102,8 @@ class Session:
         for analysis in self.analyses:
             analysis.close(timeout_s)
         complete = self.writer.close(timeout_s)
+        if self.publisher is not None:
+            self.publisher.close()
         self.catalog.close()
         if self._own_loop is not None and not self._own_loop.is_closed():
             _end(self._own_loop)
@@ -109,6 +117,7 @@ def start_session(
     RE: RunEngine | None = None,  # noqa: N803  (the ecosystem's name for it)
     md: dict[str, Any] | None = None,
     in_thread: bool = False,
+    publish: str | None = None,
 ) -> Session:
     """Open the catalog (starting its server if need be) and wire a RunEngine to it.
 
@@ -124,6 +133,9 @@ def start_session(
         Put into every start document, such as `{"operator": "..."}`.
     in_thread : bool
         Make a RunEngine for a thread beside a window: it takes no signals, and runs no loop of Qt.
+    publish : str, optional
+        Address of a 0MQ proxy that gets every document, such as `tcp://127.0.0.1:5577`. Default:
+        `$PARFOCAL_PUBLISH`, which `parfocal queue start` sets; none where that is not set.
 
     Raises
     ------
@@ -141,7 +153,11 @@ def start_session(
     engine.md.setdefault("scan_id", _last_scan_id(catalog))
     writer = CatalogWriter(catalog)
     engine.subscribe(writer)
-    session = Session(engine, catalog, writer, _own_loop=loop)
+    address = publish or os.environ.get("PARFOCAL_PUBLISH")
+    sender = publisher(address) if address else None
+    if sender is not None:
+        engine.subscribe(sender)
+    session = Session(engine, catalog, writer, publisher=sender, _own_loop=loop)
     for cls in analyses:
         session.add(cls(emit=writer))
     return session

@@ -9,6 +9,7 @@ from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
+from parfocal.callbacks._wire import document_from_wire, document_to_wire, listen, publisher
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 from parfocal.callbacks.puncta import Puncta, PunctaParameters
@@ -53,6 +54,8 @@ __all__ = [
     "WrittenVolume",
     "analysis_named",
     "density_judge",
+    "document_from_wire",
+    "document_to_wire",
     "emit_reference_calibration",
     "evidence_of",
     "focus_probe",
@@ -60,9 +63,11 @@ __all__ = [
     "grids_of",
     "judge_slices",
     "ledger_of",
+    "listen",
     "metrics_of",
     "nuclei_lines",
     "open_review",
+    "publisher",
     "read_thresholds",
     "replay",
     "stack_of",

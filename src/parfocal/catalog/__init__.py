@@ -2,10 +2,12 @@
 
 from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
+from parfocal.catalog._log import decode_line, encode_line
 from parfocal.catalog._open import Catalog, open_catalog
 from parfocal.catalog._recover import RecoveredRun, recover
 from parfocal.catalog._remote_frames import remote_frames
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
+from parfocal.catalog._server_process import write_private
 from parfocal.catalog._writer import CatalogHealth, CatalogWriter
 from parfocal.catalog._zarr_consolidator import ZarrConsolidator, register_zarr_consolidator
 
@@ -17,6 +19,8 @@ __all__ = [
     "RecoveredRun",
     "ServerInfo",
     "ZarrConsolidator",
+    "decode_line",
+    "encode_line",
     "ensure_server",
     "find_server",
     "live_order",
@@ -26,6 +30,7 @@ __all__ = [
     "remote_frames",
     "serve",
     "stop_server",
+    "write_private",
 ]
 
 register_zarr_consolidator()
