@@ -11,6 +11,7 @@ from parfocal.report._lock_events import EventReader, LockEvent, event_line, exp
 from parfocal.report._lock_report import lock_report, write_lock_report
 from parfocal.report._lock_run import LockRun, read_lock_run
 from parfocal.report._numbers import ms, nm, percent
+from parfocal.report._plot_paper import FigureKind
 from parfocal.report._puncta_figures import draw_puncta
 from parfocal.report._puncta_numbers import co_occurrence, precision_nm, puncta_report
 from parfocal.report._puncta_run import PunctaRun, read_puncta_run
@@ -22,14 +23,34 @@ from parfocal.report._references_report import (
 )
 from parfocal.report._segmentation_report import draw_segmentation, write_segmentation_page
 from parfocal.report._slices_report import SlicesStory, slices_report, write_slices_report
+from parfocal.report._story import DerivedStory, Failure, Incident, RunStory, Story, read_story
+from parfocal.report._story_data import story_data
+from parfocal.report._story_files import write_story, write_story_figures
+from parfocal.report._story_focus import FocusStory, Stretch
+from parfocal.report._story_nuclei import NucleiStory
+from parfocal.report._story_puncta import PunctaStory, Trace
+from parfocal.report._story_slices import Look, SlicesShown
 
 __all__ = [
     "CalibrationRun",
+    "DerivedStory",
     "EventReader",
+    "Failure",
+    "FigureKind",
+    "FocusStory",
+    "Incident",
     "LockEvent",
     "LockRun",
+    "Look",
+    "NucleiStory",
     "PunctaRun",
+    "PunctaStory",
+    "RunStory",
+    "SlicesShown",
     "SlicesStory",
+    "Story",
+    "Stretch",
+    "Trace",
     "calibration_report",
     "co_occurrence",
     "draw_calibration",
@@ -49,11 +70,15 @@ __all__ = [
     "read_calibration_run",
     "read_lock_run",
     "read_puncta_run",
+    "read_story",
     "references_report",
     "slices_report",
+    "story_data",
     "write_calibration_report",
     "write_lock_report",
     "write_references_report",
     "write_segmentation_page",
     "write_slices_report",
+    "write_story",
+    "write_story_figures",
 ]
