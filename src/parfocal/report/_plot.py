@@ -77,6 +77,8 @@ class Plot:
         Default: from what is drawn.
     y_names : tuple of str
         Instead of numbers at y = 0, 1, ...; those grow downwards.
+    height_px : int
+        Of the axes in the page, where neither picture nor names say it.
     note : str
         What a reader has to know, such as what was thinned.
     """
@@ -90,6 +92,7 @@ class Plot:
     picture: Picture | None = None
     y_range: tuple[float, float] | None = None
     y_names: tuple[str, ...] = ()
+    height_px: int = 212
     note: str = ""
 
     @property

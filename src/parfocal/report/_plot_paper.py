@@ -46,7 +46,10 @@ def _write(plot: Plot, path: Path, kind: FigureKind) -> Path:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(PAPER_STYLE):
-        figure = Figure(figsize=(3.5, 3.7) if plot.picture is not None else (_WIDTH_IN, 2.3), layout="constrained")
+        figure = Figure(
+            figsize=(3.5, 3.7) if plot.picture is not None else (_WIDTH_IN, 0.9 + plot.height_px / 150),
+            layout="constrained",
+        )
         FigureCanvasAgg(figure)
         axis: Any = figure.add_subplot()
         _draw(axis, plot)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from parfocal.report._plot import Floats, Line, Plot, ticks
 
-_WIDTH, _HEIGHT, _PICTURE = 960, 260, 560  # px; the side of a picture at most
+_WIDTH, _PICTURE = 960, 560  # px; the side of a picture at most
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 12, 8, 40
 _DECIMALS = 2
 
@@ -60,7 +60,7 @@ def _area(plot: Plot) -> tuple[int, int]:
     if plot.y_names:
         return _WIDTH - _left(plot) - _RIGHT, 12 + 22 * len(plot.y_names)
     if plot.picture is None:
-        return _WIDTH - _left(plot) - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+        return _WIDTH - _left(plot) - _RIGHT, plot.height_px
     x0, x1, y0, y1 = plot.picture.extent
     wide, high = abs(x1 - x0), abs(y1 - y0)
     scale = _PICTURE / max(wide, high)

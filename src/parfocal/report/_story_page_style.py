@@ -13,7 +13,8 @@ th { font-weight: 600; font-size: .82rem; opacity: .75; } td { font-size: .9rem;
 .tile.bad b, .status.bad, .rejected .verdict { color: var(--bad); } .status.doubtful { color: var(--doubt); }
 .status.good, .accepted .verdict { color: var(--good); }
 :root { --bad: #b54400; --doubt: #8a6100; --good: #00704f; --grid: #8883; }
-@media (prefers-color-scheme: dark) { :root { --bad: #ff9a5c; --doubt: #f0c050; --good: #4fd3a8; } }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff9a5c; --doubt: #f0c050; --good: #4fd3a8; }
+  .line[stroke="#0072b2"] { stroke: #56b4e9; } }
 .dated td:first-child, .runs td:nth-child(1), .runs td:nth-child(5) { white-space: nowrap; }
 figure.plot { background: none; position: relative; margin: .8rem 0; overflow-x: auto; }
 figcaption { font-size: .9rem; font-weight: 600; padding-right: 9rem; min-height: 1.6rem; }
@@ -35,6 +36,7 @@ svg:focus { outline: 2px solid #0072b255; } .rubber { fill: #0072b233; stroke: #
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem; margin-right: .35rem;
             vertical-align: -.1rem; }
 .picture .legend { padding-left: 0; }
+.facts { font-size: .85rem; margin: .2rem 0; overflow-wrap: anywhere; }
 .thinned { font-size: .82rem; opacity: .75; margin: .1rem 0; }
 .slices { display: flex; flex-wrap: wrap; gap: .8rem; align-items: flex-start; }
 .group { display: flex; gap: .5rem; }
@@ -51,7 +53,7 @@ details table { table-layout: fixed; width: 100%; } details td:first-child { wid
   .slices, .group { break-inside: auto; } .slice { break-inside: avoid; width: 3.2cm; }
   .tile { break-inside: avoid; }
   figure.picture { max-width: 12cm; } td, th { padding-right: .6rem; } td { font-size: 8.5pt; }
-  details::details-content { content-visibility: visible; block-size: auto; } .run { break-inside: auto; }
+  h3 + p { break-after: avoid; }
   * { print-color-adjust: exact; }
 }
 """

@@ -152,7 +152,10 @@ def _nuclei(run: RunStory, one: NucleiStory, k: int) -> Plot:
 
 def _puncta(run: RunStory, one: PunctaStory) -> list[Plot]:
     colours = {"not judged": GREY, "immobile": SKY, "mobile": ORANGE}
-    lines = tuple(Line(x, y, colours[name], name, width_px=1.4) for name, (x, y) in one.tracks.items())
+    lines = [Line(x, y, colours[name], name, width_px=1.4) for name, (x, y) in one.tracks.items()]
+    for name, (x, y) in one.tracks.items():  # one that stays where it is would not be seen as a line
+        is_first = np.isfinite(x) & np.isnan(np.concatenate([[np.nan], x[:-1]]))
+        lines.append(Line(x[is_first], y[is_first], colours[name], is_points=True, width_px=4.5))
     where = f"{run.plan} {run.uid[:8]}" + (f", position {one.place[0]}" if one.place != (0, 0) else "")
     ending = f"{run.uid[:8]}_{one.place[0]}_{one.place[1]}"
     note = "; ".join((f"mean of {one.n_averaged} frames", *one.notes))
@@ -162,7 +165,7 @@ def _puncta(run: RunStory, one: PunctaStory) -> list[Plot]:
             f"Puncta and their tracks: {where}",
             "x (um)",
             "y (um)",
-            lines,
+            tuple(lines),
             picture=_picture(one.pixels, one.pixel_size_um),
             note=note,
         )
@@ -189,7 +192,7 @@ def _calcium(traces: tuple[Trace, ...], name: str, title: str) -> Plot:
     )
     order = ", ".join(str(t.track) for t in traces)
     note = f"from the top: tracks {order}; {step:.2g} of dF/F lie between two"
-    return Plot(name, title, "time (s)", "dF/F, one above the other", lines, note=note)
+    return Plot(name, title, "time (s)", "dF/F, stacked", lines, height_px=60 + 34 * len(traces), note=note)
 
 
 def _calibration(run: RunStory, calibrated: CalibrationRun) -> Plot:

@@ -17,36 +17,38 @@ _LONGEST = 400  # characters of a value
 
 
 def provenance(story: Story) -> str:
-    """Return a block a run that opens; on paper all are open."""
+    """Return a block a run; what is in `details` comes onto paper where it was opened."""
     return "".join(_run(run) for run in story.runs)
 
 
 def _run(run: RunStory) -> str:
+    told = run.start.get("parfocal") or {}
+    facts = {
+        "uid": run.uid,
+        "began": f"{clock(run.began_s)} UTC",
+        **{name: run.start.get(name) for name in ("scan_id", "instrument", "operator", "purpose")},
+        "calibration": (told.get("lock") or {}).get("calibration"),
+        "versions": ", ".join(f"{name} {version}" for name, version in (run.start.get("versions") or {}).items()),
+    }
+    first = " · ".join(f"{name} {value}" for name, value in facts.items() if value not in (None, ""))
     rows = [
-        ("uid", run.uid),
-        *(
-            (name, str(run.start[name]))
-            for name in ("scan_id", "instrument", "operator", "purpose")
-            if run.start.get(name) not in (None, "")
-        ),
-        ("time", f"{clock(run.began_s)} UTC"),
-        (
-            "versions",
-            ", ".join(f"{name} {version}" for name, version in (run.start.get("versions") or {}).items()),
-        ),
         ("events", ", ".join(f"{name} {n}" for name, n in (run.stop.get("num_events") or {}).items()) or "–"),
         *((name, _short(value)) for name, value in _flat(parameters_of(run))),
         *((f"camera: {name}", _short(value)) for name, value in sorted(run.camera.items())),
+        *(
+            (f"{one.about.get('analysis')} {str(one.start['uid'])[:8]}: {name}", _short(value))
+            for one in run.derived
+            for name, value in _flat(one.about.get("parameters") or {})
+        ),
     ]
     title = (
         f"<code>{escape(run.uid[:8])}</code> {escape(run.plan)}{escape(f', {run.sample}' if run.sample else '')}"
     )
-    n = len(run.derived)
-    said = f"{n} analys{'is' if n == 1 else 'es'}" if n else "no analysis"
-    # What replaces what has to be seen without a click: the analyses stand outside of what opens.
+    # What replaces what has to be seen without a click, and on paper: it stands outside of what opens.
     return (
-        f'<div class="run" id="run-{escape(run.uid[:8])}"><h3>{title}</h3>{_derived(run.derived) if n else ""}'
-        f"<details><summary>Parameters, versions; {said}</summary>{table(rows)}</details></div>"
+        f'<div class="run" id="run-{escape(run.uid[:8])}"><h3>{title}</h3><p class="facts">{escape(first)}</p>'
+        f"{_derived(run.derived) if run.derived else '<p>No analysis.</p>'}"
+        f"<details><summary>All parameters</summary>{table(rows)}</details></div>"
     )
 
 
@@ -68,12 +70,9 @@ def _derived(derived: tuple[DerivedStory, ...]) -> str:
                 str(about.get("mode") or ""),
                 str(about.get("parameters_hash") or "")[:12],
                 str(about.get("calibration") or "–")[:12],
-                _short(about.get("parameters") or {}),
             )
         )
-    return table(
-        rows, ("analysis", "uid", "ended as", "verdict", "", "parameters_hash", "calibration", "parameters")
-    )
+    return table(rows, ("analysis", "uid", "ended as", "verdict", "", "parameters_hash", "calibration"))
 
 
 def _flat(told: Mapping[str, Any], name: str = "") -> list[tuple[str, Any]]:

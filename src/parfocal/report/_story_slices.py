@@ -145,9 +145,21 @@ def _looked_at(reading: Reading, derived: Iterable[Any]) -> list[Look]:
 
 
 def _plain(reading: Reading, n_frames: int) -> list[Look]:
-    places = _places(reading)
+    places, columns = _places(reading), reading.columns(reading.camera_stream)
+    key = f"{reading.data_key}_frame"
+    channels = dict(
+        zip(columns.get(key, np.zeros(0)).tolist(), columns.get("point_channel", np.zeros(0)).tolist())
+    )
     return [
-        Look(str(frame), 1, frame, *places.get(frame, (np.nan, np.nan)), None, "", np.nan)
+        Look(
+            f"{frame} {channels.get(frame, '')}".strip(),
+            1,
+            frame,
+            *places.get(frame, (np.nan, np.nan)),
+            None,
+            "",
+            np.nan,
+        )
         for frame in range(n_frames)
     ]
 
