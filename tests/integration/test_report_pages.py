@@ -5,11 +5,7 @@ by which the test shows that it would notice.
 """
 
 import json
-import os
 import re
-import shutil
-import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -25,21 +21,20 @@ from parfocal.report import (
     write_lock_report,
     write_references_report,
     write_slices_report,
+    write_story,
 )
 from parfocal.slices import SliceLedger, StageResult, Stamp
 from parfocal.slices.references import LabelledStack, calibrate_references
-from stored_lock import lock_run
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --disable-extensions "
-    "--allow-file-access-from-files --enable-logging=stderr --virtual-time-budget=20000"
-).split()
+from report_browser import ZOOM, browsed, check_zoom
+from stored_lock import BEGAN_S, lock_run
+from stored_story import run_story, story, whole
 
 BROKEN = """<!doctype html><title>broken</title><img src="data:image/png;base64,AAAA">
 <script>console.error("the canary complains"); nothing.at.all</script>"""
-LOOK = """<script>
+LOOK = (
+    "<script>"
+    + ZOOM
+    + """
 addEventListener("load", () => {
   const seen = {};
   for (const frame of document.querySelectorAll("iframe")) {
@@ -49,6 +44,7 @@ addEventListener("load", () => {
       images: [...page.images].map(image => image.complete ? image.naturalWidth : 0),
       drawings: [...page.querySelectorAll("svg")].map(svg => svg.getBoundingClientRect().width),
       rows: [...page.querySelectorAll("table")].map(table => table.rows.length),
+      zoomed: zoomed(page),
       overflow: page.documentElement.scrollWidth - page.documentElement.clientWidth,
     };
   }
@@ -56,6 +52,7 @@ addEventListener("load", () => {
   told.id = "told"; told.textContent = JSON.stringify(seen); document.body.append(told);
 });
 </script>"""
+)
 
 
 def calibration_page(RE, folder):
@@ -105,14 +102,20 @@ def slices_page(folder):
     return write_slices_report(story, folder)[1]
 
 
+def story_page(folder):
+    runs = (whole(), run_story("bbbbbbbb-2", status="fail", began_s=BEGAN_S + 600))
+    return write_story(story(*runs), folder / "story.html")
+
+
 @pytest.fixture
 def pages(RE, tmp_path):
-    """The folder with the page of pages, and the names of the four that are ours."""
+    """The folder with the page of pages, and the names of those that are ours."""
     made = {
         "calibration": lambda folder: calibration_page(RE, folder),
         "lock": lock_page,
         "references": references_page,
         "slices": slices_page,
+        "story": story_page,
     }
     shown = {}
     for name, make in made.items():
@@ -129,21 +132,7 @@ def pages(RE, tmp_path):
 
 def opened(folder):
     """Return what the browser saw in each page, and what it complained of, by page."""
-    if BROWSER is None:
-        pytest.skip("none of chromium, chromium-browser, google-chrome is on PATH")
-    process = subprocess.Popen(
-        [BROWSER, *OPTIONS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", (folder / "all.html").as_uri()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        dom, log = process.communicate(timeout=120)
-    finally:
-        if process.poll() is None:  # its children too
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+    dom, log = browsed(folder / "profile", "--dump-dom", (folder / "all.html").as_uri())
     told = re.search(r'<pre id="told">(.*?)</pre>', dom, re.DOTALL)
     assert told, f"the browser showed nothing: {log[-2000:]}"
     return json.loads(told[1].replace("&amp;", "&").replace("&lt;", "<")), re.findall(r":CONSOLE.*", log)
@@ -154,7 +143,7 @@ def test_every_page_opens_in_a_browser_with_its_pictures_and_tables_and_no_compl
     assert seen["broken"]["images"] == [0], "a picture that cannot be decoded is noticed"
     assert any("canary" in one for one in complaints), "an error in the console is noticed"
     assert not [one for one in complaints if "broken.html" not in one]
-    n_pictures = {"calibration": (1, 0), "lock": (0, 5), "references": (10, 0), "slices": (3, 0)}
+    n_pictures = {"calibration": (1, 0), "lock": (0, 5), "references": (10, 0), "slices": (3, 0), "story": (2, 10)}
     for name, (n_images, n_drawings) in n_pictures.items():
         page = seen[name]
         assert page["title"]
@@ -165,3 +154,7 @@ def test_every_page_opens_in_a_browser_with_its_pictures_and_tables_and_no_compl
         assert len(page["rows"]) >= 2, name
         assert all(n > 0 for n in page["rows"]), name
         assert page["overflow"] <= 0, f"{name} is wider than the window"
+    check_zoom(seen["story"]["zoomed"])
+    assert {name.partition("_")[0] for name in seen["story"]["zoomed"]} == {
+        *("timeline", "focus", "nuclei", "tracks", "calcium")
+    }

@@ -4,6 +4,7 @@ from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
 from parfocal.catalog._log import decode_line, encode_line
 from parfocal.catalog._open import Catalog, open_catalog
+from parfocal.catalog._query import timestamp_s
 from parfocal.catalog._recover import RecoveredRun, recover
 from parfocal.catalog._remote_frames import remote_frames
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
@@ -30,6 +31,7 @@ __all__ = [
     "remote_frames",
     "serve",
     "stop_server",
+    "timestamp_s",
     "write_private",
 ]
 

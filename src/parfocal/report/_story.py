@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from parfocal.catalog import Catalog
+from parfocal.catalog import Catalog, timestamp_s
 from parfocal.errors import BadInputError
 from parfocal.report._calibration_report import CalibrationRun, read_calibration_run
 from parfocal.report._story_focus import FocusStory, read_best_planes, read_focus
@@ -240,9 +240,12 @@ def read_story(
         raise BadInputError(
             f"no run since {since}{f' until {until}' if until else ''}: `parfocal runs` lists them"
         )
-    since_s, until_s = min(times_s), max(times_s)
+    until_s = max(times_s)
+    # What went wrong before the first run began belongs to the night that was asked for.
+    begin_s = min(times_s) if since is None else min(timestamp_s(since), *times_s)
     whole = {uid for uid, run in runs.items() if run.metadata["start"].get("plan_name") == SUPERVISOR}
-    incidents = _incidents(catalog, since_s, until_s, whole, remarks)
+    incidents = _incidents(catalog, begin_s, until_s, whole, remarks)
+    since_s = min(*times_s, *(one.t_s for one in incidents), until_s)
     return Story(since_s, until_s, stories, incidents, tuple(remarks), time.time())
 
 
