@@ -27,7 +27,7 @@ def story_page(story: Story) -> str:
         ("What was done", _drawn(plots["timeline"]) + _runs(story)),
         ("What failed", _failed(story)),
         ("Focus", _focus(story, plots["focus"])),
-        ("Slices", "".join(thumbnails(run) for run in story.runs if run.slices is not None)),
+        ("Slices", "".join(thumbnails(run) for run in sorted(story.runs, key=_all_accepted))),
         ("Nuclei", _nuclei(story, plots["nuclei"])),
         ("Puncta and calcium", _puncta(story, plots["puncta"])),
         ("Focus calibration", _calibrations(story, plots["calibration"])),
@@ -39,6 +39,10 @@ def story_page(story: Story) -> str:
     notes = [f"Simulated: {', '.join(simulated)}."] if simulated else []
     lead = f'<div class="tiles">{_tiles(story)}</div><nav>{links}</nav>{_remarks(story)}'
     return page(title_of(story), None, notes, told, lead=lead, style=STYLE, script=SCRIPT)
+
+
+def _all_accepted(run: RunStory) -> bool:
+    return run.slices is None or not run.slices.n_rejected
 
 
 def title_of(story: Story) -> str:
