@@ -18,6 +18,7 @@ from parfocal.plans import (
     engage_lock,
     focus_locked,
     lock_focus,
+    make_safe,
     positions,
     release_lock,
     retrain_nuclei,
