@@ -10,7 +10,7 @@ from parfocal.catalog import DataFolder, recover
 from parfocal.errors import HardwareError
 from parfocal.queue._connect import ask, connect, wait_until
 from parfocal.queue._info import QueueInfo, write_queue_file
-from parfocal.queue._lookout import Lookout, is_same, told_about
+from parfocal.queue._lookout import Lookout, is_same, last_of, n_children, told_about
 from parfocal.queue._place import queue_folder, read_place, write_place
 from parfocal.queue._processes import end_processes, processes_of
 from parfocal.queue._redis import redis_uri, start_redis
@@ -161,15 +161,15 @@ def _make_safe(client: Any, info: QueueInfo, lookout: Lookout, microscope: str) 
         client,
         lambda now: now["manager_state"] == "idle" and now["running_item_uid"] is None,
         _MAKE_SAFE_S,
-        going=lambda: not lookout.result_of(client, uid),
+        going=lambda: not lookout.result_of(client, uid) and n_children(info.manager_pid) > 1,
     )
     result = lookout.result_of(client, uid)
     if result.get("exit_status") == "completed":
         wait_until(client, lambda now: now["manager_state"] == "idle", _START_S)
         return Done(info, True, f"{microscope} made safe")
-    if not result and ended is None:
-        raise HardwareError(f"it has not ended after {_MAKE_SAFE_S:g} s")
-    raise HardwareError(str(result.get("msg", "the worker ended")))
+    if ended is None and not result:
+        raise HardwareError(f"the worker died, or it has not ended after {_MAKE_SAFE_S:g} s")
+    raise HardwareError(last_of(str(result.get("msg", ""))))
 
 
 def _start_queue(client: Any, info: QueueInfo) -> Done:

@@ -61,6 +61,9 @@ class SupervisorPolicy:
     restart_attempts: int = 5
 
 
+DEFAULT_POLICY = SupervisorPolicy()
+
+
 @dataclass(frozen=True)
 class FailedItem:
     """A queue item that did not end well.
