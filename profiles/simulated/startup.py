@@ -17,6 +17,7 @@ from parfocal.plans import (
     calibrate_focus,
     engage_lock,
     focus_locked,
+    inject_fault,
     lock_focus,
     positions,
     release_lock,
