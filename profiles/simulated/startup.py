@@ -18,6 +18,7 @@ from parfocal.plans import (
     engage_lock,
     focus_locked,
     image_puncta,
+    inject_fault,
     lock_focus,
     make_safe,
     positions,

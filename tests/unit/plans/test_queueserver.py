@@ -20,6 +20,7 @@ NAMES = [
     "calibrate_focus",
     "engage_lock",
     "image_puncta",
+    "inject_fault",
     "lock_focus",
     "make_safe",
     "positions",
