@@ -4,6 +4,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable
 from bluesky.utils import MsgGenerator, RunEngineControlException, plan
 
 from parfocal.catalog import Resting
@@ -23,7 +24,9 @@ _SAFE: dict[str, Any] = {
 
 
 @plan
-def make_safe(microscope: Any, restore_z: bool = True, md: dict[str, Any] | None = None) -> MsgGenerator[str]:
+def make_safe(
+    microscope: Readable[Any], restore_z: bool = True, md: dict[str, Any] | None = None
+) -> MsgGenerator[str]:
     """Release the lock, stop all stages, put the light out, and z back to where it was before what failed.
 
     Where z was stands in the data folder while a plan runs, so that it outlives a process that was killed. One
@@ -48,12 +51,13 @@ def make_safe(microscope: Any, restore_z: bool = True, md: dict[str, Any] | None
     HardwareError
         It is not safe: a part of it did not do what it was told. Look at it.
     """
-    if not hasattr(microscope, "xyz") or not hasattr(microscope, "light"):
-        raise BadInputError(f"make_safe: {microscope!r} has no stage and light; a Microscope was expected")
-    z, light, lock = microscope.xyz.z, microscope.light, getattr(microscope, "lock", None)
-    left: Resting | None = getattr(microscope.resting, "left_behind", None)
+    if not hasattr(microscope, "xyz") or not hasattr(microscope, "lock"):
+        raise BadInputError(f"make_safe: {microscope!r} has no stage and lock; a Microscope was expected")
+    device: Any = microscope
+    z, light, lock = device.xyz.z, device.light, device.lock
+    left: Resting | None = getattr(device.resting, "left_behind", None)
     if left is not None:  # should this plan be killed too, the next one has to find what this one did
-        microscope.resting.write(left)
+        device.resting.write(left)
     problems: list[str] = []
     told = Columns("safe", _SAFE)
 
@@ -67,12 +71,11 @@ def make_safe(microscope: Any, restore_z: bool = True, md: dict[str, Any] | None
 
     def run() -> MsgGenerator[str]:
         about = {"plan_name": "make_safe", "plan_args": {"restore_z": restore_z}}
-        uid = yield from bps.open_run(about | {"instrument": microscope.backend.name} | (md or {}))
+        uid = yield from bps.open_run(about | {"instrument": device.backend.name} | (md or {}))
         found = {"z_before_um": float(z.position), "light_was_on": int(light.on.get())}
         yield from attempt(stubs.light_off(light))  # before all else: it is what does harm by itself
-        if lock is not None:
-            yield from attempt(bps.abs_set(lock, False, wait=True))
-        for axis in (microscope.xyz.x, microscope.xyz.y, z):
+        yield from attempt(bps.abs_set(lock, False, wait=True))
+        for axis in (device.xyz.x, device.xyz.y, z):
             yield from attempt(bps.stop(axis))
         restored = 0
         if restore_z and left is not None and left.z_um is not None:

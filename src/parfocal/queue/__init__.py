@@ -4,11 +4,15 @@ from parfocal.queue._connect import ask, connect, running_queue, wait_until
 from parfocal.queue._info import QueueInfo, find_queue, read_queue_file, write_queue_file
 from parfocal.queue._profile import SHIPPED, find_profile, list_profiles, new_profile, shipped_profiles
 from parfocal.queue._start import open_environment, start_queue
+from parfocal.queue._start_supervisor import start_supervisor
 from parfocal.queue._stop import stop_queue
+from parfocal.queue._supervisor import supervise
+from parfocal.queue._supervisor_policy import SupervisorPolicy
 
 __all__ = [
     "SHIPPED",
     "QueueInfo",
+    "SupervisorPolicy",
     "ask",
     "connect",
     "find_profile",
@@ -20,7 +24,9 @@ __all__ = [
     "running_queue",
     "shipped_profiles",
     "start_queue",
+    "start_supervisor",
     "stop_queue",
+    "supervise",
     "wait_until",
     "write_queue_file",
 ]

@@ -31,8 +31,8 @@ class Chronicle:
         """Say whether an incident is under way."""
         return self._open is not None
 
-    def saw(self, seen: Seen) -> None:
-        """Note what went wrong, if something did."""
+    def saw(self, seen: Seen, is_held: bool = False) -> None:
+        """Note what went wrong, if something did; a queue that is held waits for a person, who knows."""
         for kind, died, who in (
             ("redis_died", seen.redis_died, "Redis"),
             ("proxy_died", seen.proxy_died, "the proxy of documents"),
@@ -47,7 +47,7 @@ class Chronicle:
             self._begin("worker_died", "the worker's process ended")
         for item in seen.failures:
             self._befell(item)
-        for name in seen.unsafe if self._open is None else ():
+        for name in seen.unsafe if self._open is None and not is_held else ():
             self._begin("unsafe", f"the last plan left {name} with the light on, or z elsewhere")
 
     def did(self, action: Action, said: str, succeeded: bool, run_uids: tuple[str, ...] = ()) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import psutil
@@ -189,8 +188,3 @@ def _children(pid: int) -> set[int]:
 def _is_tracker(process: psutil.Process) -> bool:
     """Say whether it is Python's own helper, which it starts where processes are not forked."""
     return any("resource_tracker" in word for word in process.cmdline())
-
-
-def log_of(folder: DataFolder) -> Path:
-    """Return where a supervisor says what it does."""
-    return folder.root / "queue" / "supervisor.log"

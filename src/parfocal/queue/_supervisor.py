@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,12 +16,10 @@ from parfocal.queue._chronicle import Chronicle
 from parfocal.queue._connect import connect
 from parfocal.queue._hands import perform
 from parfocal.queue._incidents import Incident, IncidentRun
-from parfocal.queue._info import QueueInfo, find_queue, read_queue_file, write_queue_file
-from parfocal.queue._lookout import Lookout, log_of
-from parfocal.queue._processes import start_process
+from parfocal.queue._info import QueueInfo, find_queue, read_queue_file
+from parfocal.queue._lookout import Lookout
 from parfocal.queue._supervisor_policy import (
     DEFAULT_POLICY,
-    ON_FAILURE,
     State,
     SupervisorPolicy,
     decide,
@@ -33,39 +29,6 @@ from parfocal.queue._supervisor_policy import (
 
 _TICK_S = 0.5
 _CALM_S = 600.0  # processes that stayed up for so long may be started again as often as at first
-
-
-def start_supervisor(
-    data: DataFolder,
-    info: QueueInfo,
-    policy: SupervisorPolicy = DEFAULT_POLICY,
-    profile_microscope: str = "microscope",
-) -> QueueInfo:
-    """Start the supervisor of a running queue, as a process of its own; return where the queue is.
-
-    Parameters
-    ----------
-    data : DataFolder
-        Whose queue it is.
-    info : QueueInfo
-        Where it is.
-    policy : SupervisorPolicy
-        What to do when something fails.
-    profile_microscope : str
-        Name of the device that `make_safe` gets.
-
-    Raises
-    ------
-    BadInputError
-        There is no such thing to do on failure.
-    """
-    if policy.on_failure not in ON_FAILURE:
-        raise BadInputError(f"on_failure is {policy.on_failure!r}, expected one of {', '.join(ON_FAILURE)}")
-    told = json.dumps({**asdict(policy), "microscope": profile_microscope})
-    command = [sys.executable, "-m", "parfocal.queue._supervisor_process", str(data.root), info.queue_id, told]
-    info = replace(info, supervisor_pid=start_process(command, log_of(data)))
-    write_queue_file(data, info)
-    return info
 
 
 def supervise(
@@ -166,7 +129,7 @@ class Supervisor:
         if self._state.n_restarted and time.monotonic() - self._restarted_s > _CALM_S:
             self._state = replace(self._state, n_restarted=0)
         seen = self._lookout.look(self._info, self._client)
-        self._chronicle.saw(seen)
+        self._chronicle.saw(seen, bool(self._state.held))
         self._state = observe(self._state, seen, self._microscopes)
         actions = decide(self._state, self._policy)
         for action in actions:

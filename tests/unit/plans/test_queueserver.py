@@ -1,6 +1,7 @@
 """What a queue makes of our plans: it describes them, validates what is asked, and finds the devices."""
 
 import inspect
+from inspect import signature
 
 import pytest
 from ophyd.sim import SynAxis
@@ -130,6 +131,21 @@ def test_a_queued_plan_gets_its_microscope_and_runs(RE, ask, namespace, document
     RE(parsed["callable"](*parsed["args"], **parsed["kwargs"]))
     assert documents.of("start")[0]["plan_name"] == name
     assert documents.of("stop")[0]["exit_status"] == "success"
+
+
+NEEDED = {
+    "acquire_sections": {"sections_um": [[0, 0]]},
+    "positions": {"positions_um": [[0, 0]]},
+    "run_mda": {"sequence": {}},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_plan_is_handed_the_microscope_not_its_name(ask, namespace, name):
+    if "microscope" not in signature(getattr(plans, name)).parameters:
+        pytest.skip("it takes none")
+    parsed = ask(name, microscope="microscope", **NEEDED.get(name, {}))
+    assert [*parsed["args"], parsed["kwargs"].get("microscope")][0] is namespace["microscope"]
 
 
 def test_parts_and_other_movables_are_found_by_name(ask, namespace):
