@@ -1,5 +1,26 @@
 """The unattended microscope: Redis, RE Manager, document proxy and supervisor of a data folder, as processes."""
 
+from parfocal.queue._connect import ask, connect, running_queue, wait_until
 from parfocal.queue._info import QueueInfo, find_queue, read_queue_file, write_queue_file
+from parfocal.queue._profile import SHIPPED, find_profile, list_profiles, new_profile, shipped_profiles
+from parfocal.queue._start import open_environment, start_queue
+from parfocal.queue._stop import stop_queue
 
-__all__ = ["QueueInfo", "find_queue", "read_queue_file", "write_queue_file"]
+__all__ = [
+    "SHIPPED",
+    "QueueInfo",
+    "ask",
+    "connect",
+    "find_profile",
+    "find_queue",
+    "list_profiles",
+    "new_profile",
+    "open_environment",
+    "read_queue_file",
+    "running_queue",
+    "shipped_profiles",
+    "start_queue",
+    "stop_queue",
+    "wait_until",
+    "write_queue_file",
+]
