@@ -20,6 +20,7 @@ from parfocal.plans import (
     image_puncta,
     inject_fault,
     lock_focus,
+    make_safe,
     positions,
     release_lock,
     retrain_nuclei,

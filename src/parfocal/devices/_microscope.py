@@ -63,6 +63,8 @@ class Microscope(Device):
         Sees the bead: its own device where the bench has two, else `camera`.
     lock : FocusLock
         Holds `xyz.z` on the bead.
+    resting
+        The `parfocal.catalog.RestingFile` of a session that uses it, None without one.
     faults : FaultSwitch
         Movable that breaks simulated hardware, as `inject_fault` does.
     """
@@ -84,6 +86,7 @@ class Microscope(Device):
         **kwargs: Any,
     ) -> None:
         self.backend = backend
+        self.resting: Any = None
         self._is_let_go = False
         super().__init__(prefix, name=name, **kwargs)
         for part, short in ((self.camera, "camera"), (self.xyz, "stage"), (self.light, "light")):

@@ -15,6 +15,7 @@ from parfocal.plans._focus_lock import (
 )
 from parfocal.plans._image_puncta import image_puncta
 from parfocal.plans._inject_fault import inject_fault
+from parfocal.plans._make_safe import keep_resting, make_safe
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
 from parfocal.plans._retrain import retrain_nuclei
@@ -34,7 +35,9 @@ __all__ = [
     "focus_locked_decorator",
     "image_puncta",
     "inject_fault",
+    "keep_resting",
     "lock_focus",
+    "make_safe",
     "parts_of",
     "positions",
     "release_lock",

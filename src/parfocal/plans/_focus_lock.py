@@ -6,6 +6,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, make_decorator, plan, single_gen
 
 from parfocal.errors import BadInputError, HardwareError
@@ -17,7 +18,7 @@ _STREAM = "lock"
 
 @plan
 def engage_lock(
-    microscope: Any,
+    microscope: Readable[Any],
     calibration: str = "",
     roi_px: tuple[int, int, int, int] | None = None,
     law: str = "kalman",
@@ -58,7 +59,7 @@ def engage_lock(
 
 
 @plan
-def release_lock(microscope: Any) -> MsgGenerator[None]:
+def release_lock(microscope: Readable[Any]) -> MsgGenerator[None]:
     """Release the lock: z stays where it is, and may be moved again.
 
     Parameters
@@ -71,7 +72,7 @@ def release_lock(microscope: Any) -> MsgGenerator[None]:
 
 @plan
 def lock_focus(
-    microscope: Any,
+    microscope: Readable[Any],
     duration_s: float = 60.0,
     calibration: str = "",
     roi_px: tuple[int, int, int, int] | None = None,
@@ -104,7 +105,8 @@ def lock_focus(
     HardwareError
         It did not lock, or gave up; the run says why.
     """
-    lock = _lock_of(microscope)
+    device: Any = microscope
+    lock = _lock_of(device)
     if not duration_s > 0:
         raise BadInputError(f"lock_focus: duration_s is {duration_s}, a time above 0 was expected")
     lock.prepare(calibration, roi_px, {**(settings or {}), "law": law}, measure)
@@ -113,7 +115,7 @@ def lock_focus(
         "plan_args": {"duration_s": duration_s, "law": law, "measure": measure, "settings": settings or {}},
         "detectors": [lock.name],
         "hints": {"dimensions": [(["time"], _STREAM)]},
-        "instrument": microscope.backend.name,
+        "instrument": device.backend.name,
         "parfocal": {"lock": lock.about()},
     } | (md or {})
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable
 from bluesky.utils import MsgGenerator, plan
 
 from parfocal.devices import FaultOrder
@@ -17,7 +18,7 @@ _STREAM = "faults"
 
 @plan
 def inject_fault(
-    microscope: Any,
+    microscope: Readable[Any],
     fault: Literal[
         "camera_timeout", "frame_lost", "stage_stall", "lost_focus", "bead_gone", "light_out", "none"
     ] = "camera_timeout",
@@ -71,21 +72,22 @@ def inject_fault(
     order = FaultOrder(fault, after_frames, n_times, duration_s, by_um, axis, camera)
     if not hasattr(microscope, "inject_fault"):
         raise BadInputError(f"{microscope!r} is no microscope; a Microscope was expected")
-    microscope.need_faults()
+    device: Any = microscope
+    device.need_faults()
     asked = asdict(order)
     about = {
         "plan_name": "inject_fault",
         "plan_args": asked,
         "detectors": [],
-        "instrument": microscope.backend.name,
+        "instrument": device.backend.name,
         "hints": {"dimensions": [(["time"], _STREAM)]},
     } | (md or {})
 
     def recorded() -> MsgGenerator[str]:
         uid = yield from bps.open_run(about)
-        yield from stubs.move_all({microscope.faults: asked})
+        yield from stubs.move_all({device.faults: asked})
         yield from bps.create(name=_STREAM)
-        yield from bps.read(microscope.faults)
+        yield from bps.read(device.faults)
         yield from bps.save()
         yield from bps.close_run()
         return uid

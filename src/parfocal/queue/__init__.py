@@ -16,7 +16,10 @@ from parfocal.queue._night_view import asked, heard, looked, remembered
 from parfocal.queue._night_watch import NightWatch
 from parfocal.queue._profile import SHIPPED, find_profile, list_profiles, new_profile, shipped_profiles
 from parfocal.queue._start import open_environment, start_queue
+from parfocal.queue._start_supervisor import start_supervisor
 from parfocal.queue._stop import stop_queue
+from parfocal.queue._supervisor import supervise
+from parfocal.queue._supervisor_policy import SupervisorPolicy
 
 __all__ = [
     "SHIPPED",
@@ -29,6 +32,7 @@ __all__ = [
     "QueueInfo",
     "QueueView",
     "RunView",
+    "SupervisorPolicy",
     "VerdictView",
     "ask",
     "asked",
@@ -45,7 +49,9 @@ __all__ = [
     "running_queue",
     "shipped_profiles",
     "start_queue",
+    "start_supervisor",
     "stop_queue",
+    "supervise",
     "wait_until",
     "write_queue_file",
 ]
