@@ -15,6 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -164,8 +165,12 @@ class NightWatch:
     # -- catalog ------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
+        n_missed = 0
         while True:
             catalog = look_at_catalog(self.folder, self._view.ended)
+            n_missed = n_missed + 1 if catalog.state == "away" else 0
+            if n_missed == 1 and self._view.catalog.state in ("ok", "behind"):
+                catalog = replace(catalog, state=self._view.catalog.state)  # missed once, it may only be busy
             self._change(lambda view: looked(view, catalog))  # noqa: B023  (called at once)
             if self._ended.wait(_LOOK_EVERY_S):
                 return
