@@ -2,7 +2,7 @@
 
 from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
-from parfocal.catalog._log import decode_line, encode_line
+from parfocal.catalog._log import decode_line, encode_line, is_being_written
 from parfocal.catalog._open import Catalog, open_catalog
 from parfocal.catalog._recover import RecoveredRun, recover
 from parfocal.catalog._remote_frames import remote_frames
@@ -26,6 +26,7 @@ __all__ = [
     "encode_line",
     "ensure_server",
     "find_server",
+    "is_being_written",
     "live_order",
     "open_catalog",
     "recover",

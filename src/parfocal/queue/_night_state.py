@@ -294,9 +294,9 @@ class NightView:
         Events of stream `primary`, of all runs.
     heard_s : float
         When the latest event came.
-    streams, runs, derived, ended, seen
+    streams, runs, derived, ended, lost, seen
         Which descriptor is which stream; runs that are open: uid to the name of the plan, or analysis; those of
-        analyses; those that ended last; events of the streams of open runs.
+        analyses; those that ended last; those that were cut off; events of the streams of open runs.
     """
 
     began_s: float = 0.0
@@ -316,10 +316,5 @@ class NightView:
     runs: Mapping[str, str] = field(default_factory=dict[str, str])
     derived: frozenset[str] = frozenset()
     ended: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     seen: Mapping[str, int] = field(default_factory=dict[str, int])
-
-    @property
-    def is_orphaned(self) -> bool:
-        """Whether a run is open and the worker that took it is gone."""
-        is_open = self.run is not None and self.run.is_running
-        return is_open and self.queue is not None and not self.queue.away and not self.queue.has_worker

@@ -1,8 +1,7 @@
 """From documents and status to what one sees of a night: pure functions, a state in and a state out.
 
 Documents may come twice (from a run's log, and from the wire), late, or not at all: what is counted is counted by
-`seq_num`, a stream's descriptor that was missed is a stream that is passed over, and a stop without its start counts
-for nothing.
+`seq_num`, a stream whose descriptor was missed is passed over, and a stop without its start counts for nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from parfocal.queue._night_state import (
 
 SUPERVISOR = "supervisor"
 _INCIDENTS = "incidents"
-_N_SHOWN = 8
 _COUNTED = ("primary", "sweep", "retraining", "faults")
 """Streams by which a run's progress is told: the first of these that it has."""
 
@@ -49,7 +47,7 @@ def heard(view: NightView, name: str, doc: Mapping[str, Any]) -> NightView:
         if stream is None:
             return view
         if name == "stream_datum":
-            return _counted(view, stream, int(doc["seq_nums"]["stop"]) - 1, math.nan)
+            return _counted(view, stream, int(doc["seq_nums"]["stop"]) - 1)
         if stream.name == "lock" and _is_raw(view, stream.run_uid):
             return _locked(view, stream, doc)
         for seq_num, time_s, data in _events(name, doc):
@@ -60,9 +58,38 @@ def heard(view: NightView, name: str, doc: Mapping[str, Any]) -> NightView:
 def asked(view: NightView, queue: QueueView) -> NightView:
     """Return the view after the RE Manager was asked; one that is away keeps what it said last."""
     before = view.queue
-    if queue.away and before is not None:
-        queue = replace(before, away=queue.away, manager="", engine="")
-    return replace(view, queue=queue)
+    if queue.away:
+        kept = before or QueueView()
+        return replace(view, queue=replace(kept, away=queue.away, manager="", engine=""))
+    view = replace(view, queue=queue)
+    return _orphaned(view) if before is not None and before.has_worker and not queue.has_worker else view
+
+
+def _orphaned(view: NightView) -> NightView:
+    """Return the view after the worker has gone: what it took is cut off, and nobody will say so in a document."""
+    analyses = {name: replace(one, n_running=0) for name, one in view.analyses.items()}
+    open_runs = {uid: name for uid, name in view.runs.items() if uid not in view.derived and name == SUPERVISOR}
+    streams = {key: stream for key, stream in view.streams.items() if stream.run_uid in open_runs}
+    lost = tuple(uid for uid in view.runs if uid not in open_runs)
+    run = view.run
+    cut_off = run is not None and run.is_running
+    view = replace(
+        view,
+        analyses=analyses,
+        runs=open_runs,
+        derived=frozenset(),
+        streams=streams,
+        lost=(*view.lost, *lost)[-KEPT_RUNS:],
+        n_failed=view.n_failed + cut_off,
+        n_runs=view.n_runs + cut_off,
+    )
+    if run is None or not cut_off:
+        return view
+    at_s = view.heard_s or run.began_s
+    view = replace(view, run=replace(run, exit_status="cut off", reason="its worker is gone", ended_s=at_s))
+    return _with_fault(
+        view, FaultView(at_s, "run_failed", "cut off: its worker is gone", run.plan_name, uid=run.uid)
+    )
 
 
 def looked(view: NightView, catalog: CatalogView) -> NightView:
@@ -106,7 +133,7 @@ def remembered(view: NightView, history: Sequence[Mapping[str, Any]]) -> NightVi
 
 def _started(view: NightView, doc: Mapping[str, Any]) -> NightView:
     uid = str(doc["uid"])
-    if uid in view.runs or uid in view.ended:
+    if uid in view.runs or uid in view.ended or uid in view.lost:
         return view
     ours = _mapping(doc.get("parfocal"))
     if "raw" in ours:
@@ -191,11 +218,13 @@ def _analysis_ended(
 
 
 def _happened(view: NightView, stream: Stream, seq_num: int, time_s: float, data: Mapping[str, Any]) -> NightView:
-    is_new = seq_num > view.seen.get(f"{stream.run_uid}/{stream.name}", 0)
-    view = _counted(view, stream, seq_num, time_s)
-    if not is_new:
+    view = replace(_counted(view, stream, seq_num), heard_s=max(view.heard_s, time_s))
+    key = f"{stream.run_uid}/{stream.name}/event"  # of a frame there is a datum too, which comes first
+    if seq_num <= view.seen.get(key, 0):
         return view
+    view = replace(view, seen={**view.seen, key: seq_num})
     if _is_raw(view, stream.run_uid):
+        view = _timed(view, stream, seq_num, time_s)
         if stream.name == "primary":
             view = _at(view, stream, data)
         view = _faulted(view, stream, time_s, data)
@@ -204,14 +233,13 @@ def _happened(view: NightView, stream: Stream, seq_num: int, time_s: float, data
     return view
 
 
-def _counted(view: NightView, stream: Stream, n: int, time_s: float) -> NightView:
+def _counted(view: NightView, stream: Stream, n: int) -> NightView:
     """Count up to `n` events of a stream; a number that was there before adds nothing."""
     key = f"{stream.run_uid}/{stream.name}"
     before = view.seen.get(key, 0)
-    heard_s = max(view.heard_s, time_s) if time_s == time_s else view.heard_s
     if n <= before:
-        return replace(view, heard_s=heard_s)
-    view = replace(view, seen={**view.seen, key: n}, heard_s=heard_s)
+        return view
+    view = replace(view, seen={**view.seen, key: n})
     run = view.run
     if not _is_raw(view, stream.run_uid):
         name = view.runs[stream.run_uid]
@@ -221,14 +249,21 @@ def _counted(view: NightView, stream: Stream, n: int, time_s: float) -> NightVie
         view = replace(view, n_frames=view.n_frames + n - before)
     if run is None or run.uid != stream.run_uid:
         return view
-    counts = {**run.counts, stream.name: n}
-    run = replace(run, counts=counts)
-    if stream.name == next((name for name in _COUNTED if name in counts), "") and run.unit not in ("s", "slices"):
-        recent = (*run.recent, (time_s, n))[-KEPT_EVENTS:] if time_s == time_s else run.recent
-        run = replace(run, n_done=n, recent=recent)
-    elif stream.name == "primary" and time_s == time_s:
-        run = replace(run, recent=(*run.recent, (time_s, n))[-KEPT_EVENTS:])
+    run = replace(run, counts={**run.counts, stream.name: n})
+    if stream.name == _main_stream(run) and run.unit in ("frames", "steps"):
+        run = replace(run, n_done=n)
     return replace(view, run=run)
+
+
+def _timed(view: NightView, stream: Stream, n: int, time_s: float) -> NightView:
+    run = view.run
+    if run is None or run.uid != stream.run_uid or stream.name != _main_stream(run):
+        return view
+    return replace(view, run=replace(run, recent=(*run.recent, (time_s, n))[-KEPT_EVENTS:]))
+
+
+def _main_stream(run: RunView) -> str:
+    return next((name for name in _COUNTED if name in run.counts), "")
 
 
 def _at(view: NightView, stream: Stream, data: Mapping[str, Any]) -> NightView:
@@ -265,9 +300,9 @@ def _judged(view: NightView, stream: Stream, data: Mapping[str, Any]) -> NightVi
         )
         run = replace(run, slice_id=str(data.get(f"{prefix}_slice_id", run.slice_id)))
     if "progress_total" in data:
-        run = replace(
-            run, unit="slices", n_done=int(data["progress_done"]), n_expected=int(data["progress_total"])
-        )
+        total, done = int(data["progress_total"]), int(data["progress_done"])
+        done = min(total, done + bool(data.get(key, 0)))  # those before this one, and this one
+        run = replace(run, unit="slices", n_done=done, n_expected=total)
         of_night, retaken = view.night_verdicts, int(data.get("progress_retaken", 0))
         more = max(0, retaken - view.verdicts.n_retaken)
         view = replace(
@@ -292,11 +327,9 @@ def _faulted(view: NightView, stream: Stream, time_s: float, data: Mapping[str, 
     plan, kind, what, outcome = view.runs.get(stream.run_uid, ""), "", "", ""
     if "failure_reason" in data:
         where = data.get("failure_position_name") or data.get("failure_position", data.get("failure_step", ""))
-        kind, what, outcome = (
-            "position_failed",
-            f"{where}: {data['failure_reason']}",
-            str(data.get("failure_action", "")),
-        )
+        outcome = str(data.get("failure_action", ""))
+        kind = "" if outcome == "abort" else "position_failed"  # then the run itself fails, with the same words
+        what = f"{where}: {data['failure_reason']}"
     elif "injected_fault" in data:
         kind, what = "injected", f"{data['injected_fault']} after {data.get('injected_after_frames', 0)} frames"
     elif stream.name == _INCIDENTS and "incident_kind" in data:
@@ -318,7 +351,7 @@ def _locked(view: NightView, stream: Stream, doc: Mapping[str, Any]) -> NightVie
     times: Any = doc["time"] if isinstance(doc["time"], list) else [doc["time"]]
     if not seq_nums:
         return view
-    view = _counted(view, stream, int(seq_nums[-1]), float(times[-1]))
+    view = replace(_counted(view, stream, int(seq_nums[-1])), heard_s=max(view.heard_s, float(times[-1])))
     run, data = view.run, _mapping(doc["data"])
     prefix = next((key[: -len("_error_um")] for key in data if key.endswith("_error_um")), "")
     if run is None or run.uid != stream.run_uid or not prefix:

@@ -15,13 +15,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from parfocal.callbacks import listen
-from parfocal.catalog import DataFolder, decode_line, find_server
+from parfocal.catalog import DataFolder, decode_line, find_server, is_being_written
 from parfocal.errors import ParfocalError
+from parfocal.queue._connect import ask, connect
 from parfocal.queue._info import QueueInfo, find_queue
 from parfocal.queue._night_state import CatalogView, NightView, QueueView
 from parfocal.queue._night_view import asked, heard, looked, remembered
@@ -94,6 +96,10 @@ class NightWatch:
                 break
         return self._view
 
+    def pause(self, seconds: float) -> None:
+        """Wait for some time, or until the watch ends."""
+        self._ended.wait(seconds)
+
     # -- documents ----------------------------------------------------------------------------------------
 
     def _hear(self, name: str, doc: dict[str, Any]) -> None:
@@ -159,8 +165,12 @@ class NightWatch:
     # -- catalog ------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
+        n_missed = 0
         while True:
             catalog = look_at_catalog(self.folder, self._view.ended)
+            n_missed = n_missed + 1 if catalog.state == "away" else 0
+            if n_missed == 1 and self._view.catalog.state in ("ok", "behind"):
+                catalog = replace(catalog, state=self._view.catalog.state)  # missed once, it may only be busy
             self._change(lambda view: looked(view, catalog))  # noqa: B023  (called at once)
             if self._ended.wait(_LOOK_EVERY_S):
                 return
@@ -170,8 +180,6 @@ class _Asker:
     """Asks one RE Manager; what it told before is not asked again until it says that it has changed."""
 
     def __init__(self, info: QueueInfo) -> None:
-        from parfocal.queue._connect import connect
-
         self.info = info
         self._client: Any = connect(info, timeout_s=2.0)
         self._queue_uid = self._history_uid = ""
@@ -181,8 +189,6 @@ class _Asker:
 
     def ask(self) -> Callable[[NightView], NightView]:
         """Return how the view changes."""
-        from parfocal.queue._connect import ask
-
         try:
             status: dict[str, Any] = ask(lambda: self._client.status(reload=True))
             if status["plan_queue_uid"] != self._queue_uid or status["running_item_uid"] != self._running[1]:
@@ -243,7 +249,8 @@ def look_at_catalog(folder: DataFolder, ended: tuple[str, ...], now_s: float | N
 def logged(folder: DataFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the documents of runs that the catalog does not hold whole yet, the oldest run first.
 
-    Of a log of many megabytes only its begin and its end: how many events there were is in the last of them.
+    What a process that died has left is no run any more: it waits for `parfocal recover`. Of a log of many
+    megabytes only its begin and its end are read: how many events there were is in the last of them.
     """
     found: list[tuple[float, Path]] = []
     for path in folder.wal.glob("*.jsonl"):
@@ -251,10 +258,19 @@ def logged(folder: DataFolder) -> Iterator[tuple[str, dict[str, Any]]]:
             found.append((path.stat().st_ctime, path))
         except OSError:  # the catalog has it by now
             continue
-    runs = [documents for _, path in sorted(found) if (documents := list(_documents(path)))]
+    runs = [documents for _, path in sorted(found) if (documents := _live_documents(path))]
     runs.sort(key=lambda documents: float(documents[0][1].get("time", 0.0)))
     for documents in runs:
         yield from documents
+
+
+def _live_documents(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    documents = list(_documents(path))
+    try:
+        is_live = bool(documents) and (documents[-1][0] == "stop" or is_being_written(path))
+    except OSError:
+        is_live = False
+    return documents if is_live else []
 
 
 def _documents(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

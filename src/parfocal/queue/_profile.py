@@ -6,6 +6,7 @@ import re
 import shutil
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from parfocal.catalog import DataFolder
 from parfocal.errors import BadInputError
@@ -108,3 +109,29 @@ def new_profile(name: str, source: str = "simulated", out: Path | None = None, *
         text = (target / file).read_text(encoding="utf-8")
         (target / file).write_text(text.replace(f"profiles/{source}", f"profiles/{name}"), encoding="utf-8")
     return target
+
+
+def allowed_by_profile(profile: Path, group: str = "primary") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return plans and devices that a group may use, from a profile's own lists: no worker is started for it.
+
+    Raises
+    ------
+    BadInputError
+        The profile has no such lists, or knows no such group.
+    """
+    from bluesky_queueserver.manager.profile_ops import load_allowed_plans_and_devices
+
+    listed = profile / "existing_plans_and_devices.yaml"
+    if not listed.is_file():
+        raise BadInputError(
+            f"{profile}: has no {listed.name}; `qserver-list-plans-devices --startup-dir` makes it"
+        )
+    plans, devices = load_allowed_plans_and_devices(
+        path_existing_plans_and_devices=str(listed),
+        path_user_group_permissions=str(profile / "user_group_permissions.yaml"),
+    )
+    if group not in plans:
+        raise BadInputError(
+            f"{profile}: its permissions know no group {group!r}; there are {', '.join(sorted(plans))}"
+        )
+    return plans[group], devices[group]

@@ -77,7 +77,7 @@ def _close(info: QueueInfo, now: bool, say: Callable[[str], object], timeout_s: 
         problem = ""
         if status["worker_environment_exists"]:
             if status["manager_state"] not in ("idle",):
-                problem = _end_plan(client, status, now, say, timeout_s)
+                problem = end_running_plan(client, now=now, say=say, timeout_s=timeout_s)
             if not problem:
                 say("analyses and documents")
                 problem = _close_environment(client, info)
@@ -85,9 +85,37 @@ def _close(info: QueueInfo, now: bool, say: Callable[[str], object], timeout_s: 
         return problem
 
 
-def _end_plan(
-    client: Any, status: dict[str, Any], now: bool, say: Callable[[str], object], timeout_s: float | None
+def end_running_plan(
+    client: Any,
+    *,
+    now: bool = True,
+    say: Callable[[str], object] = lambda what: None,
+    timeout_s: float | None = None,
 ) -> str:
+    """End the plan that runs, and run nothing after it; return what could not be done, in one line.
+
+    Parameters
+    ----------
+    client
+        From `connect`.
+    now : bool
+        Abort it: it puts z back and the light out, and is in the queue again, as its first item. Otherwise it is
+        waited for.
+    say : callable
+        Told what is being waited for.
+    timeout_s : float, optional
+        How long it is waited for; as long as it takes by default.
+
+    Raises
+    ------
+    BadInputError
+        No plan runs, or it is paused and shall not be aborted.
+    HardwareError
+        It has not ended in time, and runs on.
+    """
+    status = ask(lambda: client.status(reload=True))
+    if status["manager_state"] not in ("executing_queue", "paused", "starting_queue"):
+        raise BadInputError("no plan runs")
     name = (ask(client.queue_get).get("running_item") or {}).get("name", "the plan")
     if now:
         say(f"{name} to put things back")
@@ -97,7 +125,7 @@ def _end_plan(
             wait_until(client, lambda now: now["manager_state"] in ("paused", "idle"), _ABORT_TIMEOUT_S)
         _quietly(client.re_abort)
         if wait_until(client, lambda now: now["manager_state"] == "idle", _ABORT_TIMEOUT_S) is None:
-            return f"{name} did not end within {_ABORT_TIMEOUT_S:g} s and was killed: look after light and z"
+            return f"{name} did not end within {_ABORT_TIMEOUT_S:g} s: look after light and z"
         return ""
     if status["manager_state"] == "paused":
         raise BadInputError(
