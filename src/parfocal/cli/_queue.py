@@ -21,6 +21,7 @@ from parfocal.queue import (
     OnFailure,
     PlanFileError,
     QueueStatus,
+    SupervisorPolicy,
     allowed_by_profile,
     ask,
     check_items,
@@ -72,13 +73,21 @@ def start_command(
             help="redis://host:port of a site's, kept for later; 'own': one of its own.", show_default=False
         ),
     ] = None,
+    on_failure: Annotated[
+        str | None,
+        typer.Option(help=f"When a plan fails that declares nothing: {', '.join(ON_FAILURE)}. Default: retry."),
+    ] = None,
+    no_supervisor: Annotated[
+        bool, typer.Option("--no-supervisor", help="Nobody mends anything: the queue stands where it fails.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start Redis, RE Manager and worker, and wait until plans can run; they outlive this command."""
+    """Start Redis, RE Manager, worker and supervisor, and wait until plans can run; they outlive this command."""
     folder = folder_of(data)
     before = find_queue(folder)
+    policy = None if no_supervisor else SupervisorPolicy(on_failure=_policy(on_failure) or "retry")
     with _waiting() as say:
-        info = start_queue(folder, profile, redis, say=say)
+        info = start_queue(folder, profile, redis, policy=policy, say=say)
     if as_json:
         typer.echo(json.dumps({"was_running": before is not None, **_as_json(queue_status(folder))}))
     elif before is not None:

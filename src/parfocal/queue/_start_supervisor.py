@@ -10,8 +10,9 @@ from pathlib import Path
 from parfocal.catalog import DataFolder
 from parfocal.errors import BadInputError
 from parfocal.queue._info import QueueInfo, write_queue_file
+from parfocal.queue._plan_file import ON_FAILURE
 from parfocal.queue._processes import is_alive, start_process
-from parfocal.queue._supervisor_policy import DEFAULT_POLICY, ON_FAILURE, SupervisorPolicy
+from parfocal.queue._supervisor_policy import DEFAULT_POLICY, SupervisorPolicy
 
 
 def log_of(folder: DataFolder) -> Path:

@@ -17,7 +17,7 @@ from parfocal.queue._connect import connect
 from parfocal.queue._hands import perform
 from parfocal.queue._incidents import Incident, IncidentRun
 from parfocal.queue._info import QueueInfo, find_queue, read_queue_file
-from parfocal.queue._lookout import Lookout
+from parfocal.queue._lookout import Lookout, n_children
 from parfocal.queue._supervisor_policy import (
     DEFAULT_POLICY,
     FailedItem,
@@ -70,7 +70,8 @@ def supervise(
     if info is None:
         raise BadInputError(f"no queue runs for {data.root}: start it with `parfocal queue start`")
     until = until or threading.Event()
-    for run in recover(data):  # what an earlier night left
+    # What an earlier night left; what a worker left that has died meanwhile belongs to an incident of this one.
+    for run in recover(data) if n_children(info.manager_pid) > 1 else ():
         say(f"run {run.uid} of an earlier session: {run.outcome}")
     with open_catalog(data) as catalog:
         writer = CatalogWriter(catalog)

@@ -18,8 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-OnFailure = Literal["skip", "retry", "hold"]
-ON_FAILURE: tuple[OnFailure, ...] = ("skip", "retry", "hold")
+from parfocal.queue._plan_file import ON_FAILURE, OnFailure
 
 ActionKind = Literal[
     "restart_redis",
