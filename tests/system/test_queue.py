@@ -211,7 +211,7 @@ print(RM.item_add(BPlan("z_burst", "microscope", n_frames=2), user_group="operat
 try:
     RM.item_add(BPlan("z_burst", "microscope", n_frames=2), user_group="observer")
 except RM.RequestFailedError as error:
-    print("observer:", error)
+    print("observer:", *str(error).split())
 print(len(RM.devices_allowed(user_group="observer")["devices_allowed"]))
 RM.queue_clear()
 RM.close()
