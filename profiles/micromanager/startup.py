@@ -19,6 +19,7 @@ from parfocal.plans import (
     focus_locked,
     image_puncta,
     lock_focus,
+    make_safe,
     positions,
     release_lock,
     retrain_nuclei,

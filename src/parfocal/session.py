@@ -26,8 +26,9 @@ from bluesky import RunEngine
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
 
 from parfocal.callbacks import Analysis, publisher
-from parfocal.catalog import Catalog, CatalogWriter, open_catalog
+from parfocal.catalog import Catalog, CatalogWriter, RestingFile, open_catalog
 from parfocal.devices import Microscope
+from parfocal.plans import keep_resting
 
 _SWITCH_INTERVAL_S = 0.0001
 
@@ -83,10 +84,12 @@ class Session:
         return analysis
 
     def use(self, microscope: Microscope) -> Microscope:
-        """Write a microscope's frames into this session's data folder."""
+        """Write a microscope's frames into this session's data folder, and where it rests before each plan."""
         for camera in (microscope.camera, microscope.focus_camera):
             camera.frames_root = self.catalog.folder.frames
         microscope.lock.calibrations = self.catalog.folder.calibrations
+        microscope.resting = RestingFile(self.catalog.folder.resting / f"{microscope.name}.json")
+        self.RE.preprocessors.append(lambda plan: keep_resting(plan, microscope))
         return microscope
 
     def drain(self, timeout_s: float = 60.0) -> bool:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from parfocal.cli._catalog import DataOption, JsonOption, folder_of
+from parfocal.cli._queue_watch import watch_command
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.queue import (
     ON_FAILURE,
@@ -53,6 +54,7 @@ def add_commands(app: typer.Typer) -> None:
     queue.command("status")(status_command)
     queue.command("add")(add_command)
     queue.command("list")(list_command)
+    queue.command("watch")(watch_command)
     queue.command("run")(run_command)
     queue.command("pause")(pause_command)
     queue.command("resume")(resume_command)

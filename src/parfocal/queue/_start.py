@@ -31,6 +31,8 @@ from parfocal.queue._place import (
 from parfocal.queue._processes import end_processes, is_alive, processes_of, start_process, workers_ended
 from parfocal.queue._profile import find_profile
 from parfocal.queue._redis import manager_redis, redis_prefix, redis_uri, start_redis
+from parfocal.queue._start_supervisor import start_supervisor
+from parfocal.queue._supervisor_policy import DEFAULT_POLICY, SupervisorPolicy
 
 _MANAGER_SCRIPT = Path(__file__).with_name("_manager_process.py")
 _TRIES = 3  # of a port that somebody else may take between our look and the manager's
@@ -41,6 +43,7 @@ def start_queue(
     profile: str | Path = "simulated",
     redis: str | None = None,
     *,
+    policy: SupervisorPolicy | None = DEFAULT_POLICY,
     say: Callable[[str], object] = lambda what: None,
     timeout_s: float = 120.0,
 ) -> QueueInfo:
@@ -57,6 +60,8 @@ def start_queue(
         The instrument: a folder, a name among those in the data folder's `profiles/`, or a shipped one.
     redis : str, optional
         URI of a site's Redis, kept for later; `own` goes back to one of the queue's own, the default.
+    policy : SupervisorPolicy, optional
+        What the supervisor does when something fails; None for no supervisor.
     say : callable
         Told what is being waited for, in a few words.
     timeout_s : float
@@ -78,13 +83,14 @@ def start_queue(
         if running is not None:
             if Path(running.profile) != startup:
                 raise BadInputError(f"the queue of {folder.root} runs with {running.profile}: stop it first")
-            return running
+            return running if policy is None else start_supervisor(folder, running, policy)
         place = _place_of(folder, redis)
         end_processes(
             list(processes_of(place.queue_id))
         )  # what a crash left: a worker would still hold the camera
         try:
-            return _start(folder, place, startup, say, timeout_s)
+            info = _start(folder, place, startup, say, timeout_s)
+            return info if policy is None else start_supervisor(folder, info, policy)
         except BaseException:
             end_processes(list(processes_of(place.queue_id)))
             queue_file(folder).unlink(missing_ok=True)
@@ -123,12 +129,9 @@ def _start(
     say("documents")
     into, out = document_addresses(place)
     logs = queue_folder(folder)
-    proxy_pid = start_process(
-        [sys.executable, "-m", "bluesky.commandline.zmq_proxy", "--in-address", into, "--out-address", out],
-        logs / "proxy.log",
-    )
+    proxy_pid = start_proxy(folder, into, out)
     say("RE Manager")
-    info, place = _start_manager(folder, place, startup, into, out)
+    info, place = start_manager(folder, place, startup, into, out)
     info = replace(info, redis_pid=redis_pid, proxy_pid=proxy_pid)
     if not is_alive(proxy_pid, place.queue_id):
         raise HardwareError(f"the proxy of documents ended: see {logs / 'proxy.log'}")
@@ -141,9 +144,24 @@ def _start(
     return info
 
 
-def _start_manager(
+def start_proxy(folder: DataFolder, into: str, out: str) -> int:
+    """Start the proxy of documents; return its pid."""
+    return start_process(
+        [sys.executable, "-m", "bluesky.commandline.zmq_proxy", "--in-address", into, "--out-address", out],
+        queue_folder(folder) / "proxy.log",
+    )
+
+
+def start_manager(
     folder: DataFolder, place: QueuePlace, startup: Path, into: str, out: str
 ) -> tuple[QueueInfo, QueuePlace]:
+    """Start the RE Manager and wait until it answers; return where it is.
+
+    Raises
+    ------
+    HardwareError
+        It did not come up.
+    """
     logs = queue_folder(folder)
     for _ in range(_TRIES):
         control, information = free_ports(place.control_port, place.info_port)
