@@ -36,7 +36,7 @@ def small_profile(folder: Path, *, analyses: bool = False) -> Path:
     return folder
 
 
-def item(name, on_failure="", sample="", **kwargs):
+def item(name, on_failure="", /, *, sample="", **kwargs):
     """Return a queue item; `sample` is how a test knows its runs again."""
     meta = {"parfocal": {"on_failure": on_failure}} if on_failure else {}
     if sample:

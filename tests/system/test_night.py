@@ -27,6 +27,7 @@ def safe_events(catalog):
         yield catalog.run(uid)["safe"].read()
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_worker_and_a_lost_frame_cost_a_queue_one_retry_and_one_skip(tmp_path):
     """The short night: what a worker's death cut off is taken again, what fails twice is skipped."""
     night = Night(tmp_path / "data", small_profile(tmp_path / "profile"))
@@ -75,6 +76,7 @@ def test_a_killed_worker_and_a_lost_frame_cost_a_queue_one_retry_and_one_skip(tm
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_night_in_minutes_with_every_fault_ends_and_is_whole(tmp_path):
     """Focus, stacks over positions, sections, puncta; camera, stage, focus, catalog, worker and Redis fail."""
     night = Night(tmp_path / "data", small_profile(tmp_path / "profile", analyses=True))
