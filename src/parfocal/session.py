@@ -11,11 +11,14 @@ where they are wired::
 from __future__ import annotations
 
 import asyncio
+import atexit
+import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,9 @@ from bluesky import RunEngine
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
 
 from parfocal.callbacks import Analysis, publisher
-from parfocal.catalog import Catalog, CatalogWriter, open_catalog
+from parfocal.catalog import Catalog, CatalogWriter, RestingFile, open_catalog
 from parfocal.devices import Microscope
+from parfocal.plans import keep_resting
 
 _SWITCH_INTERVAL_S = 0.0001
 
@@ -80,10 +84,12 @@ class Session:
         return analysis
 
     def use(self, microscope: Microscope) -> Microscope:
-        """Write a microscope's frames into this session's data folder."""
+        """Write a microscope's frames into this session's data folder, and where it rests before each plan."""
         for camera in (microscope.camera, microscope.focus_camera):
             camera.frames_root = self.catalog.folder.frames
         microscope.lock.calibrations = self.catalog.folder.calibrations
+        microscope.resting = RestingFile(self.catalog.folder.resting / f"{microscope.name}.json")
+        self.RE.preprocessors.append(lambda plan: keep_resting(plan, microscope))
         return microscope
 
     def drain(self, timeout_s: float = 60.0) -> bool:
@@ -161,6 +167,17 @@ def start_session(
     for cls in analyses:
         session.add(cls(emit=writer))
     return session
+
+
+def at_end(act: Callable[[], object]) -> None:
+    """Do something when this process ends, before what was asked for earlier; in a queue's worker too.
+
+    A worker is forked, and no `atexit` runs in it.
+    """
+    if multiprocessing.parent_process() is None:
+        atexit.register(act)
+    else:
+        Finalize(None, act, exitpriority=0)
 
 
 def _end(loop: asyncio.AbstractEventLoop, timeout_s: float = 5.0) -> None:

@@ -2,10 +2,11 @@
 
 from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
-from parfocal.catalog._log import decode_line, encode_line
+from parfocal.catalog._log import decode_line, encode_line, is_being_written
 from parfocal.catalog._open import Catalog, open_catalog
 from parfocal.catalog._recover import RecoveredRun, recover
 from parfocal.catalog._remote_frames import remote_frames
+from parfocal.catalog._resting import Resting, RestingFile
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
 from parfocal.catalog._server_process import write_private
 from parfocal.catalog._writer import CatalogHealth, CatalogWriter
@@ -17,12 +18,15 @@ __all__ = [
     "CatalogWriter",
     "DataFolder",
     "RecoveredRun",
+    "Resting",
+    "RestingFile",
     "ServerInfo",
     "ZarrConsolidator",
     "decode_line",
     "encode_line",
     "ensure_server",
     "find_server",
+    "is_being_written",
     "live_order",
     "open_catalog",
     "recover",

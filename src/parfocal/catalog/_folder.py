@@ -32,6 +32,7 @@ class DataFolder:
           calibrations/  of the focus lock, a file each
           models/        that were trained here, with their versions
           corrections/   of labels, with their pixels
+          resting/       where microscopes stood before the plans that run now
           server.json    where the running server is (pid, URL, API key; mode 0600)
           server.log     what it said
 
@@ -75,6 +76,11 @@ class DataFolder:
     def corrections(self) -> Path:
         """Corrections of labels, with their pixels."""
         return self.root / "corrections"
+
+    @property
+    def resting(self) -> Path:
+        """Where microscopes stood before the plans that run now, or that were killed: a file each (mode 0600)."""
+        return self.root / "resting"
 
     @property
     def catalog(self) -> Path:

@@ -10,6 +10,7 @@ from parfocal.devices._factories import (
     recorded_microscope,
     simulated_microscope,
 )
+from parfocal.devices._faults import FAULTS, Fault, FaultInjector, FaultOrder, FaultSwitch
 from parfocal.devices._feed import FedFrame, FeedReader, FrameFeed
 from parfocal.devices._focus_hardware import (
     FOCUS_CAMERAS,
@@ -39,6 +40,7 @@ from parfocal.devices.micromanager import micromanager_backend
 
 __all__ = [
     "FAILURE",
+    "FAULTS",
     "FOCUS_CAMERAS",
     "POINT",
     "STAGES",
@@ -50,6 +52,10 @@ __all__ = [
     "CalibrationShelf",
     "Camera",
     "Columns",
+    "Fault",
+    "FaultInjector",
+    "FaultOrder",
+    "FaultSwitch",
     "FedFrame",
     "FeedReader",
     "FocusCalibrator",

@@ -40,6 +40,7 @@ def simulated_microscope(
         core.light,
         focus_camera=core.focus_camera,
         lock_in_camera_thread=not realtime,
+        faults=core.faults,
     )
     return Microscope(name=name, backend=backend, limits_um={"z": (-60.0, 60.0)})
 

@@ -13,7 +13,14 @@ from parfocal.devices._microscope import Backend
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices._told_optics import OpticsTold, told_camera_model
 from parfocal.devices.micromanager import MicroManagerCamera, MicroManagerLight, MicroManagerStage, load_core
-from parfocal.devices.simulated import SampleName, SimulatedMicroscopeCore, simulated_core
+from parfocal.devices.simulated import (
+    SampleName,
+    SimulatedCamera,
+    SimulatedFaults,
+    SimulatedMicroscopeCore,
+    SimulatedStage,
+    simulated_core,
+)
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameSource
 from parfocal.optics import CameraModel
@@ -157,7 +164,10 @@ def open_focus_backend(
         if unload is not None:
             unload()
 
-    return Backend(f"{camera} camera, {stage} stage", source, driver, light, close=close)
+    faults = None
+    if isinstance(source, SimulatedCamera) and isinstance(driver, SimulatedStage) and source.world is driver.world:
+        faults = SimulatedFaults(driver, source)
+    return Backend(f"{camera} camera, {stage} stage", source, driver, light, close=close, faults=faults)
 
 
 def _world(

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ophyd import Component, Device, Kind
 
 from parfocal.devices._camera import Camera
+from parfocal.devices._faults import Fault, FaultInjector, FaultOrder, FaultSwitch
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._stage import Stage
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices.lock import FocusLock
+from parfocal.errors import HardwareError
 from parfocal.frames import FrameSource
 
 
@@ -24,7 +26,7 @@ class Backend:
 
     `name` goes into every start document as `instrument`. `focus_camera` sees the bead of the focus lock, where
     the bench has a camera for that. `lock_in_camera_thread` is for simulated worlds that do not run in real time.
-    `close` lets go of what the drivers share.
+    `close` lets go of what the drivers share. `faults` breaks them on demand, where they are simulated.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Backend:
     focus_camera: FrameSource | None = None
     lock_in_camera_thread: bool = False
     close: Callable[[], None] = lambda: None
+    faults: FaultInjector | None = None
 
 
 class Microscope(Device):
@@ -60,6 +63,10 @@ class Microscope(Device):
         Sees the bead: its own device where the bench has two, else `camera`.
     lock : FocusLock
         Holds `xyz.z` on the bead.
+    resting
+        The `parfocal.catalog.RestingFile` of a session that uses it, None without one.
+    faults : FaultSwitch
+        Movable that breaks simulated hardware, as `inject_fault` does.
     """
 
     camera = Component(Camera, kind=Kind.normal)
@@ -79,6 +86,7 @@ class Microscope(Device):
         **kwargs: Any,
     ) -> None:
         self.backend = backend
+        self.resting: Any = None
         self._is_let_go = False
         super().__init__(prefix, name=name, **kwargs)
         for part, short in ((self.camera, "camera"), (self.xyz, "stage"), (self.light, "light")):
@@ -93,6 +101,7 @@ class Microscope(Device):
         self.lock = FocusLock(
             f"{part_prefix}lock", self.focus_camera, self.xyz.z, synchronous=backend.lock_in_camera_thread
         )
+        self.faults = FaultSwitch(f"{part_prefix}injected", lambda order: self.need_faults().inject(order))
         for axis, limits in (limits_um or {}).items():
             getattr(self.xyz, axis).limits_um = (float(limits[0]), float(limits[1]))
 
@@ -102,6 +111,36 @@ class Microscope(Device):
         for axis in (self.xyz.x, self.xyz.y, self.xyz.z):
             self.backend.stage.stop(axis.axis)
         self.backend.light.set_on(False)
+
+    def inject_fault(
+        self,
+        fault: Fault,
+        after_frames: int = 0,
+        n_times: int = 1,
+        duration_s: float = 10.0,
+        *,
+        by_um: float = 8.0,
+        axis: Literal["x", "y", "z"] = "z",
+        camera: Literal["camera", "focus_camera"] = "camera",
+    ) -> None:
+        """Let simulated hardware fail as real hardware would; see `FaultOrder` for what there is.
+
+        Raises
+        ------
+        HardwareError
+            The hardware is not simulated.
+        BadInputError
+            There is no such fault, or something about it makes no sense.
+        """
+        self.need_faults().inject(FaultOrder(fault, after_frames, n_times, duration_s, by_um, axis, camera))
+
+    def need_faults(self) -> FaultInjector:
+        """Return what breaks the hardware on demand; `HardwareError` where that is not simulated."""
+        if self.backend.faults is None:
+            raise HardwareError(
+                f"{self.name}: its backend is {self.backend.name!r}, faults can be had of simulated hardware alone"
+            )
+        return self.backend.faults
 
     def destroy(self) -> None:
         """Let go of the hardware: all of it, also where a part of it fails. Doing so again does nothing."""

@@ -14,6 +14,8 @@ from parfocal.plans._focus_lock import (
     release_lock,
 )
 from parfocal.plans._image_puncta import image_puncta
+from parfocal.plans._inject_fault import inject_fault
+from parfocal.plans._make_safe import keep_resting, make_safe
 from parfocal.plans._mda import run_mda
 from parfocal.plans._parts import Parts, parts_of
 from parfocal.plans._retrain import retrain_nuclei
@@ -32,7 +34,10 @@ __all__ = [
     "focus_locked",
     "focus_locked_decorator",
     "image_puncta",
+    "inject_fault",
+    "keep_resting",
     "lock_focus",
+    "make_safe",
     "parts_of",
     "positions",
     "release_lock",

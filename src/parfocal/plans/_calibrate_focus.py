@@ -5,6 +5,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, plan
 from ophyd.utils import LimitError
 
@@ -20,7 +21,7 @@ _MOST_IN_A_ROW = 5  # a stage that is gone would keep the plan for minutes
 
 @plan
 def calibrate_focus(
-    microscope: Any,
+    microscope: Readable[Any],
     roi_px: tuple[int, int, int, int] | None = None,
     half_range_um: float = 0.75,
     n_steps: int = 21,
@@ -87,7 +88,8 @@ def calibrate_focus(
 
     _check(microscope, model, expected_slope, roi_px)
     settings = SweepSettings(half_range_um, n_steps, bidirectional, settle_s)
-    camera, z, lock = microscope.focus_camera, microscope.xyz.z, microscope.lock
+    device: Any = microscope
+    camera, z, lock = device.focus_camera, device.xyz.z, device.lock
     home_um = yield from stubs.position_of(z)
     end_um = home_um
 
