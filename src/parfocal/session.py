@@ -80,10 +80,11 @@ class Session:
         return analysis
 
     def use(self, microscope: Microscope) -> Microscope:
-        """Write a microscope's frames into this session's data folder."""
+        """Write a microscope's frames into this session's data folder; go by what was measured of it there."""
         for camera in (microscope.camera, microscope.focus_camera):
             camera.frames_root = self.catalog.folder.frames
         microscope.lock.calibrations = self.catalog.folder.calibrations
+        microscope.use_characterizations(self.catalog.folder.characterizations)
         return microscope
 
     def drain(self, timeout_s: float = 60.0) -> bool:

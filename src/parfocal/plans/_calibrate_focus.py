@@ -59,7 +59,7 @@ def calibrate_focus(
     model : {"zhuang", "linear", "poly2", "piecewise"}
         What is fitted.
     expected_slope : {"auto", "positive", "negative"}
-        Sign of the error signal's change with z, where it is known.
+        Sign of the error signal's change with z, where it is known; `auto` takes what `characterize_stage` found.
     exposure_s : float, optional
         Of the focus camera.
     roi_side_px : int
@@ -87,6 +87,8 @@ def calibrate_focus(
 
     _check(microscope, model, expected_slope, roi_px)
     settings = SweepSettings(half_range_um, n_steps, bidirectional, settle_s)
+    if expected_slope == "auto" and microscope.lock.expected_slope != "unknown":
+        expected_slope = microscope.lock.expected_slope  # it was measured
     camera, z, lock = microscope.focus_camera, microscope.xyz.z, microscope.lock
     home_um = yield from stubs.position_of(z)
     end_um = home_um
@@ -184,6 +186,7 @@ def _one_sweep(
         "parfocal": {
             "axes": {"z": z.name},
             "camera": camera.name,
+            "characterized": microscope.characterized(),
             "sweep": told | {"kind": kind, "expected_slope": expected_slope, "attempt": settings.attempt},
         },
     } | md

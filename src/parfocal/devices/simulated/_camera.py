@@ -58,6 +58,11 @@ class SimulatedCamera:
         self._disturbances: list[Disturbance] = []
         self._number = 0
         self._stopped = threading.Event()
+        self._is_shut = False
+
+    def set_shutter(self, is_open: bool) -> None:
+        """Open or close the camera's own shutter: closed, frames are dark."""
+        self._is_shut = not is_open
 
     def fail_next(self, fault: CameraFault) -> None:
         """Spoil the next frame: it never comes, is lost, or has the wrong shape or dtype."""
@@ -86,6 +91,7 @@ class SimulatedCamera:
             temperature_c=-10.0,
             can_sequence_z=True,
             simulated=True,
+            serial=f"seed {self._scene.seed}",
         )
 
     def apply(self, settings: CameraSettings) -> None:
@@ -216,7 +222,7 @@ class SimulatedCamera:
             places["x"],
             places["y"],
             focal_plane_um,
-            self._channel if self._own_channel or world.light.is_on else None,
+            self._channel if not self._is_shut and (self._own_channel or world.light.is_on) else None,
             settings.exposure_s,
             max(middle_s, 0.0),
             number,
