@@ -142,42 +142,48 @@ def _crossing_s(t: NDArray[np.float64], done: NDArray[np.float64], share: float)
 def backlash_um(displacement_um: ArrayLike, side: ArrayLike, t_s: ArrayLike) -> Estimate:
     """Return the play of an axis: how much farther the load stands when a place was come to from above.
 
-    Least squares of the displacement over the side, with an offset and a steady drift beside it, so that the
-    sample may move meanwhile; sides are to alternate. Wild values (4 robust standard deviations) are left out.
+    From one approach to the next, so that a sample which drifts or wanders meanwhile adds no more than one step of
+    its way: least squares of the changes over the changes of side and the time between. Wild changes (4 robust
+    standard deviations) are left out.
 
     Parameters
     ----------
     displacement_um : array_like of shape (n,)
         Where the load was seen to be, um.
     side : array_like of shape (n,)
-        -1 where it came from below, 1 from above.
+        -1 where it came from below, 1 from above; best by turns.
     t_s : array_like of shape (n,)
         When, s.
 
     Raises
     ------
     BadInputError
-        Fewer than two of a side.
+        Fewer than 4 changes of side.
     """
     d, s, t = (np.asarray(values, np.float64) for values in (displacement_um, side, t_s))
-    ok = np.isfinite(d)
-    if min(int((ok & (s < 0)).sum()), int((ok & (s > 0)).sum())) < 2:
-        raise BadInputError("backlash: two approaches or more from either side were expected")
-    design = np.stack([s / 2, np.ones_like(s), t - t[ok].mean()], axis=1)
+    known = np.isfinite(d)
+    d, s, t = d[known], s[known], t[known]
+    if np.count_nonzero(np.diff(s)) < 4:
+        raise BadInputError("backlash: four changes of side or more were expected")
+    design, change = np.stack([np.diff(s) / 2, np.diff(t)], axis=1), np.diff(d)
+    ok = np.ones(change.size, np.bool_)
     for _ in range(2):
-        fitted, _, rank, _ = np.linalg.lstsq(design[ok], d[ok], rcond=None)
-        rest = d - design @ fitted
-        wild = ok & (np.abs(rest) > 4 * max(robust_sd(rest[ok]), 1e-9))
-        kept = ok & ~wild
-        if not wild.any() or min(int((kept & (s < 0)).sum()), int((kept & (s > 0)).sum())) < 2:
+        fitted = np.linalg.lstsq(design[ok], change[ok], rcond=None)[0]
+        rest = change - design @ fitted
+        kept = ok & (np.abs(rest) <= 4 * max(robust_sd(rest[ok], 0.0), 1e-9))
+        if np.array_equal(kept, ok) or np.count_nonzero(design[kept, 0]) < 4:
             break
         ok = kept
-    dof = int(ok.sum()) - int(rank)
-    if dof < 1:
-        return Estimate(float(fitted[0]), math.nan)
-    variance = float((rest[ok] ** 2).sum()) / dof
-    covariance = np.linalg.pinv(design[ok].T @ design[ok]) * variance
-    return Estimate(float(fitted[0]), math.sqrt(float(covariance[0, 0])))
+    # The noise of one frame is in two changes, with opposite signs: neighbours are not independent.
+    left = rest[ok]
+    sandwich = design[ok] * left[:, None]
+    meat = sandwich.T @ sandwich
+    cross = sandwich[1:].T @ sandwich[:-1]
+    bread = np.linalg.pinv(design[ok].T @ design[ok])
+    dof = max(int(ok.sum()) - 2, 1)
+    independent = float(bread[0, 0]) * float((left**2).sum()) / dof
+    paired = float((bread @ (meat + cross + cross.T) @ bread)[0, 0]) * ok.sum() / dof
+    return Estimate(float(fitted[0]), math.sqrt(max(independent, paired)))
 
 
 @dataclass(frozen=True, eq=False)

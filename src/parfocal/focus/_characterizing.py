@@ -386,8 +386,8 @@ def _affine_numbers(found: StageAffine) -> dict[str, Any]:
 def _delay(rows: list[dict[str, Any]], half_step_um: float) -> Estimate:
     """Return the time by which pictures follow commands, as if moves were sudden; its error by leaving one out.
 
-    The answer is fitted as a dead time and a lag of first order, with a steady drift of the sample beside it; what
-    is wild counts little.
+    The answer is fitted as a dead time and a lag of first order, with a steady drift of the sample and a scale of
+    the pictures beside it; what is wild counts little.
     """
     from scipy.optimize import least_squares
 
@@ -402,14 +402,14 @@ def _delay(rows: list[dict[str, Any]], half_step_um: float) -> Estimate:
         def rest(p: NDArray[np.float64]) -> NDArray[np.float64]:
             lag_ms = max(float(p[1]), 0.05)
             gone = np.where(1e3 * after > p[0], -np.expm1(-np.maximum(1e3 * after - p[0], 0.0) / lag_ms), 0.0)
-            return (at - up * half_step_um * (2 * gone - 1) - p[2] - p[3] * since) / half_step_um
+            return (at - p[4] * up * half_step_um * (2 * gone - 1) - p[2] - p[3] * since) / half_step_um
 
-        found = least_squares(rest, start, loss="soft_l1", f_scale=0.1, x_scale=[1.0, 1.0, 0.01, 1e-3])
+        found = least_squares(rest, start, loss="soft_l1", f_scale=0.1, x_scale=[1.0, 1.0, 0.01, 1e-3, 0.1])
         return np.asarray(found.x, np.float64)
 
     if len(kept) < 8 or len(levels) < 2:
         return Estimate(math.nan, math.nan)
-    starts = [np.array([dead, lag, 0.0, 0.0]) for dead in (0.0, 5.0) for lag in (1.0, 5.0, 20.0)]
+    starts = [np.array([dead, lag, 0.0, 0.0, 1.0]) for dead in (0.0, 5.0) for lag in (1.0, 5.0, 20.0)]
     tried = [pooled(None, start) for start in starts]
     whole = float(np.median([p[0] + max(p[1], 0.05) for p in tried]))
     best = min(tried, key=lambda p: abs(p[0] + max(float(p[1]), 0.05) - whole))

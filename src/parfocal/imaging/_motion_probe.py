@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter
 
 from parfocal.errors import BadInputError
 from parfocal.imaging._arrays import checked_frame
+from parfocal.robust import robust_sd
 
 _ITERATIONS = 20
 
@@ -43,18 +45,23 @@ class MotionProbe:
         # Shot noise: bright pixels tell less than they change by.
         dark = float(np.percentile(middle, 1))
         self._weight = 1 / (np.maximum(middle - dark, 0.0) + max(float(np.median(middle)) - dark, 1.0)).ravel()
-        self._here = middle.ravel()
-        self._first = ((high - low) / 2).ravel()
-        self._second = ((high + low) / 2 - middle).ravel()
+        # Where nothing changes there is only noise, which would pass for change and shrink what is found.
+        smooth = np.abs(gaussian_filter(high - low, 1.0))
+        self._kept = (smooth >= min(4 * robust_sd(smooth, 0.0), float(np.percentile(smooth, 90)))).ravel()
+        self._weight = self._weight[self._kept]
+        self._here = middle.ravel()[self._kept]
+        self._first = ((high - low) / 2).ravel()[self._kept]
+        self._second = ((high + low) / 2 - middle).ravel()[self._kept]
         change = float((self._weight * self._first**2).sum())
         if not change > 0:
             raise BadInputError("motion probe: the picture does not change along the axis: is there a sample?")
 
     def displacement_um(self, frame: ArrayLike) -> float:
         """Return where along the axis a frame was taken, um from the middle picture; NaN where it fits nowhere."""
-        values = np.asarray(frame, np.float64).ravel()
-        if values.size != self._here.size:
+        given = np.asarray(frame, np.float64).ravel()
+        if given.size != self._kept.size:
             raise BadInputError("motion probe: the frame is of another shape than the pictures")
+        values = given[self._kept]
         w, ones, u = self._weight, np.ones_like(values), 0.0
         for _ in range(_ITERATIONS):
             model = self._here + u * self._first + u**2 * self._second
@@ -73,11 +80,6 @@ class MotionProbe:
             if abs(u) > 3:
                 return math.nan
         return u * self.half_step_um
-
-    @property
-    def contrast(self) -> float:
-        """RMS change over half a step, in standard deviations of shot noise of one ADU an electron."""
-        return math.sqrt(float((self._weight * self._first**2).mean()))
 
 
 def mean_frame(frames: list[NDArray[np.generic]]) -> NDArray[np.float64]:

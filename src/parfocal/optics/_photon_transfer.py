@@ -241,9 +241,12 @@ def photon_transfer(
         excess, excess_se = _steep_excess(*slopes, brightest.mean_adu)
         if excess > 3 * excess_se and excess > 0.01 * mean:
             issues.append(
-                ("warns", f"where the picture is steep, gain seems {excess / mean:.1%} higher: what is in view moves; "
-                 "go out of focus, or take an even slide")
-            )  # fmt: skip
+                (
+                    "warns",
+                    f"where the picture is steep, gain seems {excess / mean:.1%} higher: what is in view moves; "
+                    "go out of focus, or take an even slide",
+                )
+            )
         if mean_se > 0.02 * mean:
             issues.append(("warns", f"the mean gain is uncertain by {mean_se / mean:.1%}: take more frames"))
     read = np.sqrt(np.maximum(dark_var, 1e-3 * floor)) / gains

@@ -19,7 +19,6 @@ from parfocal.plans._characterize_run import (
 )
 
 _PLAN = "characterize_stage"
-_ABBA = (-1, 1, 1, -1)  # what drifts evenly is the same for both sides
 
 
 @plan
@@ -67,7 +66,7 @@ def characterize_stage(
     approach_um : float, optional
         From how far a place is come to; more than the play. Default 2 along z, else 20.
     n_approaches : int
-        How many, half of them from either side; a multiple of 4 cancels an even drift.
+        How many, from either side by turns.
     n_pictures : int
         Pictures on either side and in the middle.
     settle_s : float
@@ -112,7 +111,7 @@ def characterize_stage(
         check_number(_PLAN, what, value, low)
     for what, value, low in (
         ("n_steps", n_steps, 2),
-        ("n_approaches", n_approaches, 4),
+        ("n_approaches", n_approaches, 6),
         ("n_pictures", n_pictures, 1),
     ):
         check_number(_PLAN, what, value, low, 10_000)
@@ -147,7 +146,7 @@ def characterize_stage(
                     Probed("probe", number=number, side=side, to_um=at_um, exposure_s=actual_s())
                 )
         for number in range(n_approaches):
-            side = _ABBA[number % 4]
+            side = -1 if number % 2 == 0 else 1
             from_um = home_um + side * approach
             yield from go(from_um)
             yield from go(home_um)
