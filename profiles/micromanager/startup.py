@@ -10,11 +10,15 @@ The devices are those of `devices.yml` beside this file; runs and frames go into
 import atexit
 from pathlib import Path
 
-from parfocal.callbacks import FocusCalibration, FocusScores
+from parfocal.callbacks import BenchCharacterization, FocusCalibration, FocusScores
 from parfocal.devices import load_devices
 from parfocal.plans import (
     acquire_sections,
     calibrate_focus,
+    characterize_camera,
+    characterize_latency,
+    characterize_pixel_size,
+    characterize_stage,
     engage_lock,
     focus_locked,
     lock_focus,
@@ -31,7 +35,7 @@ from parfocal.plans import (
 )
 from parfocal.session import start_session
 
-session = start_session(analyses=[FocusScores, FocusCalibration])
+session = start_session(analyses=[FocusScores, FocusCalibration, BenchCharacterization])
 RE = session.RE
 catalog = session.catalog
 

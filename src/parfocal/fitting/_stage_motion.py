@@ -108,7 +108,7 @@ def step_response(
     done = (position - from_um) / step_um
     begins = np.concatenate([[0.0], t[t > 0]])
     gone = np.concatenate([[0.0], done[t > 0]])
-    delay_s = float(np.trapezoid(1 - gone, begins))
+    delay_s = float((np.diff(begins) * (1 - (gone[1:] + gone[:-1]) / 2)).sum())
     allowed_um = max(tolerance_um, 4 * noise_um)
     outside = np.flatnonzero(np.abs(position - end_um) > allowed_um)
     last = int(outside[-1]) if outside.size else -1
@@ -167,6 +167,7 @@ def backlash_um(displacement_um: ArrayLike, side: ArrayLike, t_s: ArrayLike) -> 
         raise BadInputError("backlash: four changes of side or more were expected")
     design, change = np.stack([np.diff(s) / 2, np.diff(t)], axis=1), np.diff(d)
     ok = np.ones(change.size, np.bool_)
+    fitted, rest = np.zeros(2), change
     for _ in range(2):
         fitted = np.linalg.lstsq(design[ok], change[ok], rcond=None)[0]
         rest = change - design @ fitted

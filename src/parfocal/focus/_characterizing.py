@@ -247,7 +247,7 @@ class _Stage:
         return play, moved
 
     def _probe(self) -> MotionProbe:
-        return MotionProbe(*(mean_frame(self._pictures.get(side, [])) for side in (-1, 0, 1)), self.half_step_um)
+        return _probe_of(self._pictures, self.half_step_um)
 
     def _slope(self) -> tuple[Estimate, float, int]:
         """Return how the error signal of beads changes along the axis, per um, the signal, and how many beads."""
@@ -303,7 +303,7 @@ class _Latency:
         rows: list[dict[str, Any]] = []
         delay = Estimate(math.nan, math.nan)
         try:
-            probe = MotionProbe(*(mean_frame(self._pictures.get(s, [])) for s in (-1, 0, 1)), self.half_step_um)
+            probe = _probe_of(self._pictures, self.half_step_um)
             for (level, number), (told, t_s, frame) in sorted(self._taken.items()):
                 at_um = probe.displacement_um(frame)
                 up = 1.0 if told.to_um > told.from_um else -1.0
@@ -346,7 +346,7 @@ class _PixelSize:
 
     def result(self) -> Characterization:
         table = np.array([self._moved[k] for k in sorted(self._moved)]).reshape(-1, 6)
-        rows = tuple(
+        rows: tuple[dict[str, Any], ...] = tuple(
             dict(zip(("y_um", "x_um", "moved_y_px", "moved_x_px", "t_s", "ncc"), row)) for row in table.tolist()
         )
         try:
@@ -416,6 +416,11 @@ def _delay(rows: list[dict[str, Any]], half_step_um: float) -> Estimate:
     each = np.array([(p := pooled(level, best))[0] + max(float(p[1]), 0.05) for level in levels])
     n = len(levels)
     return Estimate(1e-3 * whole, 1e-3 * math.sqrt((n - 1) / n * float(((each - each.mean()) ** 2).sum())))
+
+
+def _probe_of(pictures: Mapping[int, list[NDArray[np.generic]]], half_step_um: float) -> MotionProbe:
+    low, middle, high = (mean_frame(pictures.get(side, [])) for side in (-1, 0, 1))
+    return MotionProbe(low, middle, high, half_step_um)
 
 
 def _middle(frame: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -88,5 +88,5 @@ def mean_frame(frames: list[NDArray[np.generic]]) -> NDArray[np.float64]:
         raise BadInputError("mean frame: no frames")
     total = np.zeros(frames[0].shape)
     for frame in frames:
-        total += frame
+        total += np.asarray(frame, np.float64)
     return total / len(frames)

@@ -73,7 +73,7 @@ class LevelMoments:
         if self._sum is None or self._m2 is None or self._block_mean is None:
             self._sum, self._m2, self._block_mean = (np.zeros(values.shape) for _ in range(3))
         self.n_frames += 1
-        self._sum += frame
+        self._sum += np.asarray(frame, np.float64)
         self._in_block += 1
         step = values - self._block_mean  # Welford, from zero at the beginning of each block
         self._block_mean += step / self._in_block
@@ -336,6 +336,7 @@ def _slopes(
     if bottom <= 0 or top <= 0:
         return None
     rough = top / bottom
+    slope, var = np.full_like(offset, rough), np.full_like(offset, np.inf)
     for _ in range(2):  # the second time, with weights from a gain that is right
         sum_wss, sum_ws, sum_wsv = (np.zeros_like(offset) for _ in range(3))
         for signal, more, signal_var, ok, dof in usable:
@@ -355,7 +356,7 @@ def _slopes(
         )
         sure = np.where(has, 1 / var, 0.0)
         rough = float((slope * sure).sum() / sure.sum())
-    return slope / excess_noise, np.sqrt(var) / excess_noise
+    return np.asarray(slope / excess_noise, np.float64), np.asarray(np.sqrt(var) / excess_noise, np.float64)
 
 
 def _steep_excess(
