@@ -28,6 +28,7 @@ from parfocal.fitting import (
 from parfocal.focus._characterization import Characterization
 from parfocal.imaging import MotionProbe, mean_frame, phase_shift
 from parfocal.optics import PhotonTransfer
+from parfocal.robust import robust_sd
 
 _SIDE_PX = 512  # the middle of a large sensor tells motion as well as all of it
 _ROI_PX = 21
@@ -311,7 +312,11 @@ class _Latency:
                 rows.append(
                     {"level": level, "number": number, "after_s": after_s, "at_um": at_um, "up": up, "t_s": t_s}
                 )
-            delay = _delay(rows, self.half_step_um)
+            delay, share, left = _delay(rows, self.half_step_um)
+            if not (0.6 < share < 1.4 and left < 0.3):
+                issues.append(
+                    ("refuses", "pictures do not follow the moves: is there a sample in focus, and still?")
+                )
         except BadInputError as error:
             issues.append(("refuses", f"no latency: {error}"))
         if math.isfinite(delay.value) and not -1e-3 - 3 * delay.se < delay.value:
@@ -383,11 +388,12 @@ def _affine_numbers(found: StageAffine) -> dict[str, Any]:
     return numbers
 
 
-def _delay(rows: list[dict[str, Any]], half_step_um: float) -> Estimate:
-    """Return the time by which pictures follow commands, as if moves were sudden; its error by leaving one out.
+def _delay(rows: list[dict[str, Any]], half_step_um: float) -> tuple[Estimate, float, float]:
+    """Return the time by which pictures follow commands, the share of moves that they show, and what is left.
 
-    The answer is fitted as a dead time and a lag of first order, with a steady drift of the sample and a scale of
-    the pictures beside it; what is wild counts little.
+    Time is as if moves were sudden, its error by leaving out one round after the other, and what is left is
+    in half steps. The answer is fitted as a dead time and a lag of first order, with a steady drift of the sample
+    and a scale of the pictures beside it; what is wild counts little.
     """
     from scipy.optimize import least_squares
 
@@ -400,22 +406,33 @@ def _delay(rows: list[dict[str, Any]], half_step_um: float) -> Estimate:
         since = t - t[0]
 
         def rest(p: NDArray[np.float64]) -> NDArray[np.float64]:
-            lag_ms = max(float(p[1]), 0.05)
-            gone = np.where(1e3 * after > p[0], -np.expm1(-np.maximum(1e3 * after - p[0], 0.0) / lag_ms), 0.0)
-            return (at - p[4] * up * half_step_um * (2 * gone - 1) - p[2] - p[3] * since) / half_step_um
+            return (at - _answer_um(p, after, up, since, half_step_um)) / half_step_um
 
         found = least_squares(rest, start, loss="soft_l1", f_scale=0.1, x_scale=[1.0, 1.0, 0.01, 1e-3, 0.1])
         return np.asarray(found.x, np.float64)
 
     if len(kept) < 8 or len(levels) < 2:
-        return Estimate(math.nan, math.nan)
+        return Estimate(math.nan, math.nan), math.nan, math.nan
     starts = [np.array([dead, lag, 0.0, 0.0, 1.0]) for dead in (0.0, 5.0) for lag in (1.0, 5.0, 20.0)]
     tried = [pooled(None, start) for start in starts]
     whole = float(np.median([p[0] + max(p[1], 0.05) for p in tried]))
     best = min(tried, key=lambda p: abs(p[0] + max(float(p[1]), 0.05) - whole))
     each = np.array([(p := pooled(level, best))[0] + max(float(p[1]), 0.05) for level in levels])
     n = len(levels)
-    return Estimate(1e-3 * whole, 1e-3 * math.sqrt((n - 1) / n * float(((each - each.mean()) ** 2).sum())))
+    found = Estimate(1e-3 * whole, 1e-3 * math.sqrt((n - 1) / n * float(((each - each.mean()) ** 2).sum())))
+    return found, float(best[4]), _left(kept, best, half_step_um)
+
+
+def _answer_um(p: NDArray[np.float64], after_s: Any, up: Any, since_s: Any, half_step_um: float) -> Any:
+    """Return where the load is by dead time and lag (ms), drift (um, um/s) and scale."""
+    lag_ms = max(float(p[1]), 0.05)
+    gone = np.where(1e3 * after_s > p[0], -np.expm1(-np.maximum(1e3 * after_s - p[0], 0.0) / lag_ms), 0.0)
+    return p[4] * up * half_step_um * (2 * gone - 1) + p[2] + p[3] * since_s
+
+
+def _left(rows: list[dict[str, Any]], p: NDArray[np.float64], half_step_um: float) -> float:
+    after, at, up, t = (np.array([row[key] for row in rows]) for key in ("after_s", "at_um", "up", "t_s"))
+    return robust_sd(at - _answer_um(p, after, up, t - t[0], half_step_um)) / half_step_um
 
 
 def _probe_of(pictures: Mapping[int, list[NDArray[np.generic]]], half_step_um: float) -> MotionProbe:

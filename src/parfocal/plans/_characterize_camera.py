@@ -91,7 +91,7 @@ def characterize_camera(
     if settings.binning != 1:
         raise BadInputError(f"{_PLAN}: {device.name} bins {settings.binning} x; set its binning to 1")
     how = _way_to_dark(microscope, device, dark)
-    known = tuple(getattr(microscope.light.driver, "channels", ()))
+    known: tuple[str, ...] = tuple(microscope.light.driver.channels)
     if channel and channel not in known:
         raise BadInputError(f"{_PLAN}: no channel {channel!r}, there are {', '.join(known)}")
     home_um = yield from stubs.position_of(z)

@@ -182,7 +182,9 @@ def _camera(figure: Any, found: Characterization) -> None:
         else np.array([r["exposure_s"] * r["light"] for r in flat])
         for key in ("signal_adu", "variance_adu2", "expected_adu2", "dose")
     )
-    if len(flat):
+    lit = signal > 0 if len(flat) else np.zeros(0, np.bool_)
+    if lit.any():
+        signal, variance, expected, dose = (values[lit] for values in (signal, variance, expected, dose))
         curve.loglog(signal, variance, "o", ms=4, color=_BLUE)
         curve.loglog(signal, expected, lw=1, color=_ORANGE)
         line.plot(dose, signal, "o", ms=4, color=_BLUE)
