@@ -9,12 +9,16 @@ The devices are those of `devices.yml` beside this file; runs and frames go into
 
 from pathlib import Path
 
-from parfocal.callbacks import FocusCalibration, FocusScores
+from parfocal.callbacks import BenchCharacterization, FocusCalibration, FocusScores
 from parfocal.devices import load_devices
 from parfocal.plans import (
     acquire_sections,
     acquire_until_certain,
     calibrate_focus,
+    characterize_camera,
+    characterize_latency,
+    characterize_pixel_size,
+    characterize_stage,
     engage_lock,
     focus_locked,
     image_puncta,
@@ -34,7 +38,7 @@ from parfocal.plans import (
 )
 from parfocal.session import at_end, start_session
 
-session = start_session(analyses=[FocusScores, FocusCalibration])
+session = start_session(analyses=[FocusScores, FocusCalibration, BenchCharacterization])
 RE = session.RE
 catalog = session.catalog
 

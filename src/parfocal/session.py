@@ -84,12 +84,16 @@ class Session:
         return analysis
 
     def use(self, microscope: Microscope) -> Microscope:
-        """Write a microscope's frames into this session's data folder, and where it rests before each plan."""
+        """Write a microscope's frames into this session's data folder, and where it rests before each plan.
+
+        It goes by what was measured of it there (`parfocal characterize`).
+        """
         for camera in (microscope.camera, microscope.focus_camera):
             camera.frames_root = self.catalog.folder.frames
         microscope.lock.calibrations = self.catalog.folder.calibrations
         microscope.resting = RestingFile(self.catalog.folder.resting / f"{microscope.name}.json")
         self.RE.preprocessors.append(lambda plan: keep_resting(plan, microscope))
+        microscope.use_characterizations(self.catalog.folder.characterizations)
         return microscope
 
     def drain(self, timeout_s: float = 60.0) -> bool:

@@ -11,6 +11,7 @@ from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
 from parfocal.callbacks._wire import document_from_wire, document_to_wire, listen, publisher
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
+from parfocal.callbacks.characterization import BenchCharacterization
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 from parfocal.callbacks.puncta import Puncta, PunctaParameters
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
@@ -32,6 +33,7 @@ __all__ = [
     "ANALYSES",
     "Analysis",
     "AuditedFrame",
+    "BenchCharacterization",
     "CalibrationParameters",
     "DensityJudge",
     "FocusCalibration",

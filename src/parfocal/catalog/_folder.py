@@ -30,6 +30,7 @@ class DataFolder:
           catalog/       catalog.db, tables.duckdb, arrays/: what Tiled keeps
                          secrets.json, database.json: where it is kept elsewhere (mode 0600)
           calibrations/  of the focus lock, a file each
+          characterizations/  of cameras and stages: a file each, maps beside
           models/        that were trained here, with their versions
           corrections/   of labels, with their pixels
           resting/       where microscopes stood before the plans that run now
@@ -56,6 +57,11 @@ class DataFolder:
     def calibrations(self) -> Path:
         """Calibrations of the focus, a file each."""
         return self.root / "calibrations"
+
+    @property
+    def characterizations(self) -> Path:
+        """What was measured of cameras and stages, a file each."""
+        return self.root / "characterizations"
 
     @property
     def wal(self) -> Path:

@@ -20,6 +20,7 @@ _MODULES = {
     "_catalog": ("serve", "stop", "runs", "show", "recover"),
     "_replay": ("replay",),
     "_focus": ("calibrate", "lock"),
+    "_characterize": ("characterize",),
     "_report": ("report",),
     "_slices": ("slices",),
     "_segment": ("segment",),

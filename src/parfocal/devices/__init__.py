@@ -3,6 +3,8 @@
 from parfocal.devices._auditor import Auditor, Judge, RememberingJudge
 from parfocal.devices._burst import Burst, BurstSettings
 from parfocal.devices._camera import Camera, default_frames_root
+from parfocal.devices._characterization_shelf import CharacterizationShelf, KeptCharacterization
+from parfocal.devices._characterizer import Characterizer, characterization_row
 from parfocal.devices._columns import FAILURE, POINT, Columns
 from parfocal.devices._factories import (
     focus_microscope,
@@ -21,9 +23,11 @@ from parfocal.devices._focus_hardware import (
 )
 from parfocal.devices._light import Light, LightDriver, LightLevel, NoLight
 from parfocal.devices._load_devices import load_devices
+from parfocal.devices._measured_noise import MeasuredNoise, camera_identity, find_noise, model_of
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import LeasedError, OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
+from parfocal.devices._step_recorder import DarkSwitch, StepRecorder, TimedMove
 from parfocal.devices._together import Together
 from parfocal.devices.lock import (
     Armed,
@@ -51,7 +55,10 @@ __all__ = [
     "BurstSettings",
     "CalibrationShelf",
     "Camera",
+    "CharacterizationShelf",
+    "Characterizer",
     "Columns",
+    "DarkSwitch",
     "Fault",
     "FaultInjector",
     "FaultOrder",
@@ -63,6 +70,7 @@ __all__ = [
     "FrameFeed",
     "Judge",
     "Kept",
+    "KeptCharacterization",
     "LeasedError",
     "Light",
     "LightDriver",
@@ -70,6 +78,7 @@ __all__ = [
     "LockRing",
     "LockSampleStream",
     "LockSetpoint",
+    "MeasuredNoise",
     "Microscope",
     "NoLight",
     "OutOfLimitsError",
@@ -77,12 +86,18 @@ __all__ = [
     "Stage",
     "StageAxis",
     "StageDriver",
+    "StepRecorder",
+    "TimedMove",
     "Together",
+    "camera_identity",
+    "characterization_row",
     "default_frames_root",
+    "find_noise",
     "focus_microscope",
     "load_devices",
     "micromanager_backend",
     "micromanager_microscope",
+    "model_of",
     "open_focus_backend",
     "open_focus_camera",
     "open_stage_driver",

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from ophyd import Component, Device, Kind
 
-from parfocal.devices._camera import Camera
+from parfocal.devices._camera import Camera, default_frames_root
+from parfocal.devices._characterization_shelf import CharacterizationShelf
 from parfocal.devices._faults import Fault, FaultInjector, FaultOrder, FaultSwitch
 from parfocal.devices._light import Light, LightDriver, NoLight
+from parfocal.devices._measured_noise import find_noise
 from parfocal.devices._stage import Stage
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices.lock import FocusLock
@@ -26,7 +28,8 @@ class Backend:
 
     `name` goes into every start document as `instrument`. `focus_camera` sees the bead of the focus lock, where
     the bench has a camera for that. `lock_in_camera_thread` is for simulated worlds that do not run in real time.
-    `close` lets go of what the drivers share. `faults` breaks them on demand, where they are simulated.
+    `noise_maps` says by which measured noise the cameras go: see `find_noise`. `close` lets go of what the drivers
+    share. `faults` breaks them on demand, where they are simulated.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Backend:
     light: LightDriver = field(default_factory=NoLight)
     focus_camera: FrameSource | None = None
     lock_in_camera_thread: bool = False
+    noise_maps: str = ""
     close: Callable[[], None] = lambda: None
     faults: FaultInjector | None = None
 
@@ -88,6 +92,7 @@ class Microscope(Device):
         self.backend = backend
         self.resting: Any = None
         self._is_let_go = False
+        self._characterizations_root: Path | None = None
         super().__init__(prefix, name=name, **kwargs)
         for part, short in ((self.camera, "camera"), (self.xyz, "stage"), (self.light, "light")):
             _rename(part, f"{part_prefix}{short}")
@@ -104,6 +109,62 @@ class Microscope(Device):
         self.faults = FaultSwitch(f"{part_prefix}injected", lambda order: self.need_faults().inject(order))
         for axis, limits in (limits_um or {}).items():
             getattr(self.xyz, axis).limits_um = (float(limits[0]), float(limits[1]))
+
+    @property
+    def characterizations(self) -> CharacterizationShelf:
+        """The data folder's characterizations."""
+        root = self._characterizations_root or default_frames_root().with_name("characterizations")
+        return CharacterizationShelf(root)
+
+    def use_characterizations(self, root: Path | str | None = None) -> dict[str, str]:
+        """Go by what was measured of this bench: noise of its cameras, latency and sign of its focus axis.
+
+        Parameters
+        ----------
+        root : path, optional
+            The folder of characterizations, from now on; default: the one before.
+
+        Returns
+        -------
+        dict of str to str
+            What is gone by -> the run that it was measured in; see `characterized`.
+
+        Raises
+        ------
+        BadInputError
+            A file was changed after it was saved, or those named in `noise_maps` are of another camera.
+        """
+        if root is not None:
+            self._characterizations_root = Path(root)
+        shelf = self.characterizations
+        for camera in {id(c): c for c in (self.camera, self.focus_camera)}.values():
+            camera.noise = None
+            camera.noise = find_noise(shelf, camera.facts, self.backend.noise_maps)
+        about = self.focus_identity()
+        latency, stage = shelf.newest("latency", about), shelf.newest("stage", about)
+        self.lock.command_to_motion_s = (
+            max(0.0, float(latency.found.numbers["command_to_motion_s"])) if latency is not None else 0.0
+        )
+        self.lock.latency_run = latency.run_uid if latency is not None else ""
+        self.lock.expected_slope = str(stage.found.numbers["expected_slope"]) if stage is not None else "unknown"
+        self.lock.stage_run = stage.run_uid if stage is not None else ""
+        return self.characterized()
+
+    def focus_identity(self) -> dict[str, Any]:
+        """Return what a measurement of the focus axis, by the focus camera, holds for."""
+        facts, z = self.focus_camera.facts, self.xyz.z
+        stage = str(getattr(z.driver, "backend", type(z.driver).__name__))
+        return {"camera": facts.model, "serial": facts.serial, "stage": stage, "axis": "z"}
+
+    def characterized(self) -> dict[str, str]:
+        """Return the runs that what is gone by was measured in: `camera`, `focus_camera`, `latency`, `stage`."""
+        runs = {
+            "camera": self.camera.facts.noise_run,
+            "focus_camera": self.focus_camera.facts.noise_run,
+            "latency": self.lock.latency_run,
+            "stage": self.lock.stage_run,
+        }
+        return {what: uid for what, uid in runs.items() if uid}
 
     def make_safe(self) -> None:
         """Release the lock, stop all motion and put the light out, whatever state the plan left behind."""

@@ -6,6 +6,9 @@ from parfocal.plans._audited_stack import z_stack_audited
 from parfocal.plans._bursts import z_burst
 from parfocal.plans._calibrate_focus import calibrate_focus
 from parfocal.plans._certain import acquire_until_certain
+from parfocal.plans._characterize_camera import characterize_camera
+from parfocal.plans._characterize_latency import characterize_latency
+from parfocal.plans._characterize_stage import characterize_pixel_size, characterize_stage
 from parfocal.plans._focus_lock import (
     engage_lock,
     focus_locked,
@@ -30,6 +33,10 @@ __all__ = [
     "acquire_sections",
     "acquire_until_certain",
     "calibrate_focus",
+    "characterize_camera",
+    "characterize_latency",
+    "characterize_pixel_size",
+    "characterize_stage",
     "engage_lock",
     "focus_locked",
     "focus_locked_decorator",

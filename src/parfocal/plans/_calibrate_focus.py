@@ -60,7 +60,7 @@ def calibrate_focus(
     model : {"zhuang", "linear", "poly2", "piecewise"}
         What is fitted.
     expected_slope : {"auto", "positive", "negative"}
-        Sign of the error signal's change with z, where it is known.
+        Sign of the error signal's change with z, where it is known; `auto` takes what `characterize_stage` found.
     exposure_s : float, optional
         Of the focus camera.
     roi_side_px : int
@@ -90,6 +90,8 @@ def calibrate_focus(
     settings = SweepSettings(half_range_um, n_steps, bidirectional, settle_s)
     device: Any = microscope
     camera, z, lock = device.focus_camera, device.xyz.z, device.lock
+    if expected_slope == "auto" and lock.expected_slope != "unknown":
+        expected_slope = lock.expected_slope  # it was measured
     home_um = yield from stubs.position_of(z)
     end_um = home_um
 
@@ -186,6 +188,7 @@ def _one_sweep(
         "parfocal": {
             "axes": {"z": z.name},
             "camera": camera.name,
+            "characterized": microscope.characterized(),
             "sweep": told | {"kind": kind, "expected_slope": expected_slope, "attempt": settings.attempt},
         },
     } | md

@@ -7,6 +7,14 @@ from parfocal.report._calibration_report import (
     read_calibration_run,
     write_calibration_report,
 )
+from parfocal.report._characterization_report import (
+    CharacterizationRun,
+    characterization_report,
+    characterization_table,
+    draw_characterization,
+    read_characterization_run,
+    write_characterization_report,
+)
 from parfocal.report._lock_events import EventReader, LockEvent, event_line, explain, is_safeguard
 from parfocal.report._lock_report import lock_report, write_lock_report
 from parfocal.report._lock_run import LockRun, read_lock_run
@@ -25,14 +33,18 @@ from parfocal.report._slices_report import SlicesStory, slices_report, write_sli
 
 __all__ = [
     "CalibrationRun",
+    "CharacterizationRun",
     "EventReader",
     "LockEvent",
     "LockRun",
     "PunctaRun",
     "SlicesStory",
     "calibration_report",
+    "characterization_report",
+    "characterization_table",
     "co_occurrence",
     "draw_calibration",
+    "draw_characterization",
     "draw_puncta",
     "draw_reference_metrics",
     "draw_reference_stack",
@@ -47,11 +59,13 @@ __all__ = [
     "precision_nm",
     "puncta_report",
     "read_calibration_run",
+    "read_characterization_run",
     "read_lock_run",
     "read_puncta_run",
     "references_report",
     "slices_report",
     "write_calibration_report",
+    "write_characterization_report",
     "write_lock_report",
     "write_references_report",
     "write_segmentation_page",

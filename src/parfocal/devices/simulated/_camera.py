@@ -66,6 +66,11 @@ class SimulatedCamera:
         self.after_frame: list[Callable[[], None]] = []
         self._number = 0
         self._stopped = threading.Event()
+        self._is_shut = False
+
+    def set_shutter(self, is_open: bool) -> None:
+        """Open or close the camera's own shutter: closed, frames are dark."""
+        self._is_shut = not is_open
 
     def fail_next(self, fault: CameraFault) -> None:
         """Spoil the next frame: it never comes, is lost, or has the wrong shape or dtype."""
@@ -102,6 +107,7 @@ class SimulatedCamera:
             temperature_c=-10.0,
             can_sequence_z=True,
             simulated=True,
+            serial=f"seed {self._scene.seed}",
         )
 
     def apply(self, settings: CameraSettings) -> None:
@@ -231,7 +237,7 @@ class SimulatedCamera:
             if not disturbance.path_um:
                 path_um = self.world.sample_path_um(start_s, end_s, self._scene.smallest_pixel_um(self._channel))
                 disturbance = replace(disturbance, path_um=path_um)
-        is_lit = bool(self._own_channel) or world.light.is_on
+        is_lit = not self._is_shut and (bool(self._own_channel) or world.light.is_on)
         raw = self._scene.frame(
             places["x"],
             places["y"],
