@@ -1,5 +1,6 @@
 """The Tiled catalog: serve, open, write, query, recover."""
 
+from parfocal.catalog._display import run_facts, run_html, run_text, run_title, table_html
 from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
 from parfocal.catalog._log import decode_line, encode_line
@@ -28,8 +29,13 @@ __all__ = [
     "recover",
     "register_zarr_consolidator",
     "remote_frames",
+    "run_facts",
+    "run_html",
+    "run_text",
+    "run_title",
     "serve",
     "stop_server",
+    "table_html",
     "write_private",
 ]
 

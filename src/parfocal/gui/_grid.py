@@ -228,7 +228,7 @@ class PlaneArray:
                 chosen.append([k % n])
         planes = [self._plane(where)[y, x] for where in itertools.product(*chosen)]
         shape = np.empty(self.shape[-2:], np.bool_)[y, x].shape
-        return np.array(planes, self.dtype).reshape(*lengths, *shape)
+        return np.array(planes, self.dtype).reshape((*lengths, *shape))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         whole = self[...]

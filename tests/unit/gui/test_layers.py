@@ -38,8 +38,8 @@ def test_an_axis_without_measured_values_counts():
 @pytest.mark.parametrize(
     "key",
     [
-        0, -1, (slice(None), 2), (Ellipsis, 3), (1, Ellipsis, slice(2, 5), slice(None, None, 2)), (slice(None, None, -1), 0, 4),
-        ([0, 2], slice(1, 3)), (1, 2, 3, 4), Ellipsis,
+        0, -1, (slice(None), 2), (Ellipsis, 3), (1, Ellipsis, slice(2, 5), slice(None, None, 2)),
+        (slice(None, None, -1), 0, 4), ([0, 2], slice(1, 3)), (1, 2, 3, 4), Ellipsis,
     ],
 )  # fmt: skip
 def test_a_plane_array_is_indexed_as_one_of_numpy(key):
