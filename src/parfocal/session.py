@@ -11,11 +11,14 @@ where they are wired::
 from __future__ import annotations
 
 import asyncio
+import atexit
+import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +214,17 @@ def start_session(
         session.show_live(what)
     set_up_prompt(engine)
     return session
+
+
+def at_end(act: Callable[[], object]) -> None:
+    """Do something when this process ends, before what was asked for earlier; in a queue's worker too.
+
+    A worker is forked, and no `atexit` runs in it.
+    """
+    if multiprocessing.parent_process() is None:
+        atexit.register(act)
+    else:
+        Finalize(None, act, exitpriority=0)
 
 
 def _end(loop: asyncio.AbstractEventLoop, timeout_s: float = 5.0) -> None:

@@ -32,6 +32,8 @@ _MODULES = {
     "_infer": ("infer",),
     "_evaluate": ("evaluate",),
     "_analyze": ("analyze", "prepare"),
+    "_queue": ("queue",),
+    "_profile": ("profile",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

@@ -1,5 +1,45 @@
 """The unattended microscope: Redis, RE Manager, document proxy and supervisor of a data folder, as processes."""
 
+from parfocal.queue._connect import ask, connect, running_queue, wait_until
 from parfocal.queue._info import QueueInfo, find_queue, read_queue_file, write_queue_file
+from parfocal.queue._plan_file import ON_FAILURE, OnFailure, PlanFileError, check_items, read_plan_file
+from parfocal.queue._profile import (
+    SHIPPED,
+    allowed_by_profile,
+    find_profile,
+    list_profiles,
+    new_profile,
+    shipped_profiles,
+)
+from parfocal.queue._start import open_environment, start_queue
+from parfocal.queue._status import QueueStatus, client_settings, queue_status
+from parfocal.queue._stop import end_running_plan, stop_queue
 
-__all__ = ["QueueInfo", "find_queue", "read_queue_file", "write_queue_file"]
+__all__ = [
+    "ON_FAILURE",
+    "SHIPPED",
+    "OnFailure",
+    "PlanFileError",
+    "QueueInfo",
+    "QueueStatus",
+    "allowed_by_profile",
+    "ask",
+    "check_items",
+    "client_settings",
+    "connect",
+    "end_running_plan",
+    "find_profile",
+    "find_queue",
+    "list_profiles",
+    "new_profile",
+    "open_environment",
+    "queue_status",
+    "read_plan_file",
+    "read_queue_file",
+    "running_queue",
+    "shipped_profiles",
+    "start_queue",
+    "stop_queue",
+    "wait_until",
+    "write_queue_file",
+]
