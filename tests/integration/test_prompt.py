@@ -40,7 +40,7 @@ type_in(open(sys.argv[1]).read())
 type_in("(uid,) = RE(z_stack(microscope, 2, 1, md={'sample': 'slide <7>'})); session.drain()")
 type_in("run = catalog.run(uid); (derived, *_) = catalog.analyses_of(run); uid8 = uid[:8]; raw = catalog.raw")
 told["uid"] = shell.user_ns["uid"]
-told["derived"] = shell.user_ns["derived"].start["uid"]
+told["derived_uid"] = shell.user_ns["derived"].start["uid"]
 for line in ('catalog.run("', 'catalog["', 'catalog.raw["', 'session.catalog.run("', 'RE(z_', 'microscope.xy',
              'microscope.camera.expos', 'RE(z_stack(microscope, 2, 1, on_error="', '%mo', 'catalog.run("zzz'):
     told[line] = tab(line)
@@ -91,7 +91,7 @@ def told(tmp_path_factory):
 
 
 def test_tab_offers_runs_plans_devices_and_magics(told):
-    both = sorted([told["uid"][:8], told["derived"][:8]])
+    both = sorted([told["uid"][:8], told["derived_uid"][:8]])
     assert set(both) <= set(told['catalog.run("'])
     assert told['catalog["'] == told['catalog.run("'] == told['session.catalog.run("']
     assert told['catalog.raw["'] == [told["uid"][:8]]

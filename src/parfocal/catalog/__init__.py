@@ -9,6 +9,7 @@ from parfocal.catalog._recover import RecoveredRun, recover
 from parfocal.catalog._remote_frames import remote_frames
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
 from parfocal.catalog._server_process import write_private
+from parfocal.catalog._unwritten import Unwritten, unwritten
 from parfocal.catalog._writer import CatalogHealth, CatalogWriter
 from parfocal.catalog._zarr_consolidator import ZarrConsolidator, register_zarr_consolidator
 
@@ -19,6 +20,7 @@ __all__ = [
     "DataFolder",
     "RecoveredRun",
     "ServerInfo",
+    "Unwritten",
     "ZarrConsolidator",
     "decode_line",
     "encode_line",
@@ -36,6 +38,7 @@ __all__ = [
     "serve",
     "stop_server",
     "table_html",
+    "unwritten",
     "write_private",
 ]
 

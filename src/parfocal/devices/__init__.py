@@ -19,7 +19,7 @@ from parfocal.devices._focus_hardware import (
     open_stage_driver,
 )
 from parfocal.devices._light import Light, LightDriver, LightLevel, NoLight
-from parfocal.devices._load_devices import load_devices
+from parfocal.devices._load_devices import load_devices, read_devices_file
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import LeasedError, OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
@@ -81,6 +81,7 @@ __all__ = [
     "open_focus_camera",
     "open_stage_driver",
     "optics_facts",
+    "read_devices_file",
     "recorded_microscope",
     "simulated_microscope",
 ]

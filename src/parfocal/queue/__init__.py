@@ -11,6 +11,7 @@ from parfocal.queue._profile import (
     new_profile,
     shipped_profiles,
 )
+from parfocal.queue._redis import redis_answers
 from parfocal.queue._start import open_environment, start_queue
 from parfocal.queue._status import QueueStatus, client_settings, queue_status
 from parfocal.queue._stop import end_running_plan, stop_queue
@@ -36,6 +37,7 @@ __all__ = [
     "queue_status",
     "read_plan_file",
     "read_queue_file",
+    "redis_answers",
     "running_queue",
     "shipped_profiles",
     "start_queue",
