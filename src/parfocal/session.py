@@ -26,9 +26,10 @@ from bluesky import RunEngine
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
 
 from parfocal.callbacks import Analysis, publisher
-from parfocal.catalog import Catalog, CatalogWriter, RestingFile, open_catalog
+from parfocal.catalog import Catalog, CatalogHealth, CatalogWriter, RestingFile, open_catalog, table_html
 from parfocal.devices import Microscope
 from parfocal.plans import keep_resting
+from parfocal.prompt import LiveView, as_live_view, live_view, set_up_prompt
 
 _SWITCH_INTERVAL_S = 0.0001
 
@@ -56,6 +57,7 @@ class Session:
     writer: CatalogWriter
     analyses: list[Analysis] = field(default_factory=list[Analysis])
     publisher: Any = None
+    _live: tuple[LiveView, int | None] = ("", None)
     _closed: bool = False
     _own_loop: asyncio.AbstractEventLoop | None = None
 
@@ -96,6 +98,16 @@ class Session:
         microscope.use_characterizations(self.catalog.folder.characterizations)
         return microscope
 
+    def show_live(self, what: LiveView) -> None:
+        """Show runs while they are taken: a `table`, or the table and `plots`; an empty text ends it.
+
+        It is bluesky's BestEffortCallback. In a queue's worker plots are left out.
+        """
+        view, token = live_view(what), self._live[1]
+        if token is not None:
+            self.RE.unsubscribe(token)
+        self._live = (what, self.RE.subscribe(view) if view is not None else None)
+
     def drain(self, timeout_s: float = 60.0) -> bool:
         """Wait until analyses are done and everything is in the catalog."""
         states = [analysis.drain(timeout_s) for analysis in self.analyses]
@@ -119,6 +131,30 @@ class Session:
             _end(self._own_loop)
         return complete
 
+    def facts(self) -> dict[str, str]:
+        """Return how the session stands, in words."""
+        health = CatalogHealth(int(self.writer.health.get()))  # pyright: ignore[reportArgumentType]  (a Signal of int)
+        facts = {
+            "RunEngine": str(self.RE.state),
+            "data": str(self.catalog.folder.root),
+            "catalog": health.name.lower(),
+            "analyses": ", ".join(analysis.name for analysis in self.analyses),
+            "live": self._live[0],
+            "published": "to 0MQ" if self.publisher is not None else "",
+        }
+        return {key: words for key, words in facts.items() if words}
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else str(self.RE.state)
+        return f"Session({str(self.catalog.folder.root)!r}, {state})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        lines = [repr(self), *(f"  {key:<9}  {words}" for key, words in self.facts().items())]
+        printer.text(repr(self) if cycle else "\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        return f"<b>Session</b>{table_html((), self.facts().items())}"
+
 
 def start_session(
     data: Path | str | None = None,
@@ -128,6 +164,7 @@ def start_session(
     md: dict[str, Any] | None = None,
     in_thread: bool = False,
     publish: str | None = None,
+    live: LiveView | None = None,
 ) -> Session:
     """Open the catalog (starting its server if need be) and wire a RunEngine to it.
 
@@ -147,11 +184,21 @@ def start_session(
         Address of a 0MQ proxy that gets every document, such as `tcp://127.0.0.1:5577`. Default:
         `$PARFOCAL_PUBLISH`, which `parfocal queue start` sets; none where that is not set.
 
+    live : {"", "table", "plots"}, optional
+        What to show of runs while they are taken; see `Session.show_live`. Default: `$PARFOCAL_LIVE`, or nothing.
+
+    In IPython, runs and catalogs show themselves, TAB knows plans, devices and runs, and bluesky's magics are
+    there: see `parfocal.prompt`.
+
     Raises
     ------
     CatalogError
         The catalog cannot be opened; the message says why.
+    BadInputError
+        There is no such live view.
     """
+    told = os.environ.get("PARFOCAL_LIVE", "") if live is None else live
+    what = as_live_view(told)  # before anything is opened
     # Analyses and the catalog's writer are Python too: they hand over to the plan ten times sooner so.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     catalog = open_catalog(data)
@@ -170,6 +217,9 @@ def start_session(
     session = Session(engine, catalog, writer, publisher=sender, _own_loop=loop)
     for cls in analyses:
         session.add(cls(emit=writer))
+    if what:
+        session.show_live(what)
+    set_up_prompt(engine)
     return session
 
 

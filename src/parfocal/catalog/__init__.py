@@ -1,5 +1,6 @@
 """The Tiled catalog: serve, open, write, query, recover."""
 
+from parfocal.catalog._display import run_facts, run_html, run_text, run_title, table_html
 from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
 from parfocal.catalog._log import decode_line, encode_line, is_being_written
@@ -9,6 +10,7 @@ from parfocal.catalog._remote_frames import remote_frames
 from parfocal.catalog._resting import Resting, RestingFile
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
 from parfocal.catalog._server_process import write_private
+from parfocal.catalog._unwritten import Unwritten, unwritten
 from parfocal.catalog._writer import CatalogHealth, CatalogWriter
 from parfocal.catalog._zarr_consolidator import ZarrConsolidator, register_zarr_consolidator
 
@@ -21,6 +23,7 @@ __all__ = [
     "Resting",
     "RestingFile",
     "ServerInfo",
+    "Unwritten",
     "ZarrConsolidator",
     "decode_line",
     "encode_line",
@@ -32,8 +35,14 @@ __all__ = [
     "recover",
     "register_zarr_consolidator",
     "remote_frames",
+    "run_facts",
+    "run_html",
+    "run_text",
+    "run_title",
     "serve",
     "stop_server",
+    "table_html",
+    "unwritten",
     "write_private",
 ]
 

@@ -18,6 +18,7 @@ from parfocal.errors import ParfocalError
 _MODULES = {
     "_demo": ("demo",),
     "_catalog": ("serve", "stop", "runs", "show", "recover"),
+    "_doctor": ("doctor",),
     "_replay": ("replay",),
     "_focus": ("calibrate", "lock"),
     "_characterize": ("characterize",),

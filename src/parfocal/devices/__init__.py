@@ -22,7 +22,7 @@ from parfocal.devices._focus_hardware import (
     open_stage_driver,
 )
 from parfocal.devices._light import Light, LightDriver, LightLevel, NoLight
-from parfocal.devices._load_devices import load_devices
+from parfocal.devices._load_devices import load_devices, read_devices_file
 from parfocal.devices._measured_noise import MeasuredNoise, camera_identity, find_noise, model_of
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.devices._stage import LeasedError, OutOfLimitsError, Stage, StageAxis
@@ -102,6 +102,7 @@ __all__ = [
     "open_focus_camera",
     "open_stage_driver",
     "optics_facts",
+    "read_devices_file",
     "recorded_microscope",
     "simulated_microscope",
 ]

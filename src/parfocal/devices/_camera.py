@@ -129,6 +129,7 @@ class Camera(Device):
         self._in_flight: Future[Any] | None = None
         self._reading: Reading | None = None
         self._reconfigured = False
+        kwargs.setdefault("labels", {"detectors"})  # what IPython's %ct counts
         super().__init__(prefix, name=name, parent=parent, **kwargs)
         if self.facts.temperature_c is not None:
             self.temperature_c.kind = Kind.config

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ from parfocal.devices._characterization_shelf import CharacterizationShelf
 from parfocal.devices._faults import Fault, FaultInjector, FaultOrder, FaultSwitch
 from parfocal.devices._light import Light, LightDriver, NoLight
 from parfocal.devices._measured_noise import find_noise
-from parfocal.devices._stage import Stage
+from parfocal.devices._stage import Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices.lock import FocusLock
 from parfocal.errors import HardwareError
@@ -166,6 +168,36 @@ class Microscope(Device):
         }
         return {what: uid for what, uid in runs.items() if uid}
 
+    def facts(self) -> dict[str, str]:
+        """Return how the microscope stands, in words; the drivers are asked, and one may not answer."""
+        camera, light, lock = self.camera, self.backend.light, self.lock
+        settings = camera.facts.settings
+        height, width = camera.facts.shape
+        pixel_um = "x".join(f"{size:g}" for size in camera.facts.pixel_size_um)
+        said: dict[str, Callable[[], str]] = {
+            "backend": lambda: self.backend.name,
+            "camera": lambda: (
+                f"{camera.facts.model}, {height}x{width} px of {pixel_um} um, exposure {settings.exposure_s:g} s"
+            ),
+            **{f"stage {axis}": partial(_axis_words, getattr(self.xyz, axis)) for axis in self.backend.stage.axes},
+            "light": lambda: f"{light.channel or 'no channel'}, {'on' if light.is_on else 'off'}",
+            "channels": lambda: ", ".join(light.channels),
+            "lock": lambda: "engaged" if lock.is_engaged else "released",
+        }
+        facts = {key: _or_why_not(words) for key, words in said.items()}
+        return {key: words for key, words in facts.items() if words}
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        lines = [f"{self.name}: {type(self).__name__}", *(f"  {key:<9}  {v}" for key, v in self.facts().items())]
+        printer.text(repr(self) if cycle else "\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(key)}</th><td style='text-align:left'>{html.escape(words)}</td></tr>"
+            for key, words in self.facts().items()
+        )
+        return f"<b>{html.escape(self.name)}</b><table>{rows}</table>"
+
     def make_safe(self) -> None:
         """Release the lock, stop all motion and put the light out, whatever state the plan left behind."""
         self.lock.release()
@@ -216,6 +248,20 @@ class Microscope(Device):
                 left.callback(self.focus_camera.destroy)
             left.callback(self.lock.close)
             left.callback(self.make_safe)
+
+
+def _axis_words(axis: StageAxis) -> str:
+    low_um, high_um = axis.limits
+    limits = f", limits {low_um:g} to {high_um:g} um" if axis.limits_um is not None else ""
+    held = f", held by {axis.leased_to}" if axis.leased_to else ""
+    return f"{axis.position:.3f} um{limits}{held}"
+
+
+def _or_why_not(words: Callable[[], str]) -> str:
+    try:
+        return words()
+    except Exception as error:  # showing a microscope must not fail where one of its drivers does
+        return f"does not answer: {' '.join(str(error).split())}"
 
 
 def _rename(device: Device, name: str) -> None:

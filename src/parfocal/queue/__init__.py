@@ -23,6 +23,7 @@ from parfocal.queue._profile import (
     new_profile,
     shipped_profiles,
 )
+from parfocal.queue._redis import redis_answers
 from parfocal.queue._start import open_environment, start_queue
 from parfocal.queue._start_supervisor import start_supervisor
 from parfocal.queue._status import QueueStatus, client_settings, queue_status
@@ -64,6 +65,7 @@ __all__ = [
     "queue_status",
     "read_plan_file",
     "read_queue_file",
+    "redis_answers",
     "remembered",
     "running_queue",
     "shipped_profiles",
