@@ -1,9 +1,13 @@
 """Documents in, documents out: one Analysis per science room, and replay."""
 
-from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
+from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis, RunOutcome
 from parfocal.callbacks._density_judge import DensityJudge, density_judge
 from parfocal.callbacks._derived_run import WrittenVolume
 from parfocal.callbacks._find_analysis import good_analysis
+from parfocal.callbacks._follow import FollowState, follow
+from parfocal.callbacks._follow_catalog import FollowedRun
+from parfocal.callbacks._follow_place import WantedAnalysis, ago_s
+from parfocal.callbacks._follow_sources import Source, tiled_source, zmq_source
 from parfocal.callbacks._nuclei_lines import nuclei_lines
 from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
@@ -37,6 +41,8 @@ __all__ = [
     "FocusCalibration",
     "FocusParameters",
     "FocusScores",
+    "FollowState",
+    "FollowedRun",
     "NoParameters",
     "Nuclei",
     "NucleiParameters",
@@ -45,13 +51,17 @@ __all__ = [
     "PunctaParameters",
     "Replayed",
     "RunAnalysis",
+    "RunOutcome",
     "RunView",
     "SectionParameters",
     "SectionStages",
     "SliceAudit",
     "SliceLedgerFiles",
     "SliceParameters",
+    "Source",
+    "WantedAnalysis",
     "WrittenVolume",
+    "ago_s",
     "analysis_named",
     "density_judge",
     "document_from_wire",
@@ -59,6 +69,7 @@ __all__ = [
     "emit_reference_calibration",
     "evidence_of",
     "focus_probe",
+    "follow",
     "good_analysis",
     "grids_of",
     "judge_slices",
@@ -72,6 +83,8 @@ __all__ = [
     "replay",
     "stack_of",
     "stored_looks",
+    "tiled_source",
     "volume_judge",
     "volumes_of",
+    "zmq_source",
 ]
