@@ -1,8 +1,7 @@
 """An analysis in a process of its own has every run once: heard, half heard, missed, or done before it died."""
 
-import json
-import os
-import signal
+import contextlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,17 +12,20 @@ from pathlib import Path
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+import httpx
 import numpy as np
 import pytest
+from bluesky import RunEngine
 
-from parfocal.callbacks import WantedAnalysis, follow, replay, zmq_source
-from parfocal.catalog import open_catalog
+from parfocal.callbacks import WantedAnalysis, follow, publisher, replay, tiled_source, zmq_source
+from parfocal.catalog import CatalogWriter, open_catalog
 from parfocal.devices import simulated_microscope
+from parfocal.errors import BadInputError
 from parfocal.plans import z_burst, z_stack
 from parfocal.session import start_session
 
 SCORES = WantedAnalysis("focus_scores", {"score": "brenner"})
-ROOT = Path(__file__).parents[2]
+OTHER = WantedAnalysis("focus_scores", {"score": "tenengrad"})
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +41,8 @@ def proxy():
 
 
 @pytest.fixture(scope="module")
-def session(served_folder, proxy):
-    session = start_session(served_folder.root, publish=proxy[0])
+def session(served_folder):
+    session = start_session(served_folder.root)
     yield session
     session.close()
 
@@ -59,30 +61,35 @@ class Wire:
     def __init__(self, publish):
         self.publish = publish
         self.loses = lambda name, doc: False
+        self.n_times = 1
 
     def __call__(self, name, doc):
-        if not self.loses(name, doc):
+        for _ in range(0 if self.loses(name, doc) else self.n_times):
             self.publish(name, doc)
 
 
 @pytest.fixture
-def wire(session):
+def wire(session, proxy):
     """Stands between the RunEngine and the publisher's socket."""
-    wire = Wire(session.publisher)
+    sender = publisher(proxy[0])
+    wire = Wire(sender)
     token = session.RE.subscribe(wire)
     yield wire
     session.RE.unsubscribe(token)
+    sender.close()
 
 
 class Following:
     """`follow` in a thread, as the command runs it in a process; ends with the `with`."""
 
-    def __init__(self, folder, wanted=(SCORES,), source=None, since_s=None, **kwargs):
+    def __init__(self, folder, wanted=(SCORES,), source=None, since_s=None, wait=True, **kwargs):
         self.told, self.said = [], []
         self.until = threading.Event()
         self.since_s = time.time() if since_s is None else since_s
         self.folder, self.wanted, self.source, self.kwargs = folder, wanted, source, kwargs
         self.ready = threading.Event()
+        if not wait:
+            self.ready.set()
         self.error = None
 
     def __enter__(self):
@@ -150,19 +157,6 @@ def take(session, plan):
     return uid
 
 
-def joined(wire, following):
-    """Wait until what is published is heard: sockets that have just met lose what is sent first."""
-    heard = threading.Event()
-    original = following
-
-    end_s = time.monotonic() + 10
-    while not heard.is_set() and time.monotonic() < end_s:
-        wire.publish("start", {"uid": "probe", "time": 0.0, "parfocal": {"raw": {}}})
-        heard.wait(0.05)
-        if original:
-            break
-
-
 @pytest.fixture
 def heard_of(proxy, wire, served_folder):
     """A follower over 0MQ whose socket has met the publisher's."""
@@ -194,9 +188,10 @@ def heard_of(proxy, wire, served_folder):
     return begin
 
 
-def test_what_is_heard_is_analysed_as_it_goes_on_and_like_a_replay(session, microscope, heard_of):
+def test_what_is_heard_is_analysed_as_it_goes_on_and_like_a_replay(session, microscope, heard_of, wire):
     analyses = (SCORES, WantedAnalysis("slice_audit"))
     with heard_of(wanted=analyses) as following:
+        wire.n_times = 2  # Kafka may deliver twice
         stack = take(session, z_stack(microscope, 1, 0.5))
         burst = take(session, z_burst(microscope, 1, 0.5))
         told = following.wait_for(stack, 2) + following.wait_for(burst, 2)
@@ -214,7 +209,7 @@ def test_what_is_heard_is_analysed_as_it_goes_on_and_like_a_replay(session, micr
             if_done="supersede",
         )
         stream = {"focus_scores": "scores", "slice_audit": "looks"}[analysis]
-        key = {"focus_scores": "score", "slice_audit": "tenengrad"}[analysis]
+        key = {"focus_scores": "brenner", "slice_audit": "tenengrad"}[analysis]
         replayed = catalog.run(again.derived_uid)
         assert replayed.metadata["start"]["parfocal"]["supersedes"] == live.metadata["start"]["uid"]
         np.testing.assert_array_equal(live[stream][key].read(), replayed[stream][key].read())
@@ -229,24 +224,24 @@ LOST = {
 }
 
 
-@pytest.mark.parametrize("what", LOST)
-def test_a_run_of_which_something_was_lost_is_taken_from_the_catalog_once(
-    session, microscope, heard_of, wire, what
-):
+def test_a_run_of_which_something_was_lost_is_taken_from_the_catalog_once(session, microscope, heard_of, wire):
+    uids = {}
     with heard_of() as following:
-        wire.loses = LOST[what]
-        uid = take(session, z_stack(microscope, 1, 0.5))
-        wire.loses = lambda name, doc: False
-        (told,) = following.wait_for(uid)
+        for what, loses in LOST.items():
+            wire.loses = loses
+            uids[what] = take(session, z_stack(microscope, 1, 0.5))
+            wire.loses = lambda name, doc: False
+            (told,) = following.wait_for(uids[what])
+            assert (told.status, told.mode) == ("done", "replay"), what
         whole = take(session, z_stack(microscope, 1, 0.5))
         assert [run.mode for run in following.wait_for(whole)] == ["live"], "the next is heard again"
-    assert (told.status, told.mode) == ("done", "replay")
-    found = results(session.catalog, uid)
-    assert found[-1] == ("success", "replay")
-    assert found[:-1] in ([], [("abort", "live")]), "what was begun says that it did not come to its end"
-    if found[:-1]:
-        begun, good = session.catalog.analyses_of(uid)
-        assert good.metadata["start"]["parfocal"]["supersedes"] == begun.metadata["start"]["uid"]
+    for what, uid in uids.items():
+        found = results(session.catalog, uid)
+        assert found[-1] == ("success", "replay"), what
+        assert found[:-1] in ([], [("abort", "live")]), "what was begun says that it did not come to its end"
+        if found[:-1]:
+            begun, good = session.catalog.analyses_of(uid)
+            assert good.metadata["start"]["parfocal"]["supersedes"] == begun.metadata["start"]["uid"]
 
 
 def test_who_comes_late_catches_up_and_who_comes_again_repeats_nothing(session, microscope, served_folder):
@@ -259,42 +254,122 @@ def test_who_comes_late_catches_up_and_who_comes_again_repeats_nothing(session, 
     assert [(run.raw_uid, run.mode) for run in told] == [(uid, "replay") for uid in missed]
     assert once().n_done == 0
     assert results(session.catalog, bare) == []
-    other = WantedAnalysis("focus_scores", {"score": "tenengrad"})
-    assert follow(session.catalog, [other], since_s=since_s, once=True).n_done == 2, "other parameters, other runs"
+    assert follow(session.catalog, [OTHER], since_s=since_s, once=True).n_done == 2, "other parameters, other runs"
 
 
 def test_a_run_that_is_under_way_waits_for_its_end(session, microscope, served_folder):
-    began, go_on = threading.Event(), threading.Event()
+    since_s = time.time()
+    told_once = []
 
-    def stack():
+    def stack(following):
         yield from bps.open_run({"parfocal": {"camera": "microscope_camera"}})
         yield from bps.trigger_and_read([microscope.camera, microscope.xyz.z])
-        began.set()
-        while not go_on.is_set():
-            yield from bps.sleep(0.05)
+        until(lambda: len(session.catalog.runs(since=since_s)) == 1)
+        state = follow(session.catalog, [OTHER], since_s=since_s, once=True, tell=told_once.append)
+        assert (state.n_done, told_once) == (0, []), "once does not wait"
+        yield from bps.sleep(1.0)
+        assert following.told == []
         yield from bps.trigger_and_read([microscope.camera, microscope.xyz.z])
         yield from bps.close_run()
 
-    uids = []
-    thread = threading.Thread(
-        target=lambda: uids.extend(session.RE(bpp.stage_wrapper(stack(), [microscope.camera])))
-    )
-    since_s = time.time()
-    thread.start()
-    assert began.wait(20)
-    try:
-        until(lambda: len(session.catalog.runs(since=since_s)) == 1)
-        told = []
-        state = follow(session.catalog, [SCORES], since_s=since_s, once=True, tell=told.append)
-        assert (state.n_done, told) == (0, []), "once does not wait"
-        with Following(served_folder.root, since_s=since_s) as following:
-            time.sleep(0.5)
-            assert following.told == []
-            go_on.set()
-            thread.join(30)
-            (run,) = following.wait_for(uids[0])
-    finally:
-        go_on.set()
-        thread.join(30)
+    with Following(served_folder.root, since_s=since_s) as following:
+        uid = take(session, bpp.stage_wrapper(stack(following), [microscope.camera]))
+        (run,) = following.wait_for(uid)
     assert (run.status, run.mode) == ("done", "replay")
-    assert results(session.catalog, uids[0]) == [("success", "replay")]
+    assert results(session.catalog, uid) == [("success", "replay")]
+
+
+def test_two_processes_do_not_follow_with_the_same(session, served_folder):
+    with Following(served_folder.root), pytest.raises(BadInputError, match="another process follows"):
+        follow(session.catalog, [SCORES], once=True)
+    with pytest.raises(BadInputError, match="twice"):
+        follow(session.catalog, [SCORES, SCORES], once=True)
+
+
+def test_a_server_without_a_stream_is_asked_instead(session, microscope, served_folder):
+    with Following(served_folder.root, source=tiled_source(session.catalog), wait=False) as following:
+        until(lambda: following.said, "nothing was said")
+        uid = take(session, z_stack(microscope, 1, 0.5))
+        (run,) = following.wait_for(uid)
+    assert run.status == "done"
+    assert "has no stream; the catalog is asked every" in following.said[0]
+
+
+@pytest.fixture
+def streaming(tmp_path):
+    """A real Tiled server that streams, in a process of its own: its address, and the folder that it may read."""
+    frames, port = tmp_path / "data" / "frames", free_port()
+    frames.mkdir(parents=True)
+    (tmp_path / "tiled.yml").write_text(
+        f"""
+        authentication: {{single_user_api_key: secret}}
+        streaming_cache: {{uri: memory}}
+        media_types: {{BlueskyRun: {{application/json-seq: "bluesky_tiled_plugins.exporters:json_seq_exporter"}}}}
+        trees:
+          - path: /
+            tree: catalog
+            args:
+              uri: sqlite:///{tmp_path}/catalog.db
+              writable_storage: [{tmp_path}/arrays, "duckdb:///{tmp_path}/tables.duckdb"]
+              readable_storage: [{frames}]
+              init_if_not_exists: true
+        """
+    )
+    tiled = Path(sys.executable).with_name("tiled")
+    command = [tiled, "serve", "config", str(tmp_path / "tiled.yml"), "--port", str(port)]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    uri = f"http://127.0.0.1:{port}"
+
+    def answers():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{uri}/api/v1/").is_success
+
+    until(answers, lambda: (tmp_path / "log").read_text())
+    yield uri, tmp_path / "data"
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.long
+def test_the_stream_of_a_site_gives_word_of_runs(streaming, microscope):
+    uri, folder = streaming
+    with open_catalog(folder, uri=uri, api_key="secret") as catalog:
+        engine = RunEngine({})
+        writer = CatalogWriter(catalog)
+        engine.subscribe(writer)
+        own = microscope.camera.frames_root
+        microscope.camera.frames_root = catalog.folder.frames
+        stop, told, said, ready = threading.Event(), [], [], threading.Event()
+
+        def source(receive, notice, until, on_ready, say):
+            tiled_source(catalog)(receive, notice, until, lambda: (on_ready(), ready.set()), say)
+
+        def run():
+            # A minute between two looks at the catalog: what comes sooner came by the stream.
+            follow(
+                catalog, [SCORES], source, until=stop, tell=told.append, say=said.append, poll_s=6.0, since_s=0.0
+            )
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            assert ready.wait(30), said
+            time.sleep(1.0)
+            (uid,) = engine(z_stack(microscope, 1, 0.5))
+            until(lambda: told, lambda: said)
+        finally:
+            microscope.camera.frames_root = own
+            stop.set()
+            thread.join(60)
+            writer.close()
+        assert [(run.raw_uid, run.status, run.mode) for run in told] == [(uid, "done", "replay")]
+        assert said == []
+        assert told[0].behind_s < 5.0
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]

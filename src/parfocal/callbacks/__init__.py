@@ -6,6 +6,7 @@ from parfocal.callbacks._derived_run import WrittenVolume
 from parfocal.callbacks._find_analysis import good_analysis
 from parfocal.callbacks._follow import FollowState, follow
 from parfocal.callbacks._follow_catalog import FollowedRun
+from parfocal.callbacks._follow_kafka import KafkaSettings, kafka_source, read_kafka_settings
 from parfocal.callbacks._follow_place import WantedAnalysis, ago_s
 from parfocal.callbacks._follow_sources import Source, tiled_source, zmq_source
 from parfocal.callbacks._nuclei_lines import nuclei_lines
@@ -43,6 +44,7 @@ __all__ = [
     "FocusScores",
     "FollowState",
     "FollowedRun",
+    "KafkaSettings",
     "NoParameters",
     "Nuclei",
     "NucleiParameters",
@@ -73,12 +75,14 @@ __all__ = [
     "good_analysis",
     "grids_of",
     "judge_slices",
+    "kafka_source",
     "ledger_of",
     "listen",
     "metrics_of",
     "nuclei_lines",
     "open_review",
     "publisher",
+    "read_kafka_settings",
     "read_thresholds",
     "replay",
     "stack_of",

@@ -17,20 +17,30 @@ class Heard:
     def __init__(self) -> None:
         self._streams: dict[str, str] = {}
         self._frame_keys: dict[str, list[str]] = {}
-        self._resources: set[str] = set()
+        self._external: dict[str, set[str]] = {}
+        self._resources: dict[str, str] = {}  # data key by uid
+        self._seen: set[int] = set()
         self._last: dict[str, int] = {}
         self._frames: dict[tuple[str, str], int] = {}
         self._n_indices: dict[tuple[str, str], int] = {}
-        self._n_of_ranges: dict[str, int] = {}
+        self._in_ranges: dict[tuple[str, str], int] = {}  # last seq_num by stream and data key
+
+    def has(self, doc: Mapping[str, Any]) -> bool:
+        """Say whether this very document was heard before, and note it: Kafka may deliver twice."""
+        uid = hash(str(doc["uid"]))
+        is_known = uid in self._seen
+        self._seen.add(uid)
+        return is_known
 
     def missing(self, name: str, doc: Mapping[str, Any]) -> str:
         """Take a document; return what must have been lost before it, in words, empty for nothing."""
         if name == "descriptor":
             self._streams[doc["uid"]] = doc["name"]
             external = [key for key, about in doc["data_keys"].items() if about.get("external")]
+            self._external.setdefault(doc["name"], set()).update(external)
             self._frame_keys[doc["uid"]] = [f"{key}_frame" for key in external]
         elif name == "stream_resource":
-            self._resources.add(doc["uid"])
+            self._resources[doc["uid"]] = doc["data_key"]
         elif name == "event":
             return self._event(doc, int(doc["seq_num"]), doc["data"])
         elif name == "event_page":
@@ -65,20 +75,22 @@ class Heard:
         stream = self._streams.get(doc["descriptor"])
         if stream is None or doc["stream_resource"] not in self._resources:
             return "what says where frames lie was not heard"
-        key = (stream, doc["stream_resource"])
         start, stop = doc["indices"]["start"], doc["indices"]["stop"]
-        last = self._n_indices.get(key)
+        last = self._n_indices.get((stream, doc["stream_resource"]))
         if last is not None and start > last:
             return f"stream {stream}: frame {start} came after {last - 1}"
-        self._n_indices[key] = stop
-        n = int(doc.get("seq_nums", {}).get("stop", 1)) - 1
-        self._n_of_ranges[stream] = max(n, self._n_of_ranges.get(stream, 0))
+        self._n_indices[stream, doc["stream_resource"]] = stop
+        key = (stream, self._resources[doc["stream_resource"]])
+        self._in_ranges[key] = max(doc["seq_nums"]["stop"] - 1, self._in_ranges.get(key, 0))
         return ""
 
     def _stop(self, doc: Mapping[str, Any]) -> str:
         for stream, n in (doc.get("num_events") or {}).items():
-            # A stream of frames without events, a burst, is counted by its ranges.
-            heard = self._last.get(stream, self._n_of_ranges.get(stream, 0))
+            if stream in self._last:
+                heard = self._last[stream]
+            else:  # frames without events, a burst: each of its arrays counts
+                ranges = [self._in_ranges.get((stream, key), 0) for key in self._external.get(stream, ())]
+                heard = min(ranges, default=0)
             if n > heard:
                 return f"stream {stream}: {heard} of {n} events were heard"
         return ""

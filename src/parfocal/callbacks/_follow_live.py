@@ -83,6 +83,8 @@ class LiveRuns:
         if run is None or run.stopped_s is not None:  # began before we listened, or is taken from the catalog
             return
         run.heard_at_s = time.monotonic()
+        if run.heard.has(doc):
+            return
         if why := run.heard.missing(name, doc):
             self.lose(uid, why)
             return

@@ -131,7 +131,7 @@ def _wanted(names: list[str] | None, given: list[str] | None) -> list[WantedAnal
 
 
 def _source(asked: str | None, catalog: Catalog, folder: DataFolder) -> tuple[str, Source | None]:
-    from parfocal.callbacks import tiled_source, zmq_source
+    from parfocal.callbacks import kafka_source, read_kafka_settings, tiled_source, zmq_source
     from parfocal.queue import find_queue
 
     if asked is None:
@@ -143,6 +143,9 @@ def _source(asked: str | None, catalog: Catalog, folder: DataFolder) -> tuple[st
         return "the catalog's stream", tiled_source(catalog)
     if asked.startswith(_ZMQ):
         return asked, zmq_source(asked)
+    if asked.endswith((".yml", ".yaml")):
+        settings = read_kafka_settings(Path(asked))
+        return f"Kafka at {', '.join(settings.bootstrap_servers)}", kafka_source(settings)
     raise BadInputError(
         f"--from {asked}: expected tcp://..., ipc://..., tiled, catalog, or a .yml file that says where Kafka is"
     )
