@@ -326,7 +326,7 @@ def streaming(tmp_path):
         with contextlib.suppress(httpx.HTTPError):
             return httpx.get(f"{uri}/api/v1/").is_success
 
-    until(answers, lambda: (tmp_path / "log").read_text())
+    until(answers, lambda: (tmp_path / "log").read_text(), timeout_s=150)
     yield uri, tmp_path / "data"
     process.kill()
     process.wait()
@@ -355,7 +355,7 @@ def test_the_stream_of_a_site_gives_word_of_runs(streaming, microscope):
         thread = threading.Thread(target=run)
         thread.start()
         try:
-            assert ready.wait(30), said
+            assert ready.wait(100), said
             time.sleep(1.0)
             (uid,) = engine(z_stack(microscope, 1, 0.5))
             until(lambda: told, lambda: said)

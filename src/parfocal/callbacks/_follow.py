@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from parfocal.callbacks._analysis import RunOutcome
 from parfocal.callbacks._follow_catalog import (
+    MOST_FAILURES,
     FollowedRun,
     followed,
     metadata_of,
@@ -190,7 +191,9 @@ class _Follower:
         self._waiting: dict[str, _Waiting] = {}
         self._settled: set[str] = set()
         self._settled_one: set[tuple[str, int]] = set()
-        self._lost_live: set[tuple[str, int]] = set()  # abandoned, and not yet closed
+        self._abandoned: dict[str, set[int]] = {}  # and not yet closed
+        self._begun: dict[tuple[str, int], str] = {}  # derived runs that came to no good end
+        self._unreadable: list[float | None] = []
         self._n_done = self._n_failed = 0
         self._is_away = False
         self._ending = threading.Event()
@@ -215,7 +218,7 @@ class _Follower:
                     swept_at_s = now_s
                     is_full = now_s - full_at_s >= _FULL_SWEEP_S
                     wall_s = time.time()
-                    if self._sweep(since_s if is_full else settled_s - _LATE_S):
+                    if self._sweep(since_s if is_full else max(since_s, settled_s - _LATE_S)):
                         full_at_s = now_s if is_full else full_at_s
                         settled_s = max(settled_s, self._settled_until(wall_s))
                         note_settled(settled_s)
@@ -228,7 +231,7 @@ class _Follower:
                     break
         finally:
             self._end(worker, listener, until)
-        if self._sweep(settled_s - _LATE_S):
+        if self._sweep(max(since_s, settled_s - _LATE_S)):
             note_settled(max(settled_s, self._settled_until(time.time() - _LATE_S)))
         return self._state()
 
@@ -313,20 +316,27 @@ class _Follower:
         self._waiting.pop(uid, None)
         return owing
 
-    def _lost(self, uid: str, why: str) -> None:
+    def _lost(self, uid: str, why: str, wanted: set[int]) -> None:
         self._say(f"run {uid[:8]}: {why}; taken from the catalog when it has ended")
-        self._release(uid)
-        self._waiting[uid] = _Waiting()
+        self._abandoned[uid] = wanted
 
     def _closed_live(self, k: int, outcome: RunOutcome) -> None:
         uid = outcome.raw_uid
+        if outcome.derived_uid and outcome.exit_status != "success":
+            self._begun[uid, k] = outcome.derived_uid
+        if uid in self._abandoned:
+            self._abandoned[uid].discard(k)
+            if not self._abandoned[uid]:
+                del self._abandoned[uid]
+                self._release(uid)
+                self._waiting[uid] = _Waiting()
+            return
         if uid not in self._live.uids:
             return
-        if outcome.exit_status != "abort":
-            start, stopped_s = self._live.start_of(uid), self._live.stopped_s(uid)
-            self._result(k, followed(outcome, self._wanted[k].name, "live", start, stopped_s))
-            if outcome.exit_status != "fail":
-                self._settled_one.add((uid, k))
+        start, stopped_s = self._live.start_of(uid), self._live.stopped_s(uid)
+        self._result(k, followed(outcome, self._wanted[k].name, "live", start, stopped_s))
+        if outcome.exit_status != "fail":
+            self._settled_one.add((uid, k))
         if self._live.closed(uid, k):
             self._release(uid)
             if all((uid, k) in self._settled_one for k in range(len(self._wanted))):
@@ -374,6 +384,7 @@ class _Follower:
 
     def _settled_until(self, now_s: float) -> float:
         began = [one.began_s for one in self._waiting.values()]
+        began += self._unreadable  # they are tried again by the next process
         began += [float(self._live.start_of(uid)["time"]) for uid in self._live.uids]
         if any(one is None for one in began):
             return 0.0
@@ -421,7 +432,7 @@ class _Follower:
         if not self._claim(uid, "catalog"):
             self._inbox.put(partial(self._waiting.pop, uid, None))
             return
-        self._inbox.put(partial(self._has_stopped, uid))
+        self._inbox.put(partial(self._has_stopped, uid, float(known["start"]["time"])))
         is_settled = True
         for k, wanted in enumerate(self._wanted):
             if self._ending.is_set():
@@ -431,10 +442,12 @@ class _Follower:
             before = standing(self._catalog, uid, self.analyses[k])
             if before.is_settled:
                 continue
-            outcome = take(self._catalog, uid, wanted, self._writer, before.latest)
+            begun = self._begun.get((uid, k), before.latest)
+            outcome = take(self._catalog, uid, wanted, self._writer, begun)
             line = followed(outcome, wanted.name, "replay", known["start"], float(known["stop"]["time"]))
             self._inbox.put(partial(self._result, k, line))
-            if line.status == "failed" and before.n_failed + 1 < 2:
+            n_failed = before.n_failed + 1
+            if line.status == "failed" and n_failed < MOST_FAILURES:
                 is_settled = False  # once more, later: it may have been the disk, or the network
             else:
                 self._settled_one.add((uid, k))
@@ -442,9 +455,9 @@ class _Follower:
 
     # -- and what the loop does about it ------------------------------------------------------------------
 
-    def _has_stopped(self, uid: str) -> None:
+    def _has_stopped(self, uid: str, began_s: float) -> None:
         if uid in self._waiting:
-            self._waiting[uid].has_stopped = True
+            self._waiting[uid].has_stopped, self._waiting[uid].began_s = True, began_s
 
     def _under_way(self, uid: str, began_s: float) -> None:
         one = self._waiting.get(uid)
@@ -472,4 +485,5 @@ class _Follower:
             self._say(f"run {uid[:8]} cannot be read, and is left: {why}")
             self._settled.add(uid)
             self._n_failed += 1
+            self._unreadable.append(one.began_s)
             del self._waiting[uid]

@@ -30,14 +30,14 @@ class LiveRuns:
     admit
         Asked at each start document: which of the analyses are to have the run.
     on_lost
-        Told of a run whose documents did not all come, and why: its derived runs are ended as `abort`.
+        Told of a run whose documents did not all come, why, and which analyses had it: they end it as `abort`.
     """
 
     def __init__(
         self,
         analyses: list[Analysis],
         admit: Callable[[Mapping[str, Any]], set[int]],
-        on_lost: Callable[[str, str], object],
+        on_lost: Callable[[str, str, set[int]], object],
     ) -> None:
         self._analyses = analyses
         self._admit = admit
@@ -97,9 +97,9 @@ class LiveRuns:
     def lose(self, uid: str, why: str) -> None:
         """End what was begun of a run: it is not to be had this way."""
         run = self._forget(uid)
+        self._on_lost(uid, why, set(run.wanted))
         for k in run.wanted:
             self._analyses[k].abandon(uid, why)
-        self._on_lost(uid, why)
 
     def closed(self, uid: str, k: int) -> bool:
         """Note that an analysis has finished a run; say whether all have. False for a run that was lost."""

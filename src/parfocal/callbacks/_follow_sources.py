@@ -105,6 +105,7 @@ def tiled_source(catalog: Catalog) -> Source:
         if failed and isinstance(failed[0], InvalidHandshake):
             raise CatalogError(f"{catalog.root.uri} has no stream")
         if not until.is_set():
-            raise CatalogError(f"the stream of {catalog.root.uri} has ended")
+            why = f": {failed[0]}" if failed else ""
+            raise CatalogError(f"the stream of {catalog.root.uri} has ended{why}")
 
     return source
