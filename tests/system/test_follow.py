@@ -1,4 +1,4 @@
-"""`parfocal analyze --follow` beside a microscope in another process: killed and begun again, each run has one result."""
+"""`parfocal analyze --follow` beside a microscope in another process, killed twice: each run has one result."""
 
 import json
 import signal
@@ -53,7 +53,7 @@ def results(folder, uids):
     with open_catalog(folder) as catalog:
         return {
             (uid, analysis): Counter(
-                run.metadata["stop"]["exit_status"]
+                (run.metadata.get("stop") or {}).get("exit_status", "open")
                 for run in catalog.analyses_of(uid)
                 if run.metadata["start"]["parfocal"]["analysis"] == analysis
             )

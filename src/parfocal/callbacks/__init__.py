@@ -4,11 +4,12 @@ from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis, Ru
 from parfocal.callbacks._density_judge import DensityJudge, density_judge
 from parfocal.callbacks._derived_run import WrittenVolume
 from parfocal.callbacks._find_analysis import good_analysis
-from parfocal.callbacks._follow import FollowState, follow
+from parfocal.callbacks._follow import follow
 from parfocal.callbacks._follow_catalog import FollowedRun
 from parfocal.callbacks._follow_kafka import KafkaSettings, kafka_source, read_kafka_settings
 from parfocal.callbacks._follow_place import WantedAnalysis, ago_s
 from parfocal.callbacks._follow_sources import Source, tiled_source, zmq_source
+from parfocal.callbacks._follower import FollowState
 from parfocal.callbacks._nuclei_lines import nuclei_lines
 from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
