@@ -206,6 +206,12 @@ def start_session(
     beside: dict[str, Any] = {"context_managers": [], "during_task": DuringTask()} if in_thread else {}
     engine = RE if RE is not None else RunEngine({}, loop=loop, **beside)
     engine.md.update(md or {})
+    root = catalog.folder.root
+
+    async def tell_data_folder(msg: Any) -> str:
+        return str(root)
+
+    engine.register_command("data_folder", tell_data_folder)  # for plans that use what lies in it
     # scan_id goes on where the catalog ends, so that it is a number people can use.
     engine.md.setdefault("scan_id", _last_scan_id(catalog))
     writer = CatalogWriter(catalog)
