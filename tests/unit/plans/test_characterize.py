@@ -1,4 +1,4 @@
-"""What is measured of the simulated bench is what it is made of; it is kept, gone by, and the bench left safe."""
+"""What is measured of the simulated bench is what it is made of, kept, and gone by; the bench is left safe."""
 
 import json
 
