@@ -1,10 +1,9 @@
 """A night that was really taken: runs of the simulated microscope, what was found in them, what failed.
 
-Small, so that a module of tests can afford it; `documents` of a supervisor are written as one writes them.
+Small, so that a module of tests can afford it; the supervisor's incidents go through its own writer of them.
 """
 
 import time
-import uuid
 from types import SimpleNamespace
 
 from bluesky.utils import FailedStatus
@@ -23,13 +22,8 @@ from parfocal.devices.simulated import PlantedFault
 from parfocal.errors import HardwareError
 from parfocal.optics import Disturbance, straight_path
 from parfocal.plans import acquire_sections, calibrate_focus, focus_locked, image_puncta, time_lapse, z_stack
+from parfocal.queue._incidents import Incident, IncidentRun
 from parfocal.session import start_session
-
-INCIDENT_KEYS = ("kind", "what", "item", "action", "outcome")
-INCIDENTS = (
-    ("camera", "no frame within 5 s", "", "retry", "it went on <again>"),
-    ("environment", "the worker was gone", "", "reopen", "open after 4.2 s"),
-)
 
 
 def make_night(folder, *, n_puncta_frames=24, side_px=96):
@@ -51,25 +45,19 @@ def make_night(folder, *, n_puncta_frames=24, side_px=96):
     _puncta(session, uids, n_puncta_frames)
     assert session.drain(60)
     uids["supervisor"] = supervise(session.writer, began_s, uids["broken"])
+    assert session.drain(60)
     assert session.close()
     return SimpleNamespace(uids=uids, began_s=began_s, root=folder)
 
 
-def supervise(writer, began_s, item):
-    """Write the run of a supervisor, an event an incident."""
-    start = {"uid": str(uuid.uuid4()), "time": began_s, "plan_name": "supervisor", "scan_id": 0}
-    keys = {key: {"source": "supervisor", "dtype": "string", "shape": []} for key in INCIDENT_KEYS}
-    stream = {"uid": str(uuid.uuid4()), "run_start": start["uid"], "time": began_s, "name": "incidents"}
-    writer("start", start)
-    writer("descriptor", stream | {"data_keys": keys, "object_keys": {}, "configuration": {}, "hints": {}})
-    for n, row in enumerate(INCIDENTS, start=1):
-        data = dict(zip(INCIDENT_KEYS, row)) | {"item": item}
-        at_s = began_s + n
-        event = {"uid": str(uuid.uuid4()), "descriptor": stream["uid"], "time": at_s, "seq_num": n, "data": data}
-        writer("event", event | {"timestamps": dict.fromkeys(data, at_s), "filled": {}})
-    stop = {"uid": str(uuid.uuid4()), "run_start": start["uid"], "time": time.time(), "exit_status": "success"}
-    writer("stop", stop | {"reason": "", "num_events": {"incidents": len(INCIDENTS)}})
-    return start["uid"]
+def supervise(emit, began_s, broken):
+    """Write what a supervisor met: a plan that failed, and a worker that died while nothing was under way."""
+    run = IncidentRun(emit, 0, {"policy": "retry"})
+    failed = Incident("plan_failed", "no frame within 5 s", "0815", "z_stack", ["retry"], [broken], began_s + 1)
+    run.tell(failed, "it went on <again>")
+    run.tell(Incident("worker_died", "the worker was gone", actions=["reopen"], began_s=began_s + 2), "open")
+    run.close()
+    return run.uid
 
 
 def _watched(session, analysis, plan):

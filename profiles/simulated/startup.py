@@ -1,23 +1,30 @@
 """A microscope, ready to use: the same file for IPython and for a queue's worker.
 
     ipython -i profiles/simulated/startup.py
-    start-re-manager --startup-dir profiles/simulated
+    parfocal queue start --profile profiles/simulated
 
 The devices are those of `devices.yml` beside this file; runs and frames go into the data folder
 (`PARFOCAL_DATA`, else the user's own). Focus is scored while frames come in.
 """
 
-import atexit
 from pathlib import Path
 
-from parfocal.callbacks import FocusCalibration, FocusScores
+from parfocal.callbacks import BenchCharacterization, FocusCalibration, FocusScores
 from parfocal.devices import load_devices
 from parfocal.plans import (
     acquire_sections,
+    acquire_until_certain,
     calibrate_focus,
+    characterize_camera,
+    characterize_latency,
+    characterize_pixel_size,
+    characterize_stage,
     engage_lock,
     focus_locked,
+    image_puncta,
+    inject_fault,
     lock_focus,
+    make_safe,
     positions,
     release_lock,
     retrain_nuclei,
@@ -29,14 +36,14 @@ from parfocal.plans import (
     z_stack,
     z_stack_audited,
 )
-from parfocal.session import start_session
+from parfocal.session import at_end, start_session
 
-session = start_session(analyses=[FocusScores, FocusCalibration])
+session = start_session(analyses=[FocusScores, FocusCalibration, BenchCharacterization])
 RE = session.RE
 catalog = session.catalog
 
 microscope = session.use(load_devices(Path(__file__).with_name("devices.yml"))["microscope"])
 
 # In this order at the end: light off and stages still, then the last documents into the catalog.
-atexit.register(session.close)
-atexit.register(microscope.destroy)
+at_end(session.close)
+at_end(microscope.destroy)

@@ -11,11 +11,14 @@ where they are wired::
 from __future__ import annotations
 
 import asyncio
+import atexit
+import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,10 @@ from bluesky import RunEngine
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
 
 from parfocal.callbacks import Analysis, publisher
-from parfocal.catalog import Catalog, CatalogWriter, open_catalog
+from parfocal.catalog import Catalog, CatalogHealth, CatalogWriter, RestingFile, open_catalog, table_html
 from parfocal.devices import Microscope
+from parfocal.plans import keep_resting
+from parfocal.prompt import LiveView, as_live_view, live_view, set_up_prompt
 
 _SWITCH_INTERVAL_S = 0.0001
 
@@ -52,6 +57,7 @@ class Session:
     writer: CatalogWriter
     analyses: list[Analysis] = field(default_factory=list[Analysis])
     publisher: Any = None
+    _live: tuple[LiveView, int | None] = ("", None)
     _closed: bool = False
     _own_loop: asyncio.AbstractEventLoop | None = None
 
@@ -80,11 +86,27 @@ class Session:
         return analysis
 
     def use(self, microscope: Microscope) -> Microscope:
-        """Write a microscope's frames into this session's data folder."""
+        """Write a microscope's frames into this session's data folder, and where it rests before each plan.
+
+        It goes by what was measured of it there (`parfocal characterize`).
+        """
         for camera in (microscope.camera, microscope.focus_camera):
             camera.frames_root = self.catalog.folder.frames
         microscope.lock.calibrations = self.catalog.folder.calibrations
+        microscope.resting = RestingFile(self.catalog.folder.resting / f"{microscope.name}.json")
+        self.RE.preprocessors.append(lambda plan: keep_resting(plan, microscope))
+        microscope.use_characterizations(self.catalog.folder.characterizations)
         return microscope
+
+    def show_live(self, what: LiveView) -> None:
+        """Show runs while they are taken: a `table`, or the table and `plots`; an empty text ends it.
+
+        It is bluesky's BestEffortCallback. In a queue's worker plots are left out.
+        """
+        view, token = live_view(what), self._live[1]
+        if token is not None:
+            self.RE.unsubscribe(token)
+        self._live = (what, self.RE.subscribe(view) if view is not None else None)
 
     def drain(self, timeout_s: float = 60.0) -> bool:
         """Wait until analyses are done and everything is in the catalog."""
@@ -109,6 +131,30 @@ class Session:
             _end(self._own_loop)
         return complete
 
+    def facts(self) -> dict[str, str]:
+        """Return how the session stands, in words."""
+        health = CatalogHealth(int(self.writer.health.get()))  # pyright: ignore[reportArgumentType]  (a Signal of int)
+        facts = {
+            "RunEngine": str(self.RE.state),
+            "data": str(self.catalog.folder.root),
+            "catalog": health.name.lower(),
+            "analyses": ", ".join(analysis.name for analysis in self.analyses),
+            "live": self._live[0],
+            "published": "to 0MQ" if self.publisher is not None else "",
+        }
+        return {key: words for key, words in facts.items() if words}
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else str(self.RE.state)
+        return f"Session({str(self.catalog.folder.root)!r}, {state})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        lines = [repr(self), *(f"  {key:<9}  {words}" for key, words in self.facts().items())]
+        printer.text(repr(self) if cycle else "\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        return f"<b>Session</b>{table_html((), self.facts().items())}"
+
 
 def start_session(
     data: Path | str | None = None,
@@ -118,6 +164,7 @@ def start_session(
     md: dict[str, Any] | None = None,
     in_thread: bool = False,
     publish: str | None = None,
+    live: LiveView | None = None,
 ) -> Session:
     """Open the catalog (starting its server if need be) and wire a RunEngine to it.
 
@@ -137,11 +184,21 @@ def start_session(
         Address of a 0MQ proxy that gets every document, such as `tcp://127.0.0.1:5577`. Default:
         `$PARFOCAL_PUBLISH`, which `parfocal queue start` sets; none where that is not set.
 
+    live : {"", "table", "plots"}, optional
+        What to show of runs while they are taken; see `Session.show_live`. Default: `$PARFOCAL_LIVE`, or nothing.
+
+    In IPython, runs and catalogs show themselves, TAB knows plans, devices and runs, and bluesky's magics are
+    there: see `parfocal.prompt`.
+
     Raises
     ------
     CatalogError
         The catalog cannot be opened; the message says why.
+    BadInputError
+        There is no such live view.
     """
+    told = os.environ.get("PARFOCAL_LIVE", "") if live is None else live
+    what = as_live_view(told)  # before anything is opened
     # Analyses and the catalog's writer are Python too: they hand over to the plan ten times sooner so.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     catalog = open_catalog(data)
@@ -149,6 +206,12 @@ def start_session(
     beside: dict[str, Any] = {"context_managers": [], "during_task": DuringTask()} if in_thread else {}
     engine = RE if RE is not None else RunEngine({}, loop=loop, **beside)
     engine.md.update(md or {})
+    root = catalog.folder.root
+
+    async def tell_data_folder(msg: Any) -> str:
+        return str(root)
+
+    engine.register_command("data_folder", tell_data_folder)  # for plans that use what lies in it
     # scan_id goes on where the catalog ends, so that it is a number people can use.
     engine.md.setdefault("scan_id", _last_scan_id(catalog))
     writer = CatalogWriter(catalog)
@@ -160,7 +223,21 @@ def start_session(
     session = Session(engine, catalog, writer, publisher=sender, _own_loop=loop)
     for cls in analyses:
         session.add(cls(emit=writer))
+    if what:
+        session.show_live(what)
+    set_up_prompt(engine)
     return session
+
+
+def at_end(act: Callable[[], object]) -> None:
+    """Do something when this process ends, before what was asked for earlier; in a queue's worker too.
+
+    A worker is forked, and no `atexit` runs in it.
+    """
+    if multiprocessing.parent_process() is None:
+        atexit.register(act)
+    else:
+        Finalize(None, act, exitpriority=0)
 
 
 def _end(loop: asyncio.AbstractEventLoop, timeout_s: float = 5.0) -> None:

@@ -18,6 +18,7 @@ from parfocal.devices import simulated_microscope
 from parfocal.plans import (
     acquire_sections,
     calibrate_focus,
+    characterize_stage,
     image_puncta,
     run_locked,
     z_burst,
@@ -141,6 +142,7 @@ def test_the_reference_names_every_key_of_every_document(RE, documents, tmp_path
         acquire_sections(microscope, [[0, 0], [5, 0]], refocus="never"),
         z_stack_audited(microscope, 1.0, 0.5),
         image_puncta(microscope, n_frames=2, density_per_um2=[0.01, 1.0], focus_locked=False),
+        characterize_stage(microscope, n_steps=2, duration_s=0.01, n_approaches=6, n_pictures=1, settle_s=0.0),
     ):
         RE(plan)
     for analysis in analyses:

@@ -21,6 +21,7 @@ from parfocal.plans import (
     calibrate_focus,
     engage_lock,
     focus_locked,
+    inject_fault,
     lock_focus,
     positions,
     release_lock,
@@ -231,6 +232,38 @@ def test_a_plan_waits_while_the_bead_is_out_of_sight(at_focus):
     assert set(seq_num.tolist()) == set(range(1, 21))
     assert np.max(np.diff(rows["camera_t_s"].values)) > 1.0, "it waited"
     assert rows["lock_in_lock"].values[-1] == 1, "and went on in focus"
+
+
+def test_a_bead_that_is_gone_for_a_while_on_demand_is_waited_for(at_focus):
+    at_focus.RE(inject_fault(at_focus.m, "bead_gone", after_frames=2, duration_s=1.2))
+    arguments = {"n_time_points": 8, "interval_s": 0.3, "half_range_um": 0, "step_um": 1}
+    at_focus.RE(run_locked(at_focus.m, "time_lapse", arguments, settings={"lost_frames": 10}))
+    rows = table(at_focus, "primary")
+    assert np.max(np.diff(rows["camera_t_s"].values)) > 0.8, "it waited"
+    assert rows["lock_in_lock"].values[-1] == 1, "and went on in focus"
+    assert "LOST" in table(at_focus, "lock")["lock_state"].values.astype(str)
+    assert at_focus.session.catalog.raw[-1].metadata["stop"]["exit_status"] == "success"
+
+
+def test_focus_that_jumps_beyond_the_search_on_demand_fails_the_run_safely_and_says_why(at_focus):
+    home_um = at_focus.m.xyz.z.position
+    at_focus.RE(inject_fault(at_focus.m, "lost_focus", after_frames=8, duration_s=0.0))
+    arguments = {"n_time_points": 8, "interval_s": 0.5, "half_range_um": 0.8, "step_um": 0.4}
+    settings = {"lost_frames": 10, "search_passes": 1}
+    try:
+        with pytest.raises(FailedStatus):
+            at_focus.RE(run_locked(at_focus.m, "time_lapse", arguments, settings=settings, patience_s=2.0))
+    finally:
+        at_focus.RE(inject_fault(at_focus.m, "none"))
+    assert at_focus.session.drain(60)
+    run, asked = at_focus.session.catalog.raw[-2], at_focus.session.catalog.raw[-3]
+    assert asked["faults"].read()["injected_fault"].values.tolist() == ["lost_focus"]
+    stop = run.metadata["stop"]
+    assert stop["exit_status"] == "fail"
+    assert "the bead was not found again within 2 s" in stop["reason"]
+    assert "LOST" in run["lock"].read()["lock_state"].values.astype(str)
+    assert not at_focus.m.backend.light.is_on
+    assert abs(at_focus.m.xyz.z.position - home_um) < 0.5, "z is back where the lock began"
 
 
 def test_a_kick_is_taken_back(at_focus):

@@ -112,6 +112,7 @@ def test_the_story_is_what_the_catalog_holds(night):
     assert runs[night.uids["broken"]]["exit_status"] == "fail"
     assert runs[night.uids["broken"]]["failures"][0]["reason"] == "camera: no frame within 5 s"
     assert [i["action"] for i in told["incidents"]] == ["retry", "reopen"]
+    assert told["incidents"][0]["run_uids"] == [night.uids["broken"]]
     assert runs[night.uids["puncta"]]["puncta"][0]["n_tracks"] == told["summary"]["n_tracks"] > 0
 
 

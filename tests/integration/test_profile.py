@@ -84,3 +84,24 @@ def test_profiles_differ_in_their_devices_alone():
         for name in ("simulated", "micromanager")
     }
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("profile", ["simulated", pytest.param("micromanager", marks=pytest.mark.long)])
+def test_the_list_of_plans_and_devices_is_what_the_profile_has(profile, data, tmp_path):
+    tool = Path(sys.executable).with_name("qserver-list-plans-devices")
+    if not tool.exists():
+        pytest.skip("extra `queue` is not installed")
+    command = [str(tool), "--startup-dir", str(PROFILES / profile), "--file-dir"]
+    done = subprocess.run(
+        [*command, str(tmp_path)],
+        env={**os.environ, "PARFOCAL_DATA": str(data)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    name = "existing_plans_and_devices.yaml"
+    assert (tmp_path / name).read_text() == (PROFILES / profile / name).read_text(), (
+        f"make it anew: {' '.join(command)} profiles/{profile}".replace(f"{PROFILES.parent}/", "")
+    )

@@ -11,6 +11,7 @@ from parfocal.catalog import open_catalog
 from parfocal.cli import main
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
+from parfocal.gui import layers_of
 from parfocal.plans import calibrate_focus, image_puncta
 from parfocal.puncta.detection import read_thunderstorm
 from parfocal.puncta.tables import read_results
@@ -65,6 +66,36 @@ def test_what_was_found_in_a_run_is_read_back_as_results(taken):
     assert found.tracks.n_tracks > 5
     assert found.by_track["is_judged"].dtype == bool
     assert np.isfinite(found.dff[rows]).any()
+
+
+def test_spots_and_tracks_stand_where_they_were_seen(taken):
+    raw_uid, data = taken
+    with open_catalog(data) as catalog:
+        found = layers_of(catalog, raw_uid)
+        uid = read_puncta_run(catalog, raw_uid).uid
+        rows = catalog.read_table(uid, "localizations").to_pandas()
+        points = catalog.read_table(uid, "track_points").to_pandas()
+        few = layers_of(catalog, raw_uid, max_points=30)
+        puncta, calcium = (layer for layer in found.layers if layer.kind == "image")
+        assert puncta.data.shape == calcium.data.shape == (N_FRAMES, 128, 128)
+        assert (puncta.name, calcium.name) == ("camera puncta", "camera calcium")
+        spots = next(layer for layer in found.layers if layer.name.startswith("puncta"))
+        np.testing.assert_allclose(spots.data, rows[["frame", "y_px", "x_px"]])
+        precision_nm = spots.options["features"]["precision_nm"]
+        assert 1 < np.median(precision_nm) < 200
+        assert np.corrcoef(spots.options["size"], precision_nm)[0, 1] > 0.99
+        # the light is there: a spot's pixel is brighter than its frame, most of the time
+        k = np.round(spots.data).astype(int).clip(0, 127)
+        frames = np.asarray(puncta.data)
+        here = frames[k[:, 0], k[:, 1], k[:, 2]]
+        assert np.mean(here > np.median(frames, axis=(1, 2))[k[:, 0]]) > 0.95
+        tracks = next(layer for layer in found.layers if layer.kind == "tracks")
+        assert tracks.data.shape == (len(points), 4)
+        assert set(tracks.data[:, 0]) == set(points["track"])
+        assert {"dff", "photons", "is_mobile"} <= set(tracks.options["features"])
+        thinned = next(layer for layer in few.layers if layer.kind == "tracks")
+        assert len(thinned.data) <= max(30, points["track"].value_counts().max())
+        assert len([remark for remark in few.remarks if "--max-points shows more" in remark]) == 2
 
 
 def test_a_run_is_drawn_as_its_tables_would_be(taken, tmp_path, capsys):

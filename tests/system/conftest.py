@@ -87,10 +87,11 @@ def command():
 
     def run(*arguments, code: str = "", timeout_s: float = 150.0, **kwargs) -> Said:
         process = _start(*arguments, code=code, **kwargs)
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        finally:
-            process.kill()
+        with process:  # shuts its pipes, whatever happens
+            try:
+                out, err = process.communicate(timeout=timeout_s)
+            finally:
+                process.kill()
         return Said(process.returncode, out, _plain(err))
 
     return run

@@ -1,9 +1,15 @@
 """Documents in, documents out: one Analysis per science room, and replay."""
 
-from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis
+from parfocal.callbacks._analysis import Analysis, NoParameters, RunAnalysis, RunOutcome
 from parfocal.callbacks._density_judge import DensityJudge, density_judge
 from parfocal.callbacks._derived_run import WrittenVolume
 from parfocal.callbacks._find_analysis import good_analysis
+from parfocal.callbacks._follow import follow
+from parfocal.callbacks._follow_catalog import FollowedRun
+from parfocal.callbacks._follow_kafka import KafkaSettings, kafka_source, read_kafka_settings
+from parfocal.callbacks._follow_place import WantedAnalysis, ago_s
+from parfocal.callbacks._follow_sources import Source, tiled_source, zmq_source
+from parfocal.callbacks._follower import FollowState
 from parfocal.callbacks._nuclei_lines import nuclei_lines
 from parfocal.callbacks._nuclei_review import open_review
 from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
@@ -11,6 +17,7 @@ from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
 from parfocal.callbacks._wire import document_from_wire, document_to_wire, listen, publisher
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
+from parfocal.callbacks.characterization import BenchCharacterization
 from parfocal.callbacks.focus import FocusParameters, FocusScores, focus_probe
 from parfocal.callbacks.puncta import Puncta, PunctaParameters
 from parfocal.callbacks.references import emit_reference_calibration, read_thresholds
@@ -32,11 +39,15 @@ __all__ = [
     "ANALYSES",
     "Analysis",
     "AuditedFrame",
+    "BenchCharacterization",
     "CalibrationParameters",
     "DensityJudge",
     "FocusCalibration",
     "FocusParameters",
     "FocusScores",
+    "FollowState",
+    "FollowedRun",
+    "KafkaSettings",
     "NoParameters",
     "Nuclei",
     "NucleiParameters",
@@ -45,13 +56,17 @@ __all__ = [
     "PunctaParameters",
     "Replayed",
     "RunAnalysis",
+    "RunOutcome",
     "RunView",
     "SectionParameters",
     "SectionStages",
     "SliceAudit",
     "SliceLedgerFiles",
     "SliceParameters",
+    "Source",
+    "WantedAnalysis",
     "WrittenVolume",
+    "ago_s",
     "analysis_named",
     "density_judge",
     "document_from_wire",
@@ -59,19 +74,24 @@ __all__ = [
     "emit_reference_calibration",
     "evidence_of",
     "focus_probe",
+    "follow",
     "good_analysis",
     "grids_of",
     "judge_slices",
+    "kafka_source",
     "ledger_of",
     "listen",
     "metrics_of",
     "nuclei_lines",
     "open_review",
     "publisher",
+    "read_kafka_settings",
     "read_thresholds",
     "replay",
     "stack_of",
     "stored_looks",
+    "tiled_source",
     "volume_judge",
     "volumes_of",
+    "zmq_source",
 ]

@@ -42,6 +42,17 @@ class NoParameters:
     """For analyses that have none."""
 
 
+@dataclass(frozen=True)
+class RunOutcome:
+    """What an analysis made of one raw run; `derived_uid` is empty where it found no frame, and wrote nothing."""
+
+    raw_uid: str
+    derived_uid: str = ""
+    exit_status: str = ""
+    verdict: str = ""
+    reason: str = ""
+
+
 class RunAnalysis(Protocol):
     """The science of one raw run. Holds what it needs between frames; knows no documents.
 
@@ -119,6 +130,7 @@ class Analysis(ABC):
         self._emit = emit
         self._emit_rows: EmitRows | None = emit_rows or getattr(emit, "append_rows", None)
         self._listeners: list[Emit] = []
+        self._when_closed: list[Callable[[RunOutcome], Any]] = []
         self._queue_size = queue_size
         self._overflow: Overflow = overflow
         self._queue: deque[tuple[str, dict[str, Any]]] = deque()
@@ -157,6 +169,16 @@ class Analysis(ABC):
     def subscribe(self, listener: Emit) -> None:
         """Send the derived documents to a listener too, such as a progress display."""
         self._listeners.append(listener)
+
+    def on_closed(self, listener: Callable[[RunOutcome], Any]) -> None:
+        """Tell a listener, in the worker, of each raw run that has ended or was abandoned: all is emitted then."""
+        self._when_closed.append(listener)
+
+    def abandon(self, run_uid: str, why: str) -> None:
+        """End what was begun of a raw run as `abort`, with the reason: its documents did not all come."""
+        with self._changed:
+            self._queue.append(("abandon", {"run_start": run_uid, "reason": why}))
+            self._changed.notify_all()
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until everything taken so far is done; False if that took longer than `timeout_s`."""
@@ -235,12 +257,20 @@ class Analysis(ABC):
         run = self._runs.get(self._run_uid(name, doc))
         if run is None:
             return
-        run.take(name, doc)
-        if name == "stop":
+        if name == "abandon":
+            run.abandon(doc["reason"])
+        else:
+            run.take(name, doc)
+        if name in ("stop", "abandon"):
             del self._runs[doc["run_start"]]
             for table in (self._run_of_descriptor, self._run_of_resource):
                 for key in [k for k, v in table.items() if v == doc["run_start"]]:
                     del table[key]
+            for listener in self._when_closed:
+                try:
+                    listener(run.outcome)
+                except Exception:  # who looks on must not end the analysis
+                    _LOG.exception("a listener of analysis %s could not take an outcome", self.name)
 
     def _run_uid(self, name: str, doc: dict[str, Any]) -> str:
         if name == "descriptor":
@@ -249,7 +279,7 @@ class Analysis(ABC):
         if name == "stream_resource":
             self._run_of_resource[doc["uid"]] = doc["run_start"]
             return doc["run_start"]
-        if name == "stop":
+        if name in ("stop", "abandon"):
             return doc["run_start"]
         return self._run_of_descriptor.get(doc.get("descriptor", ""), "")
 
@@ -286,6 +316,13 @@ class _Run:
         self._science: RunAnalysis | None = None
         self._derived: DerivedRun | None = None
         self._failed = ""
+        self.outcome = RunOutcome(view.uid)
+
+    def abandon(self, why: str) -> None:
+        """Close the derived run, where there is one, as one that did not come to its end."""
+        self._analysis.skipped(self._view.uid, self._view.burst_resource)
+        if self._derived is not None:
+            self._end(self._derived, "abort", why, "")
 
     def take(self, name: str, doc: dict[str, Any]) -> None:
         """Handle one document; an exception of the science ends the derived run, and nothing else."""
@@ -368,7 +405,11 @@ class _Run:
             verdict = self._science.verdict if self._science is not None and not reason else ""
         except Exception as error:
             reason = _in_a_line(error)
-        self._derived.close("fail" if reason else "success", reason, verdict)
+        self._end(self._derived, "fail" if reason else "success", reason, verdict)
+
+    def _end(self, derived: DerivedRun, exit_status: str, reason: str, verdict: str) -> None:
+        derived.close(exit_status, reason, verdict)
+        self.outcome = RunOutcome(self._view.uid, derived.uid, exit_status, verdict, reason)
 
 
 def _in_a_line(error: Exception) -> str:

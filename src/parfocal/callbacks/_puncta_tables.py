@@ -50,8 +50,10 @@ def localization_rows(place: tuple[int, int], batch: Batch) -> pa.Table:
     )
 
 
-def event_rows(place: tuple[int, int], events: CalciumEvents, more: dict[str, Any] | None = None) -> pa.Table:
-    """Return a row a calcium event."""
+def event_rows(
+    place: tuple[int, int], events: CalciumEvents, own: NDArray[np.bool_], more: dict[str, Any] | None = None
+) -> pa.Table:
+    """Return a row a calcium event; `own` says which are of their punctum, no waves and not from beside it."""
     return pa.table(
         {
             **_where(place, len(events)),
@@ -64,6 +66,7 @@ def event_rows(place: tuple[int, int], events: CalciumEvents, more: dict[str, An
             "peak_dff": events.peak_dff,
             "peak_snr": events.peak_snr,
             "is_wave": events.is_wave,
+            "is_own": own,
             "offset_y_px": events.offset_y_px,
             "offset_x_px": events.offset_x_px,
             "offset_se_px": events.offset_se_px,

@@ -11,9 +11,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from tiled.queries import Key
 
-from parfocal.callbacks._analysis import Analysis
+from parfocal.callbacks._analysis import Analysis, NoParameters
 from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
+from parfocal.callbacks.characterization import BenchCharacterization
 from parfocal.callbacks.focus import FocusParameters, FocusScores
 from parfocal.callbacks.puncta import Puncta, PunctaParameters
 from parfocal.callbacks.sections import SectionParameters, SectionStages
@@ -26,6 +27,7 @@ from parfocal.frames import FrameRing, Frames
 ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_scores": (FocusScores, FocusParameters),
     "focus_calibration": (FocusCalibration, CalibrationParameters),
+    "characterization": (BenchCharacterization, NoParameters),
     "slice_audit": (SliceAudit, SliceParameters),
     "section_stages": (SectionStages, SectionParameters),
     "nuclei": (Nuclei, NucleiParameters),

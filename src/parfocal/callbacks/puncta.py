@@ -33,7 +33,7 @@ from parfocal.errors import BadInputError
 from parfocal.fitting import DefocusModel, calibration_hash
 from parfocal.frames import Frame
 from parfocal.optics import CameraModel
-from parfocal.puncta.calcium import EventSettings, ReadSettings, calcium_sigma_px
+from parfocal.puncta.calcium import EventSettings, ReadSettings, calcium_sigma_px, own_events
 from parfocal.puncta.detection import LocalizeSettings
 from parfocal.puncta.rendering import RenderKind, RenderSettings, render, write_rendering
 from parfocal.puncta.tracking import TrackSettings
@@ -103,7 +103,7 @@ class PunctaParameters:
     model: str = ""
     threshold: str = "auto"
     fitter: Literal["mle", "wlsq", "lsq"] = "mle"
-    max_emitters: int = 1
+    max_emitters: int = 0
     excess_noise: float = 0.0
     calibration: str = ""
     max_step_um: float = 0.5
@@ -246,7 +246,7 @@ def _detection(told: PunctaParameters, model: DefocusModel | None) -> LocalizeSe
     return LocalizeSettings(
         threshold=told.threshold,
         method=told.fitter,
-        max_emitters=told.max_emitters,
+        max_emitters=told.max_emitters or None,
         excess_noise=told.excess_noise or None,
         defocus_model=model,
     )
@@ -369,7 +369,7 @@ class _RunPuncta:
         n_events = 0
         if batch.events is not None and len(batch.events):
             n_events = int((~batch.events.is_wave).sum())
-            yield "live_events", TableRows(event_rows(place, batch.events))
+            yield "live_events", TableRows(event_rows(place, batch.events, own_events(batch.events, spots)))
         se_um = np.sqrt(
             0.5 * ((spots.x_se_px * self._pixel_um[1]) ** 2 + (spots.y_se_px * self._pixel_um[0]) ** 2)
         )
@@ -399,8 +399,9 @@ class _RunPuncta:
             yield "tracks", TableRows(track_rows(place, whole))
             yield "track_points", TableRows(point_rows(place, whole))
         if whole.events is not None and len(whole.events):
+            own = own_events(whole.events, whole.localizations)
             mobile = {"is_mobile": mobile_at_peak(whole, whole.events)}
-            yield "events", TableRows(event_rows(place, whole.events, mobile))
+            yield "events", TableRows(event_rows(place, whole.events, own, mobile))
         if whole.drift.method != "none":
             yield "drift", TableRows(drift_rows(place, whole))
         image = ""

@@ -12,6 +12,28 @@ from tiled.client.array import DaskArrayClient
 from tiled.client.container import DEFAULT_STRUCTURE_CLIENT_DISPATCH
 from tiled.utils import OneShotCachedMap
 
+from parfocal.catalog._display import runs_html, runs_text
+
+
+class RunsByTime(CatalogOfBlueskyRuns):
+    """A shelf of runs that shows, and offers to TAB, the newest ones: Tiled's own offers none beyond forty."""
+
+    def _newest(self, n: int) -> list[dict[str, Any]]:
+        runs: Any = self.sort(("start.time", -1))
+        return [dict(run.metadata) for run in runs.values().head(n)]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        try:
+            return [run["start"]["uid"][:8] for run in self._newest(40)]
+        except Exception:  # TAB shows no traceback
+            return []
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else runs_text(f"{len(self)} run(s)", self._newest(10), len(self)))
+
+    def _repr_html_(self) -> str:
+        return runs_html(f"{len(self)} run(s)", self._newest(10), len(self))
+
 
 def bluesky_clients() -> Any:
     """Return a fresh table of client classes, with those of Bluesky.
@@ -24,8 +46,9 @@ def bluesky_clients() -> Any:
     clients: OneShotCachedMap[str, Any] = OneShotCachedMap(
         {name: partial(default.__getitem__, name) for name in default}
     )
-    for bluesky_class in (BlueskyEventStream, BlueskyRun, CatalogOfBlueskyRuns):
+    for bluesky_class in (BlueskyEventStream, BlueskyRun):
         clients.set(bluesky_class.__name__, partial(_itself, bluesky_class))
+    clients.set(CatalogOfBlueskyRuns.__name__, partial(_itself, RunsByTime))
     return clients
 
 

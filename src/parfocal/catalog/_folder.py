@@ -30,8 +30,10 @@ class DataFolder:
           catalog/       catalog.db, tables.duckdb, arrays/: what Tiled keeps
                          secrets.json, database.json: where it is kept elsewhere (mode 0600)
           calibrations/  of the focus lock, a file each
+          characterizations/  of cameras and stages: a file each, maps beside
           models/        that were trained here, with their versions
           corrections/   of labels, with their pixels
+          resting/       where microscopes stood before the plans that run now
           server.json    where the running server is (pid, URL, API key; mode 0600)
           server.log     what it said
 
@@ -57,6 +59,11 @@ class DataFolder:
         return self.root / "calibrations"
 
     @property
+    def characterizations(self) -> Path:
+        """What was measured of cameras and stages, a file each."""
+        return self.root / "characterizations"
+
+    @property
     def wal(self) -> Path:
         """Write-ahead logs."""
         return self.root / "wal"
@@ -75,6 +82,11 @@ class DataFolder:
     def corrections(self) -> Path:
         """Corrections of labels, with their pixels."""
         return self.root / "corrections"
+
+    @property
+    def resting(self) -> Path:
+        """Where microscopes stood before the plans that run now, or that were killed: a file each (mode 0600)."""
+        return self.root / "resting"
 
     @property
     def catalog(self) -> Path:

@@ -108,7 +108,10 @@ class LogHeader:
         if self.host != socket.gethostname():
             return True
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.process_started_s) < 1.0
+            process = psutil.Process(self.pid)
+            # A killed process that its parent has not asked after writes no more.
+            is_running = process.status() != psutil.STATUS_ZOMBIE
+            return is_running and abs(process.create_time() - self.process_started_s) < 1.0
         except psutil.Error:
             return False
 

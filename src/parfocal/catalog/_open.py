@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from bluesky_tiled_plugins import CatalogOfBlueskyRuns
+from bluesky_tiled_plugins import BlueskyRun, CatalogOfBlueskyRuns
 from tiled.client import from_profile, from_uri
 from tiled.client.container import Container
 from tiled.structures.core import Spec
 
 from parfocal.catalog import _query, _tables
 from parfocal.catalog._clients import bluesky_clients
+from parfocal.catalog._display import runs_html, runs_text
 from parfocal.catalog._folder import DataFolder, as_folder
 from parfocal.catalog._serve import ensure_server, find_server, read_server_file
 from parfocal.catalog._server_process import RUN_CATALOG_SPEC
@@ -90,6 +91,8 @@ class Catalog:
             context.http_client.get(context.api_uri, timeout=timeout_s).raise_for_status()
         except httpx.HTTPError as error:
             raise CatalogError(f"The catalog at {context.api_uri} does not answer ({error}).") from error
+        except RuntimeError as error:  # what httpx raises of a connection that was closed here
+            raise CatalogError(f"The catalog at {context.api_uri} does not answer: it was closed here.") from error
 
     def reconnect(self) -> None:
         """Connect anew where the server is another now; one that came back at its old address goes on."""
@@ -105,6 +108,28 @@ class Catalog:
         self.table_clients.clear()
         self._shelves.clear()
 
+    def recent(self, n: int = 40, shelf: str = "raw") -> list[dict[str, Any]]:
+        """Return the metadata (`start`, `stop`) of the newest runs, the newest first.
+
+        Raises
+        ------
+        CatalogError
+            The server does not answer.
+        """
+        self.ping(1.0)
+        runs: Any = self.shelf(shelf).sort(("start.time", -1))
+        return [dict(run.metadata) for run in runs.values().head(n)]
+
+    def recent_uids(self, n: int = 40, shelves: tuple[str, ...] = ("raw", "analysis")) -> list[str]:
+        """Return how the uids of the newest runs begin, shelf by shelf.
+
+        Raises
+        ------
+        CatalogError
+            The server does not answer.
+        """
+        return [str(run["start"]["uid"])[:8] for shelf in shelves for run in self.recent(n, shelf)]
+
     def close(self) -> None:
         """Let go of the connection."""
         self._root.context.close()
@@ -119,6 +144,30 @@ class Catalog:
         # A recovered run is written later than it was taken: Tiled's own order would call it the newest.
         runs = self.shelf(name).sort(("start.time", 1)).new_variation(structure_clients=bluesky_clients())
         return cast("CatalogOfBlueskyRuns", runs)
+
+    def __getitem__(self, which: str | int) -> BlueskyRun:
+        """Return one run; see `run`."""
+        return self.run(which)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        """Return how the uids of the newest runs begin: what TAB offers."""
+        try:
+            return self.recent_uids()
+        except CatalogError:
+            return []
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(runs_text(*self._shown()) if not cycle else repr(self))
+
+    def _repr_html_(self) -> str:
+        return runs_html(*self._shown())
+
+    def _shown(self) -> tuple[str, list[dict[str, Any]], int]:
+        try:
+            newest = self.recent(10)
+            return f"Catalog of {self.folder.root}", newest, len(self.shelf("raw"))
+        except CatalogError as error:
+            return f"Catalog of {self.folder.root}: {error}", [], 0
 
     def __repr__(self) -> str:
         return f"Catalog({self._root.uri!r}, folder={str(self.folder.root)!r})"

@@ -6,7 +6,7 @@ import contextlib
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -54,7 +54,12 @@ class RecoveredRun:
     problem: str = ""
 
 
-def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None = None) -> list[RecoveredRun]:
+def recover(
+    data: DataFolder | Path | str | None = None,
+    catalog: Catalog | None = None,
+    *,
+    only: Callable[[Document], bool] = lambda start: True,
+) -> list[RecoveredRun]:
     """Bring every run that a write-ahead log still holds into the catalog, whole.
 
     An incomplete run in the catalog is deleted (never its frames) and written again from its log: a partial
@@ -67,6 +72,8 @@ def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None
         The data folder; None for the default one.
     catalog
         Where to write; None for `open_catalog(data)`, opened only when there is something to write.
+    only
+        Takes a run's start document and says whether to recover it; others are left as they are.
 
     Returns
     -------
@@ -83,6 +90,8 @@ def recover(data: DataFolder | Path | str | None = None, catalog: Catalog | None
             logged = read_log(path)
             if not logged or logged[0].name != "start":  # killed before the first document was whole
                 path.unlink()
+                continue
+            if not only(logged[0].doc):
                 continue
             if catalog is None:
                 catalog = ours.enter_context(open_catalog(folder))

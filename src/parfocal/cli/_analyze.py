@@ -1,4 +1,4 @@
-"""`parfocal analyze puncta` and `parfocal prepare calcium`: figures of what was found, labels to learn from."""
+"""`parfocal analyze` and `parfocal prepare`: analyses beside the microscope, figures, labels to learn from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from parfocal.cli._analyze_follow import follow_command
 from parfocal.cli._catalog import DataOption
 from parfocal.cli._prepare_calcium import prepare_command
 from parfocal.cli._segment import is_run
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    analyze = typer.Typer(no_args_is_help=True, help="Figures and numbers of what was found.")
-    analyze.callback()(_nothing)
+    analyze = typer.Typer(invoke_without_command=True)
+    analyze.callback()(follow_command)
     analyze.command("puncta")(puncta_command)
     app.add_typer(analyze, name="analyze")
     prepare = typer.Typer(no_args_is_help=True, help="Data of others, made ready to learn from.")

@@ -18,8 +18,10 @@ from parfocal.errors import ParfocalError
 _MODULES = {
     "_demo": ("demo",),
     "_catalog": ("serve", "stop", "runs", "show", "recover"),
+    "_doctor": ("doctor",),
     "_replay": ("replay",),
     "_focus": ("calibrate", "lock"),
+    "_characterize": ("characterize",),
     "_report": ("report",),
     "_slices": ("slices",),
     "_segment": ("segment",),
@@ -32,6 +34,8 @@ _MODULES = {
     "_infer": ("infer",),
     "_evaluate": ("evaluate",),
     "_analyze": ("analyze", "prepare"),
+    "_queue": ("queue",),
+    "_profile": ("profile",),
 }
 """Where each command is, in the order of the help: only the one that is asked for is imported."""
 

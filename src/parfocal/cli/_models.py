@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from rich.table import Table
 import parfocal
 from parfocal.cli._catalog import DataOption, JsonOption, folder_of
 from parfocal.errors import BadInputError
-from parfocal.learning import ModelCard, ModelEvent, ModelStore, StoredModel, read_pth
+from parfocal.learning import ModelCard, ModelEvent, ModelStore, StoredModel, is_half, load_weights, read_pth
 
 NameArgument = Annotated[str, typer.Argument(help="Such as nuclei3d.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
@@ -152,23 +152,36 @@ def check_command(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 
 def import_command(
-    file: Annotated[Path, typer.Argument(help="What PyTorch's torch.save() wrote: a state_dict.")],
-    name: Annotated[str, typer.Option("--name", help="What to call it, such as my-cellpose.")],
+    file: Annotated[
+        Path, typer.Argument(help="What `parfocal train` wrote, or PyTorch's torch.save(): a state_dict.")
+    ],
+    name: Annotated[
+        str, typer.Option("--name", help="Such as my-cellpose. Default: as its card says.", show_default=False)
+    ] = "",
     version: Annotated[str, typer.Option("--version", help="Default: the time.", show_default=False)] = "",
     promote: Annotated[bool, typer.Option("--promote", help="Make it current at once.")] = False,
     reason: ReasonOption = "",
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a `.pth` of a U-Net or a Cellpose 3 network into the store, as safetensors; nothing in it is run."""
-    state, architecture = read_pth(file)
-    if architecture["kind"] == "unknown":
-        raise BadInputError(f"{file}: {len(state)} tensors of no known network; expected a U-Net or Cellpose 3's")
+    """Take a network that was trained here, or a `.pth` of a U-Net or Cellpose 3, into the store; none is run."""
     store = store_of(data)
-    card = ModelCard(name, version, architecture, "", recipe={"imported_from": file.name})
-    added = store.add(state, card, half=False, reason=reason or f"imported from {file.name}")
+    if file.suffix == ".safetensors":
+        state, trained = load_weights(file)
+        card = replace(trained, name=name or trained.name, version=version)
+    else:
+        if not name:
+            raise BadInputError(f"{file}: has no card that names it; --name does")
+        state, architecture = read_pth(file)
+        if architecture["kind"] == "unknown":
+            raise BadInputError(
+                f"{file}: {len(state)} tensors of no known network; expected a U-Net or Cellpose 3's"
+            )
+        card = ModelCard(name, version, architecture, "", recipe={"imported_from": file.name})
+    # As many bits as the file has: the same weights keep the hash that results name.
+    added = store.add(state, card, half=is_half(file), reason=reason or f"imported from {file.name}")
     if promote:
-        added = store.promote(name, added.version, reason=reason)
+        added = store.promote(card.name, added.version, reason=reason)
     _tell("current" if promote else "added", added, as_json)
 
 

@@ -22,6 +22,7 @@ from ophyd import Component, Device, Kind
 from parfocal.devices._burst import Burst
 from parfocal.devices._feed import FrameFeed
 from parfocal.devices._frame_documents import ArrayDocuments
+from parfocal.devices._measured_noise import MeasuredNoise
 from parfocal.devices._owner import Owner
 from parfocal.devices._settings import FactSignal, SettingSignal
 from parfocal.devices._status import PlainStatus
@@ -97,6 +98,8 @@ class Camera(Device):
     saturation_adu = Component(FactSignal, fact="saturation_adu", units="ADU", kind=Kind.config)
     temperature_c = Component(FactSignal, fact="temperature_c", units="C", kind=Kind.omitted)
     simulated = Component(FactSignal, fact="simulated", kind=Kind.config)
+    serial = Component(FactSignal, fact="serial", kind=Kind.config)
+    noise_run = Component(FactSignal, fact="noise_run", kind=Kind.config)
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class Camera(Device):
     ) -> None:
         self.source: FrameSource = source if source is not None else parent.backend.camera
         self.owner = Owner(name)
+        self._noise: MeasuredNoise | None = None
         self.facts: SourceDescription = self.source.describe()
         self.timeout_s = timeout_s
         self.codec: Codec = codec
@@ -125,6 +129,7 @@ class Camera(Device):
         self._in_flight: Future[Any] | None = None
         self._reading: Reading | None = None
         self._reconfigured = False
+        kwargs.setdefault("labels", {"detectors"})  # what IPython's %ct counts
         super().__init__(prefix, name=name, parent=parent, **kwargs)
         if self.facts.temperature_c is not None:
             self.temperature_c.kind = Kind.config
@@ -146,6 +151,20 @@ class Camera(Device):
     def last_frame(self) -> NDArray[np.generic] | None:
         """The frame of the last trigger `[y, x]`, read-only; None before the first."""
         return self._pending.pixels if self._pending is not None else None
+
+    @property
+    def noise(self) -> MeasuredNoise | None:
+        """Its measured noise, which then counts instead of what the driver tells; None for none."""
+        return self._noise
+
+    @noise.setter
+    def noise(self, noise: MeasuredNoise | None) -> None:
+        self._noise = noise
+        self.facts = self.owner.call(self._describe_source)
+
+    def _describe_source(self) -> SourceDescription:
+        facts = self.source.describe()
+        return self._noise.into(facts) if self._noise is not None else facts
 
     # -- settings -----------------------------------------------------------------------------------
 
@@ -171,7 +190,7 @@ class Camera(Device):
                 self.feed.apply(settings)
             else:
                 self.source.apply(settings)
-            return self.source.describe()
+            return self._describe_source()
 
         after = self.owner.call(apply)
         if self._array is not None and (after.shape, after.dtype) != (before.shape, before.dtype):
@@ -187,7 +206,7 @@ class Camera(Device):
     def stage(self) -> list[object]:
         """Get ready for a run: the next frame opens a new array."""
         self._close_array()
-        self.facts = self.owner.call(self.source.describe)
+        self.facts = self.owner.call(self._describe_source)
         return super().stage()
 
     def unstage(self) -> list[object]:

@@ -2,6 +2,8 @@
 
 # Annotations are not postponed here: guarneri holds what a `devices.yml` says against them.
 
+from dataclasses import replace
+
 from parfocal.devices._microscope import Backend, Microscope
 from parfocal.errors import BadInputError
 
@@ -13,6 +15,7 @@ def simulated_microscope(
     height_px: int = 256,
     width_px: int = 256,
     realtime: bool = True,
+    noise_maps: str = "",
 ) -> Microscope:
     """Return a microscope whose images are formed by diffraction.
 
@@ -28,6 +31,9 @@ def simulated_microscope(
         Sensor size.
     realtime : bool
         Whether exposures and moves take their time.
+    noise_maps : str
+        Measured noise to go by: empty or `newest` for the newest in the data folder, `told` for the truth, a
+        file's name, or how its hash begins.
     """
     from parfocal.devices.simulated import SampleName, simulated_core
 
@@ -40,6 +46,8 @@ def simulated_microscope(
         core.light,
         focus_camera=core.focus_camera,
         lock_in_camera_thread=not realtime,
+        faults=core.faults,
+        noise_maps=noise_maps,
     )
     return Microscope(name=name, backend=backend, limits_um={"z": (-60.0, 60.0)})
 
@@ -74,6 +82,7 @@ def micromanager_microscope(
     na: float | None = None,
     wavelength_um: float | None = None,
     limits_um: dict[str, list[float]] | None = None,
+    noise_maps: str = "",
 ) -> Microscope:
     """Return the microscope of a Micro-Manager configuration.
 
@@ -91,6 +100,9 @@ def micromanager_microscope(
         Of the objective and of the light, um; they go into every run.
     limits_um : dict of [low, high], optional
         Soft limits by axis. Micro-Manager knows none: give them where a move can hit something.
+    noise_maps : str
+        Measured noise to go by: empty or `newest` for the newest of this camera in the data folder, `told` for
+        none, a file's name there, or how its hash begins.
     """
     from parfocal.devices.micromanager import micromanager_backend
 
@@ -102,6 +114,7 @@ def micromanager_microscope(
         wavelength_um=wavelength_um,
     )
     # An axis that the configuration lacks cannot be sent anywhere; told before anything moves.
+    backend = replace(backend, noise_maps=noise_maps)
     limits: dict[str, tuple[float, float]] = {a: (0.0, 0.0) for a in "xyz" if a not in backend.stage.axes}
     for axis, ends in (limits_um or {}).items():
         if axis not in "xyz" or len(ends) != 2 or not ends[0] < ends[1]:

@@ -13,7 +13,14 @@ from parfocal.devices._microscope import Backend
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices._told_optics import OpticsTold, told_camera_model
 from parfocal.devices.micromanager import MicroManagerCamera, MicroManagerLight, MicroManagerStage, load_core
-from parfocal.devices.simulated import SampleName, SimulatedMicroscopeCore, simulated_core
+from parfocal.devices.simulated import (
+    SampleName,
+    SimulatedCamera,
+    SimulatedFaults,
+    SimulatedMicroscopeCore,
+    SimulatedStage,
+    simulated_core,
+)
 from parfocal.errors import BadInputError
 from parfocal.frames import FrameSource
 from parfocal.optics import CameraModel
@@ -111,10 +118,14 @@ def open_focus_backend(
     camera, stage, axis : str
         See `open_focus_camera` and `open_stage_driver`.
     camera_options, stage_options : mapping, optional
-        Their options. Where both are simulated, or both Micro-Manager's, the camera's tell which world or
-        configuration.
+        Their options; the camera's `noise_maps` may also name what `parfocal characterize` measured: `newest`,
+        `told` (none of it), a file's name or how its hash begins (see `find_noise`). Where both are simulated, or
+        both Micro-Manager's, the camera's tell which world or configuration.
     """
     of_camera, of_stage = dict(camera_options or {}), dict(stage_options or {})
+    # `newest`, `told`, a hash or a characterization: looked up where the data folder is known.
+    maps = of_camera.get("noise_maps")
+    noise_maps = str(of_camera.pop("noise_maps")) if maps is not None and not str(maps).endswith(".npz") else ""
     light: LightDriver = NoLight()
     unload: Callable[[], None] | None = None
     if camera == "simulate":
@@ -157,7 +168,11 @@ def open_focus_backend(
         if unload is not None:
             unload()
 
-    return Backend(f"{camera} camera, {stage} stage", source, driver, light, close=close)
+    faults = None
+    if isinstance(source, SimulatedCamera) and isinstance(driver, SimulatedStage) and source.world is driver.world:
+        faults = SimulatedFaults(driver, source)
+    name = f"{camera} camera, {stage} stage"
+    return Backend(name, source, driver, light, noise_maps=noise_maps, close=close, faults=faults)
 
 
 def _world(

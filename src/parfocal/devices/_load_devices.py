@@ -47,7 +47,7 @@ def load_devices(path: Path | str, timeout_s: float = 10.0) -> dict[str, Device]
     from guarneri.exceptions import InvalidConfiguration
 
     file = Path(path).expanduser()
-    _check_form(file)
+    read_devices_file(file)
     instrument = Instrument({f"parfocal.devices.{name}": getattr(_factories, name) for name in _OURS})
     try:
         with warnings.catch_warnings():
@@ -69,8 +69,15 @@ def load_devices(path: Path | str, timeout_s: float = 10.0) -> dict[str, Device]
     return devices
 
 
-def _check_form(file: Path) -> None:
-    """Say in one line what guarneri would say in a traceback: what is no YAML, or no list of devices."""
+def read_devices_file(path: Path | str) -> dict[str, list[dict[str, Any]]]:
+    """Return what a `devices.yml` lists, by class: parameters of each device. Nothing is made, or connected to.
+
+    Raises
+    ------
+    BadInputError
+        It is no YAML, or no list of devices: in one line what guarneri would say in a traceback.
+    """
+    file = Path(path).expanduser()
     try:
         content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -101,3 +108,4 @@ def _check_form(file: Path) -> None:
             if name in names:
                 raise BadInputError(f"{file}: two devices are called {name}")
             names.add(name)
+    return cast("dict[str, list[dict[str, Any]]]", content)

@@ -69,6 +69,7 @@ class StageAxis(Device, PositionerBase):
         parent: Any = None,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("labels", {"motors"})  # what IPython's %wa lists
         self.axis = axis
         self.driver: StageDriver = driver if driver is not None else parent.driver
         self.limits_um = limits_um

@@ -32,6 +32,14 @@ from parfocal.fitting._signal_models import (
     fit_signal_model,
     has_expected_slope,
 )
+from parfocal.fitting._stage_motion import (
+    Estimate,
+    StageAffine,
+    StepResponse,
+    backlash_um,
+    stage_affine,
+    step_response,
+)
 from parfocal.fitting._step_fits import StepFits, measure_steps
 from parfocal.fitting._sweep import Sweep, SweepSettings, SweepStep, sweep_of_steps
 from parfocal.fitting._sweep_csv import (
@@ -55,6 +63,7 @@ __all__ = [
     "DefocusModel",
     "DevianceBaseline",
     "EllipticityConvention",
+    "Estimate",
     "ExpectedSlope",
     "FitKind",
     "FitMethod",
@@ -69,7 +78,9 @@ __all__ = [
     "PsfFits",
     "SignalKind",
     "SignalModel",
+    "StageAffine",
     "StepFits",
+    "StepResponse",
     "Sweep",
     "SweepSettings",
     "SweepStep",
@@ -81,6 +92,7 @@ __all__ = [
     "ZEstimate",
     "ZEstimates",
     "ZSamples",
+    "backlash_um",
     "bead_offsets",
     "calibrate",
     "calibrate_steps",
@@ -109,6 +121,8 @@ __all__ = [
     "next_sweep",
     "spot_image",
     "spot_moments",
+    "stage_affine",
+    "step_response",
     "sweep_from_csv",
     "sweep_meta",
     "sweep_of_steps",

@@ -2,6 +2,14 @@
 
 from parfocal.focus._best_plane import BestPlane, best_plane
 from parfocal.focus._calibration_files import load_calibration, load_sweep, save_calibration, save_sweep
+from parfocal.focus._characterization import (
+    Characterization,
+    CharacterizationKind,
+    characterization_from_json,
+    maps_hash,
+    run_uid_of,
+)
+from parfocal.focus._characterizing import Characterizing, Probed, Trace, characterizing
 from parfocal.focus._drift_filter import DriftFilter
 from parfocal.focus._kalman_bound import kalman_bound
 from parfocal.focus._lock_controller import LockController
@@ -27,6 +35,9 @@ __all__ = [
     "DEFAULT_SCORE",
     "Alarm",
     "BestPlane",
+    "Characterization",
+    "CharacterizationKind",
+    "Characterizing",
     "Command",
     "DriftFilter",
     "LockController",
@@ -36,22 +47,28 @@ __all__ = [
     "LockSummary",
     "MeasureKind",
     "Measurement",
+    "Probed",
     "Roi",
     "RoiMeasure",
     "RoiTracker",
     "SeveralBeads",
     "StackScores",
     "StageState",
+    "Trace",
     "best_plane",
     "calibration_row",
+    "characterization_from_json",
+    "characterizing",
     "kalman_bound",
     "load_calibration",
     "load_sweep",
+    "maps_hash",
     "measure_direct",
     "measure_moments",
     "measure_of",
     "measure_widths",
     "measurement_from",
+    "run_uid_of",
     "save_calibration",
     "save_sweep",
     "score_stack",

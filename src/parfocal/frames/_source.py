@@ -45,6 +45,8 @@ class SourceDescription:
 
     `pixel_size_um` is at the sample, (y, x), binning included. `temperature_c` is None where there is none.
     `camera_model` is None where nobody has measured it: then scores estimate the noise from the image.
+    `serial` tells one camera from another of its model, where the driver knows. `noise_run` is the run that
+    `camera_model` was measured in; empty where it was told, or is known otherwise.
     `can_sequence_z` says that `start_sequence(n, z_um)` moves z itself, in hardware, frame by frame.
     """
 
@@ -59,6 +61,8 @@ class SourceDescription:
     temperature_c: float | None = None
     can_sequence_z: bool = False
     simulated: bool = False
+    serial: str = ""
+    noise_run: str = ""
 
 
 @dataclass(frozen=True)

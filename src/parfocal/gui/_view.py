@@ -1,17 +1,21 @@
-"""`parfocal view`: a run's frames as napari layers, read lazily from where they lie; or its nuclei, for review."""
+"""`parfocal view`: a run in napari: frames, labels, puncta, tracks, events; or its nuclei, for review."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-import zarr
 
 from parfocal.catalog import Catalog, DataFolder, open_catalog
 from parfocal.errors import BadInputError
-from parfocal.frames import path_of
+from parfocal.gui._frame_layers import frame_layers
+from parfocal.gui._layers import Layer, RunLayers
+from parfocal.gui._nuclei_layers import nuclei_layers
+from parfocal.gui._puncta_layers import puncta_layers
+
+_MAX_POINTS = 200_000
+_FOUND = {"nuclei": nuclei_layers, "puncta": puncta_layers}
 
 
 def view_command(
@@ -27,9 +31,15 @@ def view_command(
     ] = False,
     labels: Annotated[str, typer.Option("--labels", help="Of a run: which stack, such as labels_0.")] = "",
     user: Annotated[str, typer.Option("--user", help="Who reviews, for the journal.")] = "",
+    max_points: Annotated[
+        int, typer.Option("--max-points", help="Spots, objects and points of tracks to show at most, of each.")
+    ] = _MAX_POINTS,
+    frames_only: Annotated[
+        bool, typer.Option("--frames-only", help="Leave out what analyses found: it opens sooner.")
+    ] = False,
     data: Annotated[Path | None, typer.Option("--data", help="The data folder.", show_default=False)] = None,
 ) -> None:
-    """Open a run in napari, its frames read as they are looked at; or, with --review, its nuclei."""
+    """Open a run in napari, read as it is looked at: frames, labels, puncta, tracks, calcium events."""
     try:
         import napari  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -37,10 +47,12 @@ def view_command(
     if review:
         _review(napari, run, labels, user, DataFolder(data) if data is not None else DataFolder())
         return
-    with open_catalog(data) as catalog:
-        layers = layers_of(catalog, run)
-    show(napari.Viewer(title=f"parfocal {run}"), layers)
-    napari.run()
+    with open_catalog(data) as catalog:  # open while it is looked at: frames of other machines come through it
+        found = layers_of(catalog, run, max_points=max_points, with_analyses=not frames_only)
+        for remark in found.remarks:
+            typer.echo(remark)
+        show(napari.Viewer(title=f"parfocal {found.title}"), found)
+        napari.run()
 
 
 def _review(napari: Any, what: str, labels: str, user: str, data: DataFolder) -> None:
@@ -57,64 +69,87 @@ def _review(napari: Any, what: str, labels: str, user: str, data: DataFolder) ->
         widget.shut()
 
 
-def show(viewer: Any, layers: list[dict[str, Any]]) -> None:
-    """Add layers (see `layers_of`) to a napari viewer, or to its model without a window."""
-    for layer in layers:
-        viewer.add_image(layer["data"], **{key: value for key, value in layer.items() if key != "data"})
+def show(viewer: Any, found: RunLayers) -> None:
+    """Put layers into a napari viewer, or into its model without a window."""
+    shown: list[tuple[Layer, Any]] = []
+    for layer in found.layers:
+        add = getattr(viewer, f"add_{layer.kind}")
+        shown.append((layer, add(layer.data, **layer.options)))
+    viewer.dims.axis_labels = found.axis_labels
+    names = list(found.axis_labels)
+    of_places = [(layer, made) for layer, made in shown if layer.place is not None]
+    if not of_places:
+        return
+
+    def follow(_event: Any = None) -> None:
+        """Show the tracks of the place that is looked at."""
+        step = viewer.dims.current_step
+        here = tuple(int(step[names.index(axis)]) if axis in names else 0 for axis in ("position", "tile"))
+        for layer, made in of_places:
+            made.visible = layer.place == here
+
+    viewer.dims.events.current_step.connect(follow)
+    follow()
 
 
-def layers_of(catalog: Catalog, which: str | int) -> list[dict[str, Any]]:
-    """Return one image layer for each array of frames in a run: `data` (lazy), `name`, `scale`, limits, metadata.
+def layers_of(
+    catalog: Catalog, which: str | int, *, max_points: int = _MAX_POINTS, with_analyses: bool = True
+) -> RunLayers:
+    """Return the layers of a run: its frames, and what analyses found in them.
+
+    Frames and labels are read when they are looked at. Of each analysis the newest good result is shown; the
+    labels, spots and tracks of an older one where that one is named.
 
     Parameters
     ----------
     catalog : Catalog
-        Where the run is.
+        Where the run is; it has to stay open while frames of another machine are looked at.
     which : str or int
-        Uid, its beginning, or -1 for the newest.
+        Uid, its beginning, scan id, or -1 for the newest; of a raw run, or of one derived from it.
+    max_points : int
+        Rows of each table to show at most; `remarks` say what was left out.
+    with_analyses : bool
+        Whether to show what was found.
 
     Raises
     ------
     BadInputError
-        The run holds no frames, or they are not on this machine.
+        The run holds no frames, or they can be had neither from this machine nor through the server.
     """
-    documents = list(catalog.documents(catalog.run(which)))
-    pixel_um = _pixel_sizes(documents)
-    layers: list[dict[str, Any]] = []
-    for name, doc in documents:
-        if name != "stream_resource" or doc["data_key"] not in pixel_um:
+    if max_points < 1:
+        raise BadInputError(f"max_points is {max_points}, expected 1 or more")
+    named: Any = catalog.run(which)
+    is_derived = "raw" in named.metadata["start"].get("parfocal", {})
+    raw: Any = catalog.raw_of(named) if is_derived else named
+    documents = list(catalog.documents(raw))
+    layers, main = frame_layers(catalog, documents)
+    remarks: list[str] = []
+    for run in _results(catalog, raw, named if is_derived else None) if with_analyses else []:
+        about = run.metadata["start"]["parfocal"]["raw"]
+        if (about.get("stream", main.stream), about.get("data_key") or main.data_key) != (
+            main.stream,
+            main.data_key,
+        ):
+            remarks.append(f"{run.metadata['start']['parfocal']['analysis']}: is of other frames, and not shown")
             continue
-        path = path_of(doc["uri"])
-        if not path.exists():
-            raise BadInputError(f"frames of this run are not at {path}: were they moved or removed?")
-        array: Any = zarr.open_array(path, mode="r")
-        if array.ndim < 3:
-            continue
-        low, high = np.percentile(np.asarray(array[array.shape[0] // 2]), (1, 99.8))
-        layers.append(
-            {
-                "data": array,
-                "name": doc["data_key"],
-                "scale": (1.0, *pixel_um[doc["data_key"]]),
-                "contrast_limits": (float(low), float(max(high, low + 1))),
-                "metadata": {"uri": doc["uri"]},
-            }
-        )
-    if not layers:
-        raise BadInputError(f"run {which} holds no frames to look at")
-    return layers
+        found, said = _FOUND[run.metadata["start"]["parfocal"]["analysis"]](catalog, run, main, max_points)
+        layers += found
+        remarks += said
+    start = raw.metadata["start"]
+    title = " ".join(
+        str(word) for word in (start.get("scan_id", ""), start.get("plan_name", ""), start["uid"][:8]) if word
+    )
+    return RunLayers(title, layers, remarks, main.grid.axis_labels)
 
 
-def _pixel_sizes(documents: list[tuple[str, dict[str, Any]]]) -> dict[str, tuple[float, float]]:
-    sizes: dict[str, tuple[float, float]] = {}
-    for name, doc in documents:
-        if name != "descriptor":
-            continue
-        for key, described in doc["data_keys"].items():
-            if described.get("external") and len(described["shape"]) >= 2:
-                sizes[key] = (1.0, 1.0)
-                for device in doc["configuration"].values():
-                    pixel = device["data"].get(f"{key}_pixel_size_um")
-                    if pixel is not None:
-                        sizes[key] = (float(pixel[0]), float(pixel[1]))
-    return sizes
+def _results(catalog: Catalog, raw: Any, named: Any) -> list[Any]:
+    """Return the derived runs to show, lowest first."""
+    if named is not None:
+        return [named] if named.metadata["start"]["parfocal"].get("analysis") in _FOUND else []
+    newest: dict[str, Any] = {}
+    derived: list[Any] = list(catalog.analyses_of(raw))
+    for run in derived:
+        analysis = run.metadata["start"]["parfocal"]["analysis"]
+        if analysis in _FOUND and (run.metadata.get("stop") or {}).get("exit_status") == "success":
+            newest[analysis] = run
+    return [newest[analysis] for analysis in _FOUND if analysis in newest]

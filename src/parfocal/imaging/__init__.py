@@ -5,6 +5,7 @@ from parfocal.imaging._band import band_limited
 from parfocal.imaging._bands import for_each_band, usable_cores
 from parfocal.imaging._correlation import adjacent_ncc, correlation_matrix, ncc
 from parfocal.imaging._entropy import relative_entropy
+from parfocal.imaging._motion_probe import MotionProbe, mean_frame
 from parfocal.imaging._operator_table import OPERATORS, Operator, OperatorScores
 from parfocal.imaging._operators import operator_scores, operator_scores_by_tile, operator_scores_per_object
 from parfocal.imaging._scores import FocusScoreSet, Sharpness
@@ -18,6 +19,7 @@ __all__ = [
     "AffineFit",
     "AffineModel",
     "FocusScoreSet",
+    "MotionProbe",
     "NoiseSource",
     "Operator",
     "OperatorScores",
@@ -30,6 +32,7 @@ __all__ = [
     "correlation_matrix",
     "correlation_through",
     "for_each_band",
+    "mean_frame",
     "morph",
     "ncc",
     "operator_scores",

@@ -19,7 +19,7 @@ from parfocal.learning._store import ModelStore, StoredModel
 from parfocal.learning._store_journal import ModelEvent
 from parfocal.learning._train import train
 from parfocal.learning._train_settings import Batches, Loss, TrainLog, TrainProgress, TrainSettings
-from parfocal.learning._weights import load_into, load_weights, save_weights
+from parfocal.learning._weights import is_half, load_into, load_weights, save_weights
 from parfocal.learning._workers import train_on_workers
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "build_network",
     "build_unet",
     "for_inference",
+    "is_half",
     "load_adapter",
     "load_into",
     "load_weights",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -89,6 +90,16 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Model
     if card.architecture.get("kind") == "unet":
         _check_unet(state, UNetShape.from_architecture(card.architecture), where=str(source))
     return state, card
+
+
+def is_half(path: str | os.PathLike[str]) -> bool:
+    """Say whether a file of weights (`.safetensors`) holds 16-bit floats, by its header; False for other files."""
+    source = Path(path)
+    if source.suffix != ".safetensors":
+        return False
+    content = read_bytes(source)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return any(about.get("dtype") == "F16" for about in header.values())
 
 
 def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], *, where: str = "weights") -> None:

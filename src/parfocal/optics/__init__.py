@@ -9,12 +9,14 @@ stage's ``z_um`` is the height of the focal plane, so a larger stage z looks dee
 """
 
 from parfocal.optics._camera_model import CameraModel, emccd_camera, scmos_camera
+from parfocal.optics._camera_noise import CameraNoise, TransferLevel
 from parfocal.optics._disturbance import Disturbance, Illumination, Obstruction, OffCentreLamp, Path, straight_path
 from parfocal.optics._drift import Drift
 from parfocal.optics._events import CalciumField, pulse_mean
 from parfocal.optics._exposure import expose
 from parfocal.optics._nuclei import NucleusField
 from parfocal.optics._objective import Objective
+from parfocal.optics._photon_transfer import LevelMoments, PhotonTransfer, photon_transfer
 from parfocal.optics._point_images import PointImages
 from parfocal.optics._points import BeadField, CellField, PointList, PunctaField
 from parfocal.optics._psf import otf_plane, psf_stack
@@ -28,17 +30,20 @@ __all__ = [
     "Box",
     "CalciumField",
     "CameraModel",
+    "CameraNoise",
     "CellField",
     "Channel",
     "Disturbance",
     "Drift",
     "EventLayer",
     "Illumination",
+    "LevelMoments",
     "NucleusField",
     "Objective",
     "Obstruction",
     "OffCentreLamp",
     "Path",
+    "PhotonTransfer",
     "PointEvents",
     "PointImages",
     "PointLayer",
@@ -47,6 +52,7 @@ __all__ = [
     "Sample",
     "SimulatedScene",
     "Surface",
+    "TransferLevel",
     "VolumeLayer",
     "bead_sample",
     "emccd_camera",
@@ -54,6 +60,7 @@ __all__ = [
     "noll_to_nm",
     "nuclei_sample",
     "otf_plane",
+    "photon_transfer",
     "point_sample",
     "psf_stack",
     "pulse_mean",

@@ -5,6 +5,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, plan
 from ophyd.utils import LimitError
 
@@ -20,7 +21,7 @@ _MOST_IN_A_ROW = 5  # a stage that is gone would keep the plan for minutes
 
 @plan
 def calibrate_focus(
-    microscope: Any,
+    microscope: Readable[Any],
     roi_px: tuple[int, int, int, int] | None = None,
     half_range_um: float = 0.75,
     n_steps: int = 21,
@@ -59,7 +60,7 @@ def calibrate_focus(
     model : {"zhuang", "linear", "poly2", "piecewise"}
         What is fitted.
     expected_slope : {"auto", "positive", "negative"}
-        Sign of the error signal's change with z, where it is known.
+        Sign of the error signal's change with z, where it is known; `auto` takes what `characterize_stage` found.
     exposure_s : float, optional
         Of the focus camera.
     roi_side_px : int
@@ -87,7 +88,10 @@ def calibrate_focus(
 
     _check(microscope, model, expected_slope, roi_px)
     settings = SweepSettings(half_range_um, n_steps, bidirectional, settle_s)
-    camera, z, lock = microscope.focus_camera, microscope.xyz.z, microscope.lock
+    device: Any = microscope
+    camera, z, lock = device.focus_camera, device.xyz.z, device.lock
+    if expected_slope == "auto" and lock.expected_slope != "unknown":
+        expected_slope = lock.expected_slope  # it was measured
     home_um = yield from stubs.position_of(z)
     end_um = home_um
 
@@ -184,6 +188,7 @@ def _one_sweep(
         "parfocal": {
             "axes": {"z": z.name},
             "camera": camera.name,
+            "characterized": microscope.characterized(),
             "sweep": told | {"kind": kind, "expected_slope": expected_slope, "attempt": settings.attempt},
         },
     } | md

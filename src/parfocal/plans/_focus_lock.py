@@ -6,6 +6,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, make_decorator, plan, single_gen
 
 from parfocal.errors import BadInputError, HardwareError
@@ -17,7 +18,7 @@ _STREAM = "lock"
 
 @plan
 def engage_lock(
-    microscope: Any,
+    microscope: Readable[Any],
     calibration: str = "",
     roi_px: tuple[int, int, int, int] | None = None,
     law: str = "kalman",
@@ -58,7 +59,7 @@ def engage_lock(
 
 
 @plan
-def release_lock(microscope: Any) -> MsgGenerator[None]:
+def release_lock(microscope: Readable[Any]) -> MsgGenerator[None]:
     """Release the lock: z stays where it is, and may be moved again.
 
     Parameters
@@ -71,7 +72,7 @@ def release_lock(microscope: Any) -> MsgGenerator[None]:
 
 @plan
 def lock_focus(
-    microscope: Any,
+    microscope: Readable[Any],
     duration_s: float = 60.0,
     calibration: str = "",
     roi_px: tuple[int, int, int, int] | None = None,
@@ -104,7 +105,8 @@ def lock_focus(
     HardwareError
         It did not lock, or gave up; the run says why.
     """
-    lock = _lock_of(microscope)
+    device: Any = microscope
+    lock = _lock_of(device)
     if not duration_s > 0:
         raise BadInputError(f"lock_focus: duration_s is {duration_s}, a time above 0 was expected")
     lock.prepare(calibration, roi_px, {**(settings or {}), "law": law}, measure)
@@ -113,7 +115,7 @@ def lock_focus(
         "plan_args": {"duration_s": duration_s, "law": law, "measure": measure, "settings": settings or {}},
         "detectors": [lock.name],
         "hints": {"dimensions": [(["time"], _STREAM)]},
-        "instrument": microscope.backend.name,
+        "instrument": device.backend.name,
         "parfocal": {"lock": lock.about()},
     } | (md or {})
 
@@ -170,7 +172,8 @@ def focus_locked(
     - every event tells whether its frame was in lock (`lock_in_lock`), with error and offset;
     - where lock and plan share a camera, the light stays on until the end: the lock needs it;
     - every step of the lock is recorded in stream `lock`, and the start document cites the calibration;
-    - with `suspend`, the plan waits at its last checkpoint while the bead is lost, and goes on when it is found.
+    - with `suspend`, the plan waits at its last checkpoint while the bead is lost, and goes on when it is found;
+    - a lock that gives up leaves z where the focus was held last, whatever plane the plan was at.
 
     Parameters
     ----------
@@ -190,11 +193,13 @@ def focus_locked(
     from bluesky.suspenders import SuspendBoolLow
 
     lock = _lock_of(microscope)
+    engaged: list[_UnderLock] = []
 
     def inner() -> MsgGenerator[Any]:
         lock.patience_s = patience_s
         yield from engage_lock(microscope, calibration, roi_px, law, measure, settings, timeout_s)
         under = _UnderLock(microscope, reach_um)
+        engaged.append(under)
         locked = bpp.plan_mutator(bpp.msg_mutator(plan, under.change), under.surround)
         if not suspend:
             return (yield from locked)
@@ -209,6 +214,8 @@ def focus_locked(
         lock.patience_s = math.inf  # as it was: it is this plan's, not the lock's
         if microscope.focus_camera is microscope.camera:  # the lock has kept the light on
             yield from stubs.light_off(microscope.light)
+        for under in engaged:
+            yield from under.go_back()
 
     return (yield from bpp.finalize_wrapper(inner(), make_safe))
 
@@ -234,11 +241,14 @@ class _UnderLock:
         self._has_run = False
         is_shared = microscope.focus_camera is microscope.camera
         self._needed_light = microscope.light.on if is_shared else None
+        self._focus_um = self._zero_um  # where offset 0 was, the last time that focus was held
 
     def change(self, msg: Msg) -> Msg:
         """Send moves of z to the lock's setpoint, and cite the calibration in the start document."""
         if msg.command == "set" and msg.obj is self._z:
             offset_um = float(msg.args[0]) - self._zero_um
+            if self._has_given_up():  # a plan that ends puts z back, where there is no lock to do so
+                return Msg("set", self._z, self._focus_um + offset_um, run=msg.run, **msg.kwargs)
             return Msg("set", self._lock.setpoint, offset_um, run=msg.run, **msg.kwargs)
         if msg.command == "set" and msg.obj is self._needed_light:
             return Msg("set", msg.obj, 1, run=msg.run, **msg.kwargs)
@@ -246,6 +256,14 @@ class _UnderLock:
             parfocal = {**msg.kwargs.get("parfocal", {}), "lock": self._lock.about()}
             return msg._replace(kwargs={**msg.kwargs, "parfocal": parfocal})
         return msg
+
+    def go_back(self) -> MsgGenerator[None]:
+        """Go where the focus was held last, if the lock gave up."""
+        if self._has_given_up():
+            yield from bps.mv(self._z, self._focus_um)
+
+    def _has_given_up(self) -> bool:
+        return bool(self._lock.reason) and not self._lock.is_engaged
 
     def surround(self, msg: Msg) -> tuple[Any, Any]:
         """Return what comes before a message, itself included, and what comes after it."""
@@ -263,6 +281,8 @@ class _UnderLock:
             self._moving.clear()
             return None, self._look_again() if self._is_in_sight() else None
         if command == "trigger" and msg.obj in self._cameras:
+            if self._lock.is_engaged and self._lock.state.get() == "LOCKED":
+                self._focus_um = self._z.setpoint_um - self._lock.setpoint.position
             return self._before(msg, single_gen(Msg("trigger", self._lock, group=msg.kwargs.get("group")))), None
         if command == "create":
             self._stream = msg.kwargs.get("name", "")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-from bluesky.utils import Msg, MsgGenerator, plan
+from bluesky.utils import InvalidCommand, Msg, MsgGenerator, plan
 
 from parfocal.catalog import DataFolder
 from parfocal.devices import Columns
@@ -83,7 +83,7 @@ def retrain_nuclei(
     BadInputError
         There is no such model, nothing to learn from, or PyTorch is missing; the message is the process's own.
     """
-    folder = DataFolder()
+    folder = yield from _data_folder()
     asked = ["--name", model, "--method", method, "--steps", str(steps), "--min-new", str(min_new)]
     asked += ["--device", device, "--promote" if promote else "--no-promote"]
     asked += ["--force"] if force else []
@@ -104,6 +104,15 @@ def retrain_nuclei(
         return uid
 
     return (yield from bpp.contingency_wrapper(recorded(), except_plan=close_failed))
+
+
+def _data_folder() -> MsgGenerator[DataFolder]:
+    """Return the folder of the session that runs the plan; of a RunEngine without one, the default folder."""
+    try:
+        root: Any = yield Msg("data_folder")
+    except InvalidCommand:
+        root = None
+    return DataFolder() if root is None else DataFolder(Path(root))
 
 
 def _versions(folder: DataFolder, model: str) -> list[str]:

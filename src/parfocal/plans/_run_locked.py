@@ -4,6 +4,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
+from bluesky.protocols import Readable
 from bluesky.utils import MsgGenerator, plan
 
 from parfocal.errors import BadInputError
@@ -22,7 +23,7 @@ _PLANS: dict[str, Callable[..., MsgGenerator[Any]]] = {
 
 @plan
 def run_locked(
-    microscope: Any,
+    microscope: Readable[Any],
     name: str = "z_stack",
     arguments: dict[str, Any] | None = None,
     calibration: str = "",

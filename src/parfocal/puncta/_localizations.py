@@ -75,6 +75,9 @@ class Localizations:
     n_emitters: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     calcium_probability: Floats = field(default_factory=_none)
 
+    def __repr__(self) -> str:
+        return f"Localizations({len(self)} spots in {self.n_frames} frames)"
+
     def __post_init__(self) -> None:
         n = len(self.frame)
         for name in COLUMNS:

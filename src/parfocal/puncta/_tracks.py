@@ -37,6 +37,12 @@ class PunctaTracks:
     parents: Ints
     n_tracks: int
 
+    def __repr__(self) -> str:
+        return (
+            f"PunctaTracks({self.n_tracks} tracks of {int((self.track >= 0).sum())} localizations; "
+            f"{int((self.track < 0).sum())} in none, {len(self.parents)} splits and merges)"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class CalciumTraces:
@@ -117,6 +123,12 @@ class CalciumEvents:
     offset_y_px: Floats = field(default_factory=_none)
     offset_x_px: Floats = field(default_factory=_none)
     offset_se_px: Floats = field(default_factory=_none)
+
+    def __repr__(self) -> str:
+        return (
+            f"CalciumEvents({len(self)} events at {len(set(self.track.tolist()))} tracks, "
+            f"{int(self.is_wave.sum())} of them waves)"
+        )
 
     def __post_init__(self) -> None:
         for name in ("offset_y_px", "offset_x_px", "offset_se_px"):

@@ -6,9 +6,8 @@ import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import psutil
-
 from parfocal.catalog import DataFolder, write_private
+from parfocal.queue._processes import is_alive
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class QueueInfo:
         Of the proxy: where a worker publishes, and where one listens (`callbacks.listen`).
     profile : str
         Folder of the startup file.
+    queue_id : str
+        Stands in the command line of each of its processes: a number may pass to another process.
     """
 
     manager_pid: int
@@ -42,6 +43,7 @@ class QueueInfo:
     redis_pid: int = 0
     proxy_pid: int = 0
     supervisor_pid: int = 0
+    queue_id: str = ""
 
 
 def queue_file(folder: DataFolder) -> Path:
@@ -66,4 +68,4 @@ def read_queue_file(folder: DataFolder) -> QueueInfo | None:
 def find_queue(folder: DataFolder) -> QueueInfo | None:
     """Return the folder's queue if its manager's process lives, else None."""
     info = read_queue_file(folder)
-    return info if info is not None and psutil.pid_exists(info.manager_pid) else None
+    return info if info is not None and is_alive(info.manager_pid, info.queue_id) else None

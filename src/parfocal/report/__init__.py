@@ -7,6 +7,14 @@ from parfocal.report._calibration_report import (
     read_calibration_run,
     write_calibration_report,
 )
+from parfocal.report._characterization_report import (
+    CharacterizationRun,
+    characterization_report,
+    characterization_table,
+    draw_characterization,
+    read_characterization_run,
+    write_characterization_report,
+)
 from parfocal.report._lock_events import EventReader, LockEvent, event_line, explain, is_safeguard
 from parfocal.report._lock_report import lock_report, write_lock_report
 from parfocal.report._lock_run import LockRun, read_lock_run
@@ -33,6 +41,7 @@ from parfocal.report._story_slices import Look, SlicesShown
 
 __all__ = [
     "CalibrationRun",
+    "CharacterizationRun",
     "DerivedStory",
     "EventReader",
     "Failure",
@@ -52,8 +61,11 @@ __all__ = [
     "Stretch",
     "Trace",
     "calibration_report",
+    "characterization_report",
+    "characterization_table",
     "co_occurrence",
     "draw_calibration",
+    "draw_characterization",
     "draw_puncta",
     "draw_reference_metrics",
     "draw_reference_stack",
@@ -68,6 +80,7 @@ __all__ = [
     "precision_nm",
     "puncta_report",
     "read_calibration_run",
+    "read_characterization_run",
     "read_lock_run",
     "read_puncta_run",
     "read_story",
@@ -75,6 +88,7 @@ __all__ = [
     "slices_report",
     "story_data",
     "write_calibration_report",
+    "write_characterization_report",
     "write_lock_report",
     "write_references_report",
     "write_segmentation_page",

@@ -35,14 +35,31 @@ class Failure:
 
 @dataclass(frozen=True)
 class Incident:
-    """What the supervisor of a queue met, and did about it."""
+    """What the supervisor of a queue met, and did about it.
+
+    Attributes
+    ----------
+    t_s, lasted_s : float
+        When it was seen, seconds since 1970; how long until its outcome, s.
+    kind, what : str
+        Such as `worker_died`; in one line.
+    item, plan : str
+        Uid and plan of the queue item that it befell; empty for none.
+    action, outcome : str
+        What was done, in order; what came of it.
+    run_uids : tuple of str
+        Runs that were cut off or failed.
+    """
 
     t_s: float
     kind: str
     what: str
-    item: str
-    action: str
-    outcome: str
+    item: str = ""
+    plan: str = ""
+    action: str = ""
+    outcome: str = ""
+    run_uids: tuple[str, ...] = ()
+    lasted_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -345,7 +362,14 @@ def _incidents(
     for uid in table["uid"]:
         reading = Reading(catalog, catalog.run(str(uid)), remarks)
         for row in reading.attempt("its incidents", lambda reading=reading: reading.rows("incidents")) or ():
-            if uid in whole or since_s <= float(row["time"]) <= until_s + _AFTER_S:
-                words = (str(row.get(key) or "") for key in ("kind", "what", "item", "action", "outcome"))
-                told.append(Incident(float(row["time"]), *words))
+            one = _incident(row)
+            if uid in whole or since_s <= one.t_s <= until_s + _AFTER_S:
+                told.append(one)
     return tuple(sorted(told, key=lambda one: one.t_s))
+
+
+def _incident(row: Mapping[str, Any]) -> Incident:
+    told = {key: str(row[f"incident_{key}"] or "") for key in ("kind", "what", "plan", "action", "outcome")}
+    runs = tuple(uid for uid in str(row["incident_run_uids"] or "").split(",") if uid)
+    began_s, lasted_s = float(row["incident_began_s"]), float(row["incident_lasted_s"])
+    return Incident(began_s, item=str(row["incident_item_uid"] or ""), run_uids=runs, lasted_s=lasted_s, **told)

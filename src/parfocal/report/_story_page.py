@@ -147,16 +147,10 @@ def _failed(story: Story) -> str:
                 reason = str(one.stop.get("reason") or "no reason was given")
                 rows.append((float(one.stop["time"]), name, what, reason, ""))
     for one in story.incidents:
-        item = f"item {one.item[:8]}" if one.item else ""
-        rows.append(
-            (
-                one.t_s,
-                f"supervisor: {one.kind}",
-                item,
-                one.what,
-                " → ".join(filter(None, (one.action, one.outcome))),
-            )
-        )
+        befell = [f"plan {one.plan}" if one.plan else "", *(f"run {uid[:8]}" for uid in one.run_uids)]
+        took = f"{one.outcome} ({duration(one.lasted_s)})" if one.outcome else ""
+        done = " → ".join(filter(None, (one.action, took)))
+        rows.append((one.t_s, f"supervisor: {one.kind}", ", ".join(filter(None, befell)), one.what, done))
     if not rows:
         return "<p>Nothing: every run and every analysis came to a good end.</p>"
     shown = [(clock(t_s), *rest) for t_s, *rest in sorted(rows)]

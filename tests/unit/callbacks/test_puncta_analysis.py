@@ -135,6 +135,7 @@ def test_calcium_events_belong_to_the_punctum_that_has_them(result):
     assert active[["y_um", "x_um"]].to_numpy() == pytest.approx(PLACES[[ACTIVE, ACTIVE]] * PIXEL_UM, abs=0.03)
     assert events["peak_frame"].tolist() == pytest.approx(ONSETS, abs=1)
     assert not events["is_wave"].any()
+    assert events["is_own"].all()
     assert events["is_mobile"].tolist() == [0, 0]
     assert summary(derived)["n_events"] == 2
 
@@ -313,3 +314,15 @@ def test_errors_behind_an_em_register_are_larger_by_its_excess_noise(short, tmp_
         _, tables = run.through(tmp_path, image="none")
         errors.append(tables["localizations"]["x_se_px"].median())
     assert errors[1] / errors[0] == pytest.approx(np.sqrt(2), rel=0.1)
+
+
+def test_two_puncta_that_touch_are_told_apart_when_nothing_is_said(tmp_path):
+    run = Taken()
+    rng = np.random.default_rng(5)
+    for k in range(10):
+        run.frame(spots(np.array([[20.0, 20.0], [20.0, 22.4], [45.0, 40.0]]), 3000, 8, rng), k)
+    how_many = {}
+    for max_emitters in (0, 1):
+        derived, _ = run.through(tmp_path, max_emitters=max_emitters)
+        how_many[max_emitters] = derived.column("n_tracks", "summary")[0]
+    assert how_many == {0: 3, 1: 2}

@@ -7,7 +7,7 @@ import pytest
 
 from parfocal.cli import main
 from parfocal.cli._models import store_of
-from parfocal.learning import UNetShape, build_unet
+from parfocal.learning import ModelCard, UNetShape, build_unet, save_weights
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 torch.set_num_threads(1)
@@ -34,6 +34,16 @@ def pth(tmp_path):
     path = tmp_path / "mine.pth"
     torch.save({"state_dict": {f"module.{k}": v for k, v in build_unet(SHAPE).state_dict().items()}}, path)
     return path
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_what_was_trained_is_taken_in_under_its_own_name_and_hash(run, tmp_path, half):
+    card = ModelCard("puncta", "small", SHAPE.as_architecture(), "", metrics={"efficiency": 80.0})
+    written = save_weights(tmp_path / "new.safetensors", build_unet(SHAPE).state_dict(), card, half=half)
+    added = json.loads(run("import", tmp_path / "new.safetensors", "--promote", "--json"))
+    assert (added["name"], added["current"]) == ("puncta", True)
+    assert added["weights_sha256"] == written.weights_sha256
+    assert added["metrics"] == {"efficiency": 80.0}
 
 
 def test_a_pth_is_taken_in_used_and_given_up_again(run, pth, tmp_path):

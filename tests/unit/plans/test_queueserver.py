@@ -1,6 +1,7 @@
 """What a queue makes of our plans: it describes them, validates what is asked, and finds the devices."""
 
 import inspect
+from inspect import signature
 
 import pytest
 from ophyd.sim import SynAxis
@@ -18,9 +19,15 @@ NAMES = [
     "acquire_sections",
     "acquire_until_certain",
     "calibrate_focus",
+    "characterize_camera",
+    "characterize_latency",
+    "characterize_pixel_size",
+    "characterize_stage",
     "engage_lock",
     "image_puncta",
+    "inject_fault",
     "lock_focus",
+    "make_safe",
     "positions",
     "release_lock",
     "retrain_nuclei",
@@ -92,7 +99,7 @@ def ask(listed, allowed, namespace):
 
 def test_every_public_plan_is_listed(listed):
     # These take or give what no queue can hand over.
-    others = ("acquire", "parts_of", "focus_locked", "focus_locked_decorator")
+    others = ("acquire", "parts_of", "focus_locked", "focus_locked_decorator", "keep_resting")
     public = [n for n in plans.__all__ if inspect.isfunction(getattr(plans, n)) and n not in others]
     assert sorted(public) == NAMES
     assert sorted(listed[0]) == NAMES
@@ -128,6 +135,21 @@ def test_a_queued_plan_gets_its_microscope_and_runs(RE, ask, namespace, document
     RE(parsed["callable"](*parsed["args"], **parsed["kwargs"]))
     assert documents.of("start")[0]["plan_name"] == name
     assert documents.of("stop")[0]["exit_status"] == "success"
+
+
+NEEDED = {
+    "acquire_sections": {"sections_um": [[0, 0]]},
+    "positions": {"positions_um": [[0, 0]]},
+    "run_mda": {"sequence": {}},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_plan_is_handed_the_microscope_not_its_name(ask, namespace, name):
+    if "microscope" not in signature(getattr(plans, name)).parameters:
+        pytest.skip("it takes none")
+    parsed = ask(name, microscope="microscope", **NEEDED.get(name, {}))
+    assert [*parsed["args"], parsed["kwargs"].get("microscope")][0] is namespace["microscope"]
 
 
 def test_parts_and_other_movables_are_found_by_name(ask, namespace):

@@ -42,6 +42,16 @@ def test_what_is_not_due_is_recorded_as_such(RE, documents, data):
     assert (told["retraining_verdict"], told["retraining_n_new"]) == ("not due", 1)
 
 
+def test_the_folder_is_that_of_the_session_which_runs_the_plan(RE, documents, data, monkeypatch):
+    async def tell(message):
+        return str(data)
+
+    RE.register_command("data_folder", tell)  # as `start_session` does
+    monkeypatch.setenv("PARFOCAL_DATA", str(data / "elsewhere"))
+    RE(retrain_nuclei(min_new=20))
+    assert documents.of("event")[0]["data"]["retraining_n_new"] == 1
+
+
 def test_a_model_that_is_not_there_ends_the_plan_before_a_run(RE, documents, data):
     with pytest.raises(BadInputError, match="there is no nuclei9d"):
         RE(retrain_nuclei("nuclei9d"))

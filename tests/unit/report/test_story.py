@@ -27,12 +27,13 @@ def test_the_page_tells_what_failed_and_what_was_done_about_it(tmp_path):
         failures=(Failure(BEGAN_S, "position 3", "skip", "camera: no frame"),),
         derived=(derived("cccc", "fail"),),
     )
-    night = story(run_story(), broken, incidents=(Incident(BEGAN_S, "worker", "gone", "ab", "reopen", "open"),))
+    incident = Incident(BEGAN_S, "worker_died", "gone", "ab", "z_stack", "reopen", "open", ("bbbbbbbb-2",), 4.2)
+    night = story(run_story(), broken, incidents=(incident,))
     words = words_of(write_story(night, tmp_path / "night.html"))
     assert "ended as fail no &lt;frame&gt;" in words
     assert "position 3 camera: no frame skip" in words
     assert "analysis nuclei cccc no mask" in words
-    assert "supervisor: worker item ab gone reopen → open" in words
+    assert "supervisor: worker_died plan z_stack, run bbbbbbbb gone reopen → open (4.2 s)" in words
     assert "2 failed" in words
     assert "Nothing: every run" in words_of(write_story(story(run_story()), tmp_path / "good.html"))
 

@@ -88,6 +88,12 @@ class FocusLock:
         The latest samples, for whoever shows them.
     reason : str
         Why the lock gave up; empty where it did not.
+    command_to_motion_s : float
+        How long the stage takes to follow a command, as if it then moved at once: where it was measured, s.
+    expected_slope : str
+        Sign of the error signal's change with z: where it was measured `positive` or `negative`, else `unknown`.
+    latency_run, stage_run : str
+        The runs that these were measured in.
     """
 
     def __init__(
@@ -113,6 +119,9 @@ class FocusLock:
         self._announcer = LockAnnouncer(name, self._gave_up)
         self.state, self.is_held = self._announcer.state, self._announcer.is_held
         self.reason = ""
+        self.command_to_motion_s = 0.0
+        self.latency_run = self.stage_run = ""
+        self.expected_slope = "unknown"
         self._facts = facts if facts is not None else partial(optics_facts, camera)
         self._armed: Armed | None = None
         self._loop: LockLoop | None = None
@@ -226,7 +235,10 @@ class FocusLock:
 
     def about(self) -> dict[str, Any]:
         """Return what a start document says of the lock: calibration, its run, law, region."""
-        return self._armed.about() if self._armed is not None else {}
+        if self._armed is None:
+            return {}
+        measured = {"latency_run": self.latency_run, "noise_run": self.camera.facts.noise_run}
+        return self._armed.about() | {"command_to_motion_s": self.command_to_motion_s} | measured
 
     def set(self, engaged: bool | int, timeout_s: float = _ENGAGE_TIMEOUT_S) -> PlainStatus:
         """Engage (true) or release (false), as a plan does: `bps.abs_set(lock, True)`."""
@@ -273,7 +285,9 @@ class FocusLock:
         self.reason = ""
         self._engaging = status
         self._mark = self.ring.cursor
-        target = LockTarget(self.camera, self.axis, self.name, armed.roi_px, settings, model)
+        target = LockTarget(
+            self.camera, self.axis, self.name, armed.roi_px, settings, model, self.command_to_motion_s
+        )
         self._loop = LockLoop(
             target,
             controller,

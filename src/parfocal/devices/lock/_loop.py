@@ -50,6 +50,8 @@ class LockTarget:
         How the region follows the bead, and how many beads there are to be.
     model : DefocusModel
         The calibration.
+    command_to_motion_s : float
+        How long after a command the stage is where it was sent, as if it went there at once.
     """
 
     camera: Camera
@@ -58,6 +60,7 @@ class LockTarget:
     roi_px: RoiPx
     settings: LockSettings
     model: DefocusModel
+    command_to_motion_s: float = 0.0
 
 
 class LockLoop:
@@ -124,7 +127,7 @@ class LockLoop:
     def nudge(self, z_um: float) -> None:
         """Send the stage somewhere, and note when: how much of the move a frame has seen is told by time."""
         self._target.axis.nudge(self._target.holder, z_um)
-        self._commanded_t_s = self._target.camera.feed.now_s()
+        self._commanded_t_s = self._target.camera.feed.now_s() + self._target.command_to_motion_s
 
     def step(self, fed: FedFrame) -> None:
         """Measure one frame, ask the controller, move, record."""

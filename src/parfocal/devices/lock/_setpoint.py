@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any, Protocol
 
@@ -25,6 +26,11 @@ class Lock(Protocol):
     name: str
     axis: StageAxis
     state: Signal
+
+    @property
+    def patience_s(self) -> float:
+        """How long a lost bead is waited for before the lock gives up."""
+        ...
 
     @property
     def setpoint(self) -> LockSetpoint:
@@ -54,6 +60,7 @@ class LockSetpoint:
         self._is_held = False
         self._must_hold = False  # somebody asked for it, whatever the offset
         self._pending: PlainStatus | None = None
+        self._pending_um = 0.0
         self._guard = threading.Lock()
         self._n_steps = 0
 
@@ -145,15 +152,24 @@ class LockSetpoint:
         status = PlainStatus(self)
         with self._guard:
             before, self._pending, self._n_steps = self._pending, status, 0
-        if before is not None:
+            is_the_same, self._pending_um = self._pending_um == self._offset_um, self._offset_um
+        if before is not None and is_the_same:  # a plan that was suspended on its way asks again when it goes on
+            status.add_callback(lambda done: _end_as(before, done))
+        elif before is not None:
             before.set_exception(HardwareError(f"{self.name} was sent elsewhere on its way"))
+        self._watch(status, timeout_s)
+        return status
+
+    def _watch(self, status: PlainStatus, timeout_s: float) -> None:
         late = threading.Timer(timeout_s, self._too_late, (status, timeout_s))
         late.daemon = True
         late.start()
         status.add_callback(lambda _: late.cancel())
-        return status
 
     def _too_late(self, status: PlainStatus, timeout_s: float) -> None:
+        if self._lock.state.get() == LockState.LOST and math.isfinite(self._lock.patience_s):
+            self._watch(status, timeout_s)  # whoever is patient with the bead is with this
+            return
         status.set_exception(
             HardwareError(
                 f"{self.name} was not held within {timeout_s:g} s at {self._offset_um:g} um; "
@@ -185,6 +201,14 @@ class LockSetpoint:
 
     def stop(self, *, success: bool = False) -> None:
         """Do nothing: the lock holds what it holds."""
+
+
+def _end_as(status: PlainStatus, other: Any) -> None:
+    error = other.exception()
+    if error is None:
+        status.set_finished()
+    else:
+        status.set_exception(error)
 
 
 class LockHolding:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pymmcore_plus import CMMCorePlus, Metadata
 
 _POLL_S = 0.0003
+_SERIALS = ("SerialNumber", "Serial Number", "CameraSerialNumber", "Camera Serial", "CameraID")
 _DTYPES: dict[int, np.dtype[np.generic]] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
 
 
@@ -112,6 +113,7 @@ class MicroManagerCamera:
                 temperature_c=self._temperature_c(),
                 can_sequence_z=self._can_sequence_z(),
                 simulated=core.getDeviceLibrary(camera) in SIMULATED_LIBRARIES,
+                serial=self._serial(),
             )
 
     def apply(self, settings: CameraSettings) -> None:
@@ -279,6 +281,13 @@ class MicroManagerCamera:
             return float(self._core.getProperty(self._camera, "CCDTemperature"))
         except ValueError:
             return None
+
+    def _serial(self) -> str:
+        """Return what tells this camera from others of its kind; its label where no property does."""
+        for name in _SERIALS:
+            if self._core.hasProperty(self._camera, name) and (told := self._core.getProperty(self._camera, name)):
+                return str(told)
+        return str(self._camera)
 
     # -- frames -------------------------------------------------------------------------------------
 

@@ -18,6 +18,28 @@ SIMULATED_LIBRARIES = ("DemoCamera", "SequenceTester")
 """Micro-Manager's own devices that do not exist."""
 
 
+def find_adapters() -> list[str]:
+    """Return the folders with device adapters on this machine.
+
+    Raises
+    ------
+    BadInputError
+        pymmcore-plus is not installed.
+    """
+    level = logging.root.level
+    try:
+        from pymmcore_plus import find_micromanager
+    except ImportError as error:
+        raise BadInputError(
+            "Micro-Manager: pymmcore-plus is missing; pip install parfocal[micromanager]"
+        ) from error
+    finally:
+        # It asks all of the process to log everything, and bluesky would format every message of every plan.
+        logging.root.setLevel(level)
+    # Asked for all of them: asking for the first logs an error of many lines where there is none.
+    return [str(folder) for folder in find_micromanager(return_first=False)]
+
+
 def load_core(config_file: Path | str | None) -> CMMCorePlus:
     """Return a core of its own (never the shared one) with a configuration loaded; None: the demo's.
 
@@ -28,20 +50,12 @@ def load_core(config_file: Path | str | None) -> CMMCorePlus:
     HardwareError
         No device adapters on this machine, or a device of the configuration does not come up.
     """
-    level = logging.root.level
-    try:
-        from pymmcore_plus import CMMCorePlus, find_micromanager
-    except ImportError as error:
-        raise BadInputError(
-            "Micro-Manager: pymmcore-plus is missing; pip install parfocal[micromanager]"
-        ) from error
-    finally:
-        # It asks all of the process to log everything, and bluesky would format every message of every plan.
-        logging.root.setLevel(level)
+    adapters = find_adapters()
+    from pymmcore_plus import CMMCorePlus
+
     if config_file is not None and not Path(config_file).expanduser().is_file():
         raise BadInputError(f"Micro-Manager: no configuration file {config_file}")
-    # Asked for all of them: asking for the first logs an error of many lines where there is none.
-    if not find_micromanager(return_first=False):
+    if not adapters:
         raise HardwareError(
             "Micro-Manager: no device adapters on this machine; install them with `mmcore install`, "
             "or for the demo devices alone pip install mm-test-adapters"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.devices.simulated._motion import Move
+from parfocal.devices.simulated._spell import Spell
 from parfocal.devices.simulated._world import SimulatedWorld
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription
@@ -46,6 +47,11 @@ class SimulatedCamera:
         Whose axes move under it.
     scene : SimulatedScene, optional
         What it sees, by a light of its own in the first channel; default: the world's scene, in its light.
+
+    Attributes
+    ----------
+    after_frame : list of callable
+        Called when a frame has come, before anybody has it.
     """
 
     def __init__(self, world: SimulatedWorld, scene: SimulatedScene | None = None) -> None:
@@ -56,8 +62,15 @@ class SimulatedCamera:
         self._sequence: _Sequence | None = None
         self._faults: list[CameraFault] = []
         self._disturbances: list[Disturbance] = []
+        self._dark: list[Spell] = []
+        self.after_frame: list[Callable[[], None]] = []
         self._number = 0
         self._stopped = threading.Event()
+        self._is_shut = False
+
+    def set_shutter(self, is_open: bool) -> None:
+        """Open or close the camera's own shutter: closed, frames are dark."""
+        self._is_shut = not is_open
 
     def fail_next(self, fault: CameraFault) -> None:
         """Spoil the next frame: it never comes, is lost, or has the wrong shape or dtype."""
@@ -68,6 +81,14 @@ class SimulatedCamera:
     def disturb_next(self, disturbance: Disturbance) -> None:
         """Spoil what the next frame shows: it comes as it should, of a sample that moves or is lit unevenly."""
         self._disturbances.append(disturbance)
+
+    def darken(self, spell: Spell) -> None:
+        """Let no light reach it for a while: a lamp that is out, a bead that is gone."""
+        self._dark.append(spell)
+
+    def mend(self) -> None:
+        """Forget what was to go wrong with the next frames."""
+        self._faults.clear()
 
     def describe(self) -> SourceDescription:
         """Return what the camera delivers with its present settings, in the present channel."""
@@ -86,6 +107,7 @@ class SimulatedCamera:
             temperature_c=-10.0,
             can_sequence_z=True,
             simulated=True,
+            serial=f"seed {self._scene.seed}",
         )
 
     def apply(self, settings: CameraSettings) -> None:
@@ -122,7 +144,9 @@ class SimulatedCamera:
             self._faults.remove("drop")
             self._number += 1
             raise HardwareError("simulated camera: the frame was lost on its way from the camera, take it again")
-        return self._capture(start_s, start_s + timeout_s, timeout_s)
+        frame = self._capture(start_s, start_s + timeout_s, timeout_s)
+        self._tell()
+        return frame
 
     def start_sequence(self, n_frames: int | None, z_um: Sequence[float] | None = None) -> None:
         """Start a sequence; with `z_um`, z steps before each exposure and settles."""
@@ -163,6 +187,7 @@ class SimulatedCamera:
         start_s = sequence.start_s + sequence.fetched * sequence.period_s + sequence.settle_s
         frame = self._capture(start_s, asked_s + timeout_s, timeout_s)
         sequence.fetched += 1
+        self._tell()
         return replace(frame, dropped_before=dropped)
 
     def stop_sequence(self) -> None:
@@ -212,11 +237,12 @@ class SimulatedCamera:
             if not disturbance.path_um:
                 path_um = self.world.sample_path_um(start_s, end_s, self._scene.smallest_pixel_um(self._channel))
                 disturbance = replace(disturbance, path_um=path_um)
+        is_lit = not self._is_shut and (bool(self._own_channel) or world.light.is_on)
         raw = self._scene.frame(
             places["x"],
             places["y"],
             focal_plane_um,
-            self._channel if self._own_channel or world.light.is_on else None,
+            self._channel if is_lit and not any(spell.covers(middle_s) for spell in self._dark) else None,
             settings.exposure_s,
             max(middle_s, 0.0),
             number,
@@ -231,6 +257,10 @@ class SimulatedCamera:
         elif fault == "dtype":
             pixels = pixels.astype(np.float32)
         return CapturedFrame(pixels, world.utc_s(middle_s), z_um)
+
+    def _tell(self) -> None:
+        for told in self.after_frame:
+            told()
 
     def _wait_in_vain(self, timeout_s: float) -> NoReturn:
         self.world.wait_until(self.world.now_s() + timeout_s, self._stopped if self._sequence else None)

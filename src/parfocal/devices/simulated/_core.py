@@ -5,7 +5,8 @@
     SimulatedMicroscopeCore    a `SimulatedWorld`: clock, scene, light and the motion of x, y, z: the truth
         |-- SimulatedStage     a StageDriver: moves the axes, reports what an encoder would
         |-- SimulatedCamera    a FrameSource: exposes what is under the axes while it exposes
-        `-- SimulatedLight     which channel shines, and whether
+        |-- SimulatedLight     which channel shines, and whether
+        `-- SimulatedFaults    breaks them on demand
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from parfocal.devices.simulated._camera import SimulatedCamera
+from parfocal.devices.simulated._faults import SimulatedFaults
 from parfocal.devices.simulated._motion import AxisModel
 from parfocal.devices.simulated._stage import SimulatedStage
 from parfocal.devices.simulated._world import SimulatedWorld
@@ -58,6 +60,7 @@ class SimulatedMicroscopeCore(SimulatedWorld):
         self.stage = SimulatedStage(self)
         self.camera = SimulatedCamera(self)
         self.focus_camera = SimulatedCamera(self, bead_scene) if bead_scene is not None else None
+        self.faults = SimulatedFaults(self.stage, self.camera, self.focus_camera)
 
 
 def simulated_core(

@@ -21,7 +21,7 @@ class SimulatedStage:
 
     def __init__(self, world: SimulatedWorld) -> None:
         self.world = world
-        self._stalls: set[str] = set()
+        self._stalls: list[str] = []
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -33,7 +33,11 @@ class SimulatedStage:
         if fault != "stall":
             raise BadInputError(f"simulated stage: fault is {fault!r}, expected 'stall'")
         self.world.axis(axis)
-        self._stalls.add(axis)
+        self._stalls.append(axis)
+
+    def mend(self) -> None:
+        """Forget which moves were to stall; an axis that hangs is free with its next move."""
+        self._stalls.clear()
 
     def bump(self, by_um: float) -> None:
         """Knock against it: the focal plane jumps by so much, and the encoder does not tell."""
@@ -48,7 +52,8 @@ class SimulatedStage:
             )
         with self.world.lock:
             stalls = axis in self._stalls
-            self._stalls.discard(axis)
+            if stalls:
+                self._stalls.remove(axis)
             self.world.axis(axis).command(self.world.now_s(), float(position_um), stalls)
 
     def position_um(self, axis: str) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from parfocal.devices.simulated._light import SimulatedLight
 from parfocal.devices.simulated._motion import Z_AXIS, Axis, AxisModel, Twitch, sample_path
 from parfocal.devices.simulated._planted import PlantedFault
+from parfocal.devices.simulated._spell import Spell
 from parfocal.errors import BadInputError
 from parfocal.frames import clock_s
 from parfocal.optics import Path, SimulatedScene
@@ -58,6 +59,7 @@ class SimulatedWorld:
         self._start_s = time.monotonic()
         self._virtual_s = 0.0
         self._bumps: list[tuple[float, float]] = []
+        self._leans: list[tuple[float, Spell]] = []
         self._twitches: list[Twitch] = []
         self._planted: list[tuple[float, float, PlantedFault]] = []
 
@@ -95,12 +97,18 @@ class SimulatedWorld:
         """Return the true height of the focal plane, um: backlash in, encoder noise out."""
         when = self.now_s() if t_s is None else t_s
         bumped_um = sum(by_um for bump_s, by_um in self._bumps if bump_s <= when)
+        bumped_um += sum(by_um for by_um, spell in self._leans if spell.covers(when))
         return self.z_sign * self.axes["z"].load_um(when) + bumped_um
 
     def bump(self, by_um: float, at_s: float | None = None) -> None:
         """Knock against the stage: the focal plane jumps, and stays, and no encoder tells."""
         with self.lock:
             self._bumps.append((self.now_s() if at_s is None else at_s, float(by_um)))
+
+    def lean(self, by_um: float, spell: Spell) -> None:
+        """Lean against the stage: the focal plane is elsewhere for a while, and no encoder tells."""
+        with self.lock:
+            self._leans.append((float(by_um), spell))
 
     def plant(self, x_um: float, y_um: float, fault: PlantedFault) -> None:
         """Let something go wrong at the first exposure within 1 um of a place."""

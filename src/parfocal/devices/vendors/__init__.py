@@ -5,6 +5,7 @@ from parfocal.devices.vendors._binding import Binding
 from parfocal.devices.vendors._mcl_stage import open_mcl_stage
 from parfocal.devices.vendors._options import VendorOptions
 from parfocal.devices.vendors._orca import OrcaOptions, open_orca
+from parfocal.devices.vendors._reach import find_libraries
 from parfocal.devices.vendors._vendor_camera import VendorCamera
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "OrcaOptions",
     "VendorCamera",
     "VendorOptions",
+    "find_libraries",
     "open_andor",
     "open_mcl_stage",
     "open_orca",

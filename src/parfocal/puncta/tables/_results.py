@@ -42,6 +42,10 @@ class PunctaResults:
     is_own: NDArray[np.bool_] | None = None
     by_track: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
 
+    def __repr__(self) -> str:
+        found = f"{self.localizations!r}, {self.tracks!r}, {self.events!r}"
+        return f"PunctaResults({found}, {self.frame_interval_s:g} s a frame)"
+
     def __post_init__(self) -> None:
         n = len(self.localizations)
         if len(self.tracks.track) != n or len(self.dff) != n:
