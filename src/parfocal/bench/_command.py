@@ -22,6 +22,7 @@ BENCHES: dict[str, str] = {
     "orchestration": "parfocal.bench._orchestration:orchestration",
     "psf": "parfocal.bench._psf:psf",
     "puncta": "parfocal.bench._puncta:puncta",
+    "queue": "parfocal.bench._queue:queue",
     "scores": "parfocal.bench._scores:scores",
     "segmentation": "parfocal.bench._segmentation:segmentation",
     "slices": "parfocal.bench._slices:slices",

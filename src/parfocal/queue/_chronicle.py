@@ -64,6 +64,11 @@ class Chronicle:
         self._open.actions.append(said)
         self._open.run_uids += [uid for uid in run_uids if uid not in self._open.run_uids]
 
+    def add(self, said: str) -> None:
+        """Note something that was found out about the incident under way."""
+        if self._open is not None:
+            self._open.actions.append(said)
+
     def settled(self, state: State) -> None:
         """Tell the incident under way: nothing is left to do about it."""
         if state.held:

@@ -35,6 +35,14 @@ def connect(info: QueueInfo, *, timeout_s: float = 5.0) -> Any:
         def __exit__(self, *error: object) -> None:
             self.close()
 
+        def close(self) -> None:
+            super().close()
+            # It closes one socket of three, and leaves all contexts to the garbage collector, which complains.
+            own: Any = self
+            monitors = (own._console_monitor, own._system_info_monitor)  # noqa: SLF001
+            for context in (own._client._ctx, *(one._rco._socket.context for one in monitors)):  # noqa: SLF001
+                context.destroy(linger=0)
+
     client: Any = Client(
         zmq_control_addr=info.control_address,
         zmq_info_addr=info.info_address,

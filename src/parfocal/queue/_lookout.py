@@ -43,6 +43,7 @@ class Lookout:
         self._n_without_worker = 0
         self._answered_s = clock()
         self._idle_since_s: float | None = None
+        self._plan_had_ended = False
         self.ours: set[str] = set()
 
     def look(self, info: QueueInfo, client: Any) -> Seen:
@@ -96,10 +97,11 @@ class Lookout:
         if failed:
             waiting: list[dict[str, Any]] = client.queue_get(reload=True)["items"]
             first = waiting[0] if waiting else {}
-        told = tuple(failed_item(item, is_same(item, first)) for item in failed)
+        told = tuple(failed_item(item, is_same(item, first), self._plan_had_ended) for item in failed)
         # Only now: where Redis did not answer in between, they are new again at the next look.
         self._told |= {str(item.get("item_uid")) for item in new}
         self._history_uid = str(status["plan_history_uid"])
+        self._plan_had_ended = self._plan_had_ended and not new
         return told
 
     def _is_failure(self, item: dict[str, Any]) -> bool:
@@ -126,7 +128,8 @@ class Lookout:
             return False
         if self._idle_since_s is None:
             self._idle_since_s = self._clock()
-        return self._clock() - self._idle_since_s > _STUCK_S
+        self._plan_had_ended = self._clock() - self._idle_since_s > _STUCK_S
+        return self._plan_had_ended
 
     def _unsafe(self, info: QueueInfo) -> tuple[str, ...]:
         """Return the microscopes whose last plan is over, and left them as they were."""
@@ -138,7 +141,7 @@ class Lookout:
         return tuple(found)
 
 
-def failed_item(item: dict[str, Any], is_back: bool) -> FailedItem:
+def failed_item(item: dict[str, Any], is_back: bool, had_ended: bool = False) -> FailedItem:
     """Return what a supervisor has to know of an item of the history that failed."""
     told = told_about(item)
     attempt: Any = told.get("attempt", 1)
@@ -151,6 +154,8 @@ def failed_item(item: dict[str, Any], is_back: bool) -> FailedItem:
         reason=last_of(str(result.get("msg", ""))),
         is_back=is_back,
         run_uids=tuple(str(uid) for uid in result.get("run_uids", ())),
+        began_s=float(result.get("time_start", 0.0)),
+        had_ended=had_ended and result.get("exit_status") == "unknown",
     )
 
 

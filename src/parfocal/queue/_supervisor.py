@@ -20,6 +20,7 @@ from parfocal.queue._info import QueueInfo, find_queue, read_queue_file
 from parfocal.queue._lookout import Lookout
 from parfocal.queue._supervisor_policy import (
     DEFAULT_POLICY,
+    FailedItem,
     State,
     SupervisorPolicy,
     decide,
@@ -82,7 +83,7 @@ def supervise(
 
         about = {"policy": asdict(policy), "profile": info.profile, "microscopes": list(microscopes)}
         run = IncidentRun(emit, _last_scan_id(catalog), about)
-        supervisor = Supervisor(data, info, policy, microscopes, run, say)
+        supervisor = Supervisor(catalog, info, policy, microscopes, run, say)
         try:
             while not until.wait(_TICK_S):
                 supervisor.tick()
@@ -100,14 +101,15 @@ class Supervisor:
 
     def __init__(
         self,
-        folder: DataFolder,
+        catalog: Catalog,
         info: QueueInfo,
         policy: SupervisorPolicy,
         microscopes: tuple[str, ...],
         run: IncidentRun,
         say: Callable[[str], object],
     ) -> None:
-        self._folder = folder
+        self._runs = catalog
+        self._folder = folder = catalog.folder
         self._policy = policy
         self._microscopes = microscopes
         self._run = run
@@ -129,6 +131,11 @@ class Supervisor:
         if self._state.n_restarted and time.monotonic() - self._restarted_s > _CALM_S:
             self._state = replace(self._state, n_restarted=0)
         seen = self._lookout.look(self._info, self._client)
+        ended_well = tuple(item for item in seen.failures if item.had_ended and self._ended_well(item))
+        for item in ended_well:
+            self._say(f"{item.name} had ended well, and is not repeated")
+            self._chronicle.add(f"{item.name} had ended well, and is not repeated")
+        seen = replace(seen, failures=tuple(item for item in seen.failures if item not in ended_well))
         self._chronicle.saw(seen, bool(self._state.held))
         self._state = observe(self._state, seen, self._microscopes)
         actions = decide(self._state, self._policy)
@@ -148,6 +155,15 @@ class Supervisor:
         self._chronicle.close()
         self._catalog.close()
         self._client.close()
+
+    def _ended_well(self, item: FailedItem) -> bool:
+        """Say whether the runs that began since an item did have all ended well, and there is one."""
+        try:
+            runs = self._runs.runs(limit=50)
+            since = runs[runs["time"].map(lambda when: when.timestamp()) >= item.began_s - 1.0]
+            return len(since) > 0 and bool((since["exit_status"] == "success").all())
+        except Exception:  # the catalog is away: rather once more than not at all
+            return False
 
     def _use(self, info: QueueInfo) -> None:
         if info.manager_pid != self._info.manager_pid:

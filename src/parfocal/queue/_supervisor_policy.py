@@ -84,6 +84,10 @@ class FailedItem:
         Whether the queue server has put it back, first in the queue.
     run_uids : tuple of str
         Runs that it wrote, as far as the queue server knows.
+    began_s : float
+        When it began, seconds since the Unix epoch.
+    had_ended : bool
+        It had come to its end, and only the queue server lost how: the runs say.
     """
 
     item_uid: str
@@ -93,6 +97,8 @@ class FailedItem:
     reason: str = ""
     is_back: bool = True
     run_uids: tuple[str, ...] = ()
+    began_s: float = 0.0
+    had_ended: bool = False
 
 
 @dataclass(frozen=True)
