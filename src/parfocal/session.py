@@ -16,11 +16,11 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bluesky import RunEngine
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
@@ -155,6 +155,7 @@ def start_session(
     beside: dict[str, Any] = {"context_managers": [], "during_task": DuringTask()} if in_thread else {}
     engine = RE if RE is not None else RunEngine({}, loop=loop, **beside)
     engine.md.update(md or {})
+    engine.md_normalizer = _with_all_of_ours(engine.md_normalizer)
     # scan_id goes on where the catalog ends, so that it is a number people can use.
     engine.md.setdefault("scan_id", _last_scan_id(catalog))
     writer = CatalogWriter(catalog)
@@ -167,6 +168,23 @@ def start_session(
     for cls in analyses:
         session.add(cls(emit=writer))
     return session
+
+
+def _with_all_of_ours(normalize: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a normalizer of start documents that joins what a plan and who asked for it say under `parfocal`.
+
+    A queue hands an item's `meta` to the RunEngine, which puts it in the place of what the plan says.
+    """
+
+    def joined(md: Any) -> Any:
+        ours: dict[str, Any] = {}
+        layers: list[Any] = list(getattr(md, "maps", ()))
+        for layer in reversed(layers):
+            if isinstance(said := layer.get("parfocal"), Mapping):
+                ours |= cast("Mapping[str, Any]", said)
+        return normalize({**md, "parfocal": ours} if ours else md)
+
+    return joined
 
 
 def at_end(act: Callable[[], object]) -> None:
