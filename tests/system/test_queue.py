@@ -16,7 +16,6 @@ import pytest
 from parfocal.catalog import DataFolder, open_catalog, stop_server
 
 pytest.importorskip("bluesky_queueserver_api", reason="extra `queue` is not installed")
-zmq = pytest.importorskip("zmq")
 if sys.platform == "win32":
     pytest.skip("no Redis of its own on Windows", allow_module_level=True)
 
@@ -24,6 +23,8 @@ from parfocal.callbacks import listen
 from parfocal.queue import connect, end_running_plan, find_queue, new_profile, start_queue, stop_queue, wait_until
 from parfocal.queue._place import read_place, sockets_folder
 from parfocal.queue._processes import processes_of
+
+zmq = pytest.importorskip("zmq")
 
 
 @pytest.fixture

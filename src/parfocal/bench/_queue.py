@@ -29,7 +29,7 @@ def queue(rounds: int = 5) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="parfocal-bench-", ignore_cleanup_errors=True) as folder:
         queued, plain = Path(folder) / "queued", Path(folder) / "plain"
         try:
-            info = start_queue(queued)
+            info = start_queue(queued, policy=None)  # a supervisor would open again what is closed here
             with connect(info) as client, _session(plain) as (session, microscope):
                 ours, theirs = interleaved(
                     lambda: _queued(client) / _N_PLANS,
