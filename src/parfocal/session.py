@@ -16,11 +16,11 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bluesky import RunEngine
 from bluesky.utils import DuringTask, MsgGenerator, RunEngineInterrupted
@@ -212,6 +212,7 @@ def start_session(
         return str(root)
 
     engine.register_command("data_folder", tell_data_folder)  # for plans that use what lies in it
+    engine.md_normalizer = _with_all_of_ours(engine.md_normalizer)
     # scan_id goes on where the catalog ends, so that it is a number people can use.
     engine.md.setdefault("scan_id", _last_scan_id(catalog))
     writer = CatalogWriter(catalog)
@@ -227,6 +228,23 @@ def start_session(
         session.show_live(what)
     set_up_prompt(engine)
     return session
+
+
+def _with_all_of_ours(normalize: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a normalizer of start documents that joins what a plan and who asked for it say under `parfocal`.
+
+    A queue hands an item's `meta` to the RunEngine, which puts it in the place of what the plan says.
+    """
+
+    def joined(md: Any) -> Any:
+        ours: dict[str, Any] = {}
+        layers: list[Any] = list(getattr(md, "maps", ()))
+        for layer in reversed(layers):
+            if isinstance(said := layer.get("parfocal"), Mapping):
+                ours |= cast("Mapping[str, Any]", said)
+        return normalize({**md, "parfocal": ours} if ours else md)
+
+    return joined
 
 
 def at_end(act: Callable[[], object]) -> None:

@@ -194,6 +194,18 @@ def volumes_are_served(session, live, again, streams):
         assert np.array_equal(np.asarray(live[stream]["volume"].read()), ours[0])
 
 
+def test_what_a_queue_says_of_an_item_stands_beside_what_the_plan_says(session, microscope):
+    starts = []
+    token = session.RE.subscribe(lambda name, doc: starts.append(doc), "start")
+    session.RE(z_stack(microscope, 1, 1), parfocal={"on_failure": "retry"}, sample="slide 7")
+    session.RE.unsubscribe(token)
+    (start,) = starts
+    assert start["sample"] == "slide 7"
+    assert start["parfocal"]["on_failure"] == "retry"
+    assert start["parfocal"]["camera"] == microscope.camera.name
+    assert start["parfocal"]["axes"]["z"] == microscope.xyz.z.name
+
+
 def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
     with looking_on(session, "focus_scores"):
         with pytest.raises(RunEngineInterrupted):

@@ -60,7 +60,7 @@ def look(folder, uid):
         [sys.executable, "-W", "ignore", "-c", _LOOK, str(folder), uid],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=400,
     )
     assert said.returncode == 0, said.stderr
     return json.loads(said.stdout.splitlines()[-1])
