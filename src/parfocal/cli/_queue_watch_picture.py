@@ -43,7 +43,8 @@ def picture(view: NightView, now_s: float, where: str) -> RenderableType:
         rows.add_row("queue", _queue(view.queue))
     rows.add_row("run", _run(view.run))
     if view.run is not None:
-        rows.add_row("", _place(view.run))
+        if place := _place(view.run):
+            rows.add_row("", Text(place))
         rows.add_row("", _progress(view.run, now_s))
         if view.run.reason:
             rows.add_row("", Text(view.run.reason, style="red"))
@@ -115,7 +116,7 @@ def _run(run: RunView | None) -> Text:
     return text
 
 
-def _place(run: RunView) -> Text:
+def _place(run: RunView) -> str:
     parts: list[str] = []
     if run.position >= 0:
         of = f" of {run.n_positions}" if run.n_positions else ""
@@ -133,7 +134,7 @@ def _place(run: RunView) -> Text:
         parts.append(run.channel)
     if run.attempt > 1:
         parts.append(f"attempt {run.attempt}")
-    return Text("  ".join(parts))
+    return "  ".join(parts)
 
 
 def _progress(run: RunView, now_s: float) -> RenderableType:
@@ -208,7 +209,8 @@ def _catalog(view: NightView) -> Text:
     state = view.catalog.state
     text = Text(state, style=_CATALOG_STYLE[state])
     if view.catalog.n_waiting:
-        text.append(f"  {view.catalog.n_waiting} runs wait in their logs")
+        n = view.catalog.n_waiting
+        text.append(f"  {n} run{'s wait in their logs' if n > 1 else ' waits in its log'}")
     if state == "away":
         text.append("  documents are kept in logs meanwhile", style="dim")
     return text
