@@ -48,12 +48,12 @@ def main(path):
                     client.item_add({**item, "meta": meta})
                 client.queue_start()
                 wait(watch, lambda view: view.run is not None and view.run.n_done > 60 and view.lock is not None)
-                view = watch.view
+                view, now_s = watch.view, time.time()
         finally:
             stop_queue(folder, now=True)
             stop_server(folder)
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True)
-    console.print(picture(view, time.time(), "/data/scope1"))
+    console.print(picture(view, now_s, "/data/scope1"))
     svg = console.export_svg(title="parfocal queue watch")
     svg = re.sub(r"\s*@font-face {.*?}", "", svg, flags=re.DOTALL)  # nothing is loaded from elsewhere
     path.write_text(svg, encoding="utf-8")

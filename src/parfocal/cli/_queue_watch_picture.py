@@ -93,7 +93,7 @@ def _without_nan(value: Any) -> Any:
 def _queue(queue: QueueView) -> Text:
     if queue.away:
         return Text(queue.away, style="red")
-    text = Text(queue.manager.replace("_", " "), style="green" if queue.running else "")
+    text = Text.assemble((queue.manager.replace("_", " "), "green" if queue.running else ""))
     text.append("  worker open" if queue.has_worker else "  no worker", style="" if queue.has_worker else "yellow")
     if queue.engine and queue.engine not in ("idle", "running"):
         text.append(f"  engine {queue.engine}", style="yellow")
@@ -107,7 +107,7 @@ def _queue(queue: QueueView) -> Text:
 def _run(run: RunView | None) -> Text:
     if run is None:
         return Text("none seen yet", style="dim")
-    text = Text(run.plan_name, style="bold cyan")
+    text = Text.assemble((run.plan_name, "bold cyan"))
     text.append(f"  #{run.scan_id}  {run.uid[:8]}", style="dim")
     if run.sample:
         text.append(f"  sample {run.sample}")
@@ -157,7 +157,7 @@ def _progress(run: RunView, now_s: float) -> RenderableType:
 def _lock(lock: LockView | None) -> Text:
     if lock is None:
         return Text("off", style="dim")
-    text = Text(lock.state, style=_LOCK_STYLE.get(lock.state, ""))
+    text = Text.assemble((lock.state, _LOCK_STYLE.get(lock.state, "")))
     error = f"{1e3 * lock.error_um:+.0f} nm" if math.isfinite(lock.error_um) else "–"
     text.append(f"  focus error {error}")
     if math.isfinite(lock.in_lock):
@@ -207,7 +207,7 @@ def _analysis(name: str, one: AnalysisView) -> Text:
 
 def _catalog(view: NightView) -> Text:
     state = view.catalog.state
-    text = Text(state, style=_CATALOG_STYLE[state])
+    text = Text.assemble((state, _CATALOG_STYLE[state]))
     if view.catalog.n_waiting:
         n = view.catalog.n_waiting
         text.append(f"  {n} run{'s wait in their logs' if n > 1 else ' waits in its log'}")
