@@ -1,13 +1,15 @@
 """The Tiled catalog: serve, open, write, query, recover."""
 
+from parfocal.catalog._claim import claim
 from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
 from parfocal.catalog._log import decode_line, encode_line
 from parfocal.catalog._open import Catalog, open_catalog
-from parfocal.catalog._recover import RecoveredRun, recover
+from parfocal.catalog._recover import RecoveredRun, recover, recover_result
 from parfocal.catalog._remote_frames import remote_frames
 from parfocal.catalog._serve import ServerInfo, ensure_server, find_server, serve, stop_server
 from parfocal.catalog._server_process import write_private
+from parfocal.catalog._where import Where
 from parfocal.catalog._writer import CatalogHealth, CatalogWriter
 from parfocal.catalog._zarr_consolidator import ZarrConsolidator, register_zarr_consolidator
 
@@ -18,7 +20,9 @@ __all__ = [
     "DataFolder",
     "RecoveredRun",
     "ServerInfo",
+    "Where",
     "ZarrConsolidator",
+    "claim",
     "decode_line",
     "encode_line",
     "ensure_server",
@@ -26,6 +30,7 @@ __all__ = [
     "live_order",
     "open_catalog",
     "recover",
+    "recover_result",
     "register_zarr_consolidator",
     "remote_frames",
     "serve",
