@@ -134,7 +134,9 @@ def replay_on_cluster(
                 client.submit(replay_in_worker, uid, batch, key=f"replay-{uid}-{batch}", pure=False): uid
                 for uid in uids
             }
-            for future in as_completed(list(futures)):
+            with client.as_current():  # for this; by default it would compute what Tiled's own client reads too
+                finished = as_completed(list(futures))
+            for future in finished:
                 uid = futures[future]
                 done[uid] = _result(future, uid)
                 told(done[uid])
