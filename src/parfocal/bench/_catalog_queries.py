@@ -112,15 +112,16 @@ def insert_runs(database_uri: str, first: int, stop: int) -> None:
     async def work() -> None:
         engine = create_async_engine(ensure_specified_sql_driver(database_uri))
         try:
+            nodes: Any = Node.__table__
             async with engine.begin() as connection:
                 raw = (await connection.execute(select(Node.id).where(Node.key == "raw"))).scalar_one()
                 uids = [run_uid(n) for n in range(first, stop)]
                 runs = [node(raw, uid, run_metadata(first + k, uid), "BlueskyRun") for k, uid in enumerate(uids)]
-                await connection.execute(insert(Node.__table__), runs)
+                await connection.execute(insert(nodes), runs)
                 found = await connection.execute(select(Node.key, Node.id).where(Node.parent == raw))
                 ids = {row.key: row.id for row in found}
                 streams = [node(ids[uid], "primary", {"hints": {}}, "BlueskyEventStream") for uid in uids]
-                await connection.execute(insert(Node.__table__), streams)
+                await connection.execute(insert(nodes), streams)
         finally:
             await engine.dispose()
 

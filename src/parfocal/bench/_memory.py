@@ -61,17 +61,16 @@ def night(folder: str, n_events: int) -> dict[str, list[int]]:
 
     shared_ring().max_bytes = _RING_BYTES
     session = start_session(folder, analyses=[FocusScores])
-    microscope = simulated_microscope("microscope", sample="beads", height_px=64, width_px=64, realtime=False)
+    microscope: Any = simulated_microscope("microscope", sample="beads", height_px=64, width_px=64, realtime=False)
     session.use(microscope)
     info = find_server(Path(folder))
     if info is None:
         raise BadInputError("bench: the catalog has no server")
     ours, server = psutil.Process(), psutil.Process(info.pid)
     rss: dict[str, list[int]] = {"session": [], "server": []}
-    plan: Any = lambda: z_stack(microscope, (_N_PLANES - 1) / 2 * 0.1, 0.1)  # noqa: E731
     try:
         for _ in range(n_events // _N_PLANES):
-            session.RE(plan())
+            session.RE(z_stack(microscope, (_N_PLANES - 1) / 2 * 0.1, 0.1))
             session.drain(120)
             rss["session"].append(ours.memory_info().rss)
             rss["server"].append(server.memory_info().rss)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
 from types import UnionType
@@ -44,6 +46,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLAIMED_AT_ONCE = 32
+_N_AHEAD = 2
 _DRAIN_S = 120.0
 
 
@@ -182,18 +185,28 @@ def _replay_here(
     own = CatalogWriter(catalog) if writer is None else None
     used = writer if own is None else own
     assert used is not None  # noqa: S101  (one of the two is there)
+
+    def read(uid: str) -> list[tuple[str, dict[str, Any]]]:
+        return list(catalog.documents(uid))
+
+    ahead = ThreadPoolExecutor(1, thread_name_prefix="replay-documents")
+    coming = deque(ahead.submit(read, uid) for uid in uids[:_N_AHEAD])
     try:
         for first in range(0, len(uids), _CLAIMED_AT_ONCE):
             # What is claimed is let go when the catalog has it: before, another process would not find it there.
             with contextlib.ExitStack() as claims:
-                for uid in uids[first : first + _CLAIMED_AT_ONCE]:
-                    results.append(replay_run(uid, make, catalog, used, if_done, claims))
+                for n, uid in enumerate(uids[first : first + _CLAIMED_AT_ONCE], start=first):
+                    # The server gets the documents of the next ones together while this one is looked at.
+                    coming.extend(ahead.submit(read, one) for one in uids[n + _N_AHEAD : n + _N_AHEAD + 1])
+                    documents = coming.popleft().result
+                    results.append(replay_run(uid, documents, make, catalog, used, if_done, claims))
                     told(results[-1])
                 if not used.drain(_DRAIN_S) and own is not None:
                     raise CatalogError(
                         f"replay: results are not all in the catalog ({own.last_error}); parfocal recover mends it"
                     )
     finally:
+        ahead.shutdown(cancel_futures=True)
         if own is not None:
             own.close()
     return results

@@ -11,6 +11,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -48,7 +49,7 @@ class Place:
     def open(self) -> Catalog:
         """Open the catalog in a worker; `CatalogError` where this machine does not see it."""
         folder, here = DataFolder(Path(self.data)), socket.gethostname()
-        if not folder.frames.is_dir():
+        if not folder.wal.is_dir():
             raise CatalogError(f"worker on {here}: no data folder {self.data}; mount it there under the same path")
         if self.uri:
             return open_catalog(self.data, uri=self.uri)
@@ -94,11 +95,16 @@ class ReplayDesk(WorkerPlugin):
         assert self.catalog is not None  # noqa: S101  (set up)
         assert self.writer is not None  # noqa: S101
         with contextlib.ExitStack() as claims:
-            result = replay_run(uid, self.make, self.catalog, self.writer, self.if_done, claims, self.batch)
+            read = partial(_documents, self.catalog, uid)
+            result = replay_run(uid, read, self.make, self.catalog, self.writer, self.if_done, claims, self.batch)
             if not self.writer.drain(_DRAIN_S):
                 reason = f"the result is not in the catalog ({self.writer.last_error}); parfocal recover mends it"
                 return Replayed(uid, "failed", result.derived_uid, reason)
         return result
+
+
+def _documents(catalog: Catalog, uid: str) -> list[tuple[str, dict[str, Any]]]:
+    return list(catalog.documents(uid))
 
 
 def replay_in_worker(uid: str, batch: str) -> Replayed:

@@ -12,8 +12,9 @@ from tiled.queries import Key
 from parfocal.callbacks._analysis import Analysis
 from parfocal.callbacks._run_view import image_key
 from parfocal.catalog import Catalog, CatalogWriter, claim, recover_result, remote_frames
-from parfocal.frames import FrameRing, Frames
+from parfocal.frames import FrameRing, Frames, FramesMirror
 
+NamedDocument = tuple[str, dict[str, Any]]
 IfDone = Literal["skip", "supersede"]
 MakeAnalysis = Callable[..., Analysis]
 
@@ -34,6 +35,7 @@ class Replayed:
 
 def replay_run(
     uid: str,
+    read: Callable[[], list[NamedDocument]],
     make: MakeAnalysis,
     catalog: Catalog,
     writer: CatalogWriter,
@@ -43,11 +45,12 @@ def replay_run(
 ) -> Replayed:
     """Replay one run, unless its result is there; the result stays claimed until `claims` is closed.
 
-    Close that when `writer` has drained. `batch` marks results: one of the same batch is this call's own, of a
-    worker that died before it could say so, and is not superseded by it.
+    `read` returns the run's documents in the live order. Close `claims` when `writer` has drained. `batch` marks
+    results: one of the same batch is this call's own, of a worker that died before it could say so, and is not
+    superseded by it.
     """
     try:
-        documents = list(catalog.documents(uid))
+        documents = read()
     except Exception as error:  # one run that cannot be read must not keep the others
         return Replayed(uid, "failed", reason=in_a_line(error))
     derived: list[tuple[str, dict[str, Any]]] = []
@@ -57,8 +60,9 @@ def replay_run(
             derived.append((name, doc))
         writer(name, doc)
 
-    # Found on this machine's disk, or else asked of the server.
-    frames = Frames(FrameRing(1), remote_frames(catalog, documents))
+    # Found on this machine's disk, or else in its mirror, or else asked of the server.
+    mirror = FramesMirror.from_environment(catalog.folder.frames)
+    frames = Frames(FrameRing(1), remote_frames(catalog, documents), mirror=mirror)
     analysis = make(emit=emit, emit_rows=writer.append_rows, frames=frames, mode="replay", overflow="wait")
     analysis.frames_root = catalog.folder.frames
     analysis.batch = batch
@@ -77,6 +81,7 @@ def replay_run(
         if existing and if_done == "skip":
             return Replayed(uid, "skipped", existing)
         analysis.supersedes = existing or (left[-1] if left else "")
+        frames.expect(*_frames_asked_for(documents, *target))
         for name, doc in documents:
             analysis(name, doc)
         analysis.drain()
@@ -98,14 +103,29 @@ def _existing(catalog: Catalog, parameters_hash: str) -> tuple[str, str]:
     """Return uid and batch of the newest good result of this hash; empty where there is none."""
     found = catalog.analysis.search(Key("start.parfocal.parameters_hash") == parameters_hash)
     good = found.search(Key("stop.exit_status") == "success")
-    runs: list[Any] = list(good.values())
+    runs: list[Any] = list(good.sort(("start.time", -1)).values().head(1))
     if not runs:
         return "", ""
-    start = runs[-1].metadata["start"]
+    start = runs[0].metadata["start"]
     return str(start["uid"]), str(start["parfocal"].get("batch", ""))
 
 
-def _target(documents: list[tuple[str, dict[str, Any]]], analysis: Analysis) -> tuple[str, str] | None:
+def _frames_asked_for(documents: list[NamedDocument], stream: str, key: str) -> tuple[str, list[int]]:
+    """Return address and indices of the frames that an analysis will look at, in that order."""
+    ours = {doc["uid"]: doc for name, doc in documents if name == "descriptor" and doc["name"] == stream}
+    resources = {
+        doc["uid"]: doc for name, doc in documents if name == "stream_resource" and doc["data_key"] == key
+    }
+    address = next((doc["uri"] for doc in resources.values()), "")
+    if any(f"{key}_frame" in doc["data_keys"] for doc in ours.values()):
+        events = (doc for name, doc in documents if name == "event" and doc["descriptor"] in ours)
+        return address, [int(doc["data"].get(f"{key}_frame", doc["seq_num"] - 1)) for doc in events]
+    datums = [doc for name, doc in documents if name == "stream_datum" and doc["descriptor"] in ours]
+    datums = [doc["indices"] for doc in datums if doc["stream_resource"] in resources]
+    return address, [index for one in datums for index in range(one["start"], one["stop"])]
+
+
+def _target(documents: list[NamedDocument], analysis: Analysis) -> tuple[str, str] | None:
     start = documents[0][1]
     for name, doc in documents:
         if name == "descriptor" and doc["name"] == analysis.stream and (key := image_key(doc, start)):
