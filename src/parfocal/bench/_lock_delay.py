@@ -52,7 +52,7 @@ def worst_delay(alone_s: float = _ALONE_S, n_stacks: int = _N_STACKS) -> Row:
 def _delays_ms(session: Session, microscope: Any, inside: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Run a plan under the lock; return each frame's delay, the first ones, in which it engages, left out."""
     cursor = microscope.lock.ring.cursor
-    session.RE(focus_locked(microscope, inside()))
+    session.RE(focus_locked(inside(), microscope))
     session.drain(60)
     answered_s = np.asarray(microscope.lock.ring.since(cursor).columns["answer_s"])
     # A time stamp is the middle of the exposure.
