@@ -4,6 +4,7 @@ python docs/queue_watch_picture.py
 """
 
 import io
+import re
 import sys
 import tempfile
 import threading
@@ -16,14 +17,13 @@ from parfocal.catalog import DataFolder, stop_server
 from parfocal.cli._queue_watch_picture import picture
 from parfocal.queue import NightWatch, connect, start_queue, stop_queue
 
-SECTIONS_UM = [[60.0 * k, 0.0] for k in range(6)]
+SECTIONS_UM = [[60.0, 0.0], [120.0, 0.0], [120.0, 60.0], [60.0, 60.0], [0.0, 60.0], [0.0, 0.0]]
 LAPSE = {"n_time_points": 40, "interval_s": 0.5, "half_range_um": 0.4, "step_um": 0.2}
 NIGHT = [
     ("calibrate_focus", [], {"go_to_focus": True}, {}),
-    ("inject_fault", ["light_out"], {"after_frames": 16, "duration_s": 2.0}, {}),
+    ("inject_fault", ["camera_timeout"], {"after_frames": 4}, {}),
+    ("z_stack", [2, 0.5], {}, {"sample": "embryo 6"}),
     ("acquire_sections", [SECTIONS_UM], {"exposure_s": 0.02}, {"sample": "block 3"}),
-    ("inject_fault", ["stage_stall"], {"after_frames": 7, "axis": "x"}, {}),
-    ("positions", [[[0, 0], [40, 0], [80, 0], [120, 0]] * 3], {"on_error": "skip"}, {"sample": "block 3"}),
     ("inject_fault", ["lost_focus"], {"after_frames": 20, "duration_s": 1.5}, {}),
     ("run_locked", ["time_lapse", LAPSE], {}, {"sample": "embryo 7"}),
     ("z_stack", [6, 0.5], {}, {"sample": "embryo 7"}),
@@ -48,13 +48,15 @@ def main(path):
                     client.item_add({**item, "meta": meta})
                 client.queue_start()
                 wait(watch, lambda view: view.run is not None and view.run.n_done > 60 and view.lock is not None)
-                view = watch.view
+                view, now_s = watch.view, time.time()
         finally:
             stop_queue(folder, now=True)
             stop_server(folder)
     console = Console(record=True, width=112, file=io.StringIO(), force_terminal=True)
-    console.print(picture(view, time.time(), "/data/scope1"))
-    path.write_text(console.export_svg(title="parfocal queue watch"), encoding="utf-8")
+    console.print(picture(view, now_s, "/data/scope1"))
+    svg = console.export_svg(title="parfocal queue watch")
+    svg = re.sub(r"\s*@font-face {.*?}", "", svg, flags=re.DOTALL)  # nothing is loaded from elsewhere
+    path.write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ class Night:
         except Exception:
             return None
 
-    def until(self, is_so, timeout_s=120.0):
+    def until(self, is_so, timeout_s=600.0):
         """Wait until something is so, looking five times a second."""
         tick, until_s = threading.Event(), time.monotonic() + timeout_s
         while not is_so():
@@ -162,7 +162,7 @@ def assert_nothing_is_missing(folder):
                 if n_events:
                     assert len(run[stream]["seq_num"].read()) == n_events, f"{uid}/{stream}"
             for stream in run:
-                keys = [key for key in run[stream] if key.endswith("camera_frame")]
+                keys = [key for key in run[stream] if key in ("camera_frame", "focus_camera_frame")]
                 for key in keys:
                     frames = run[stream][key.removesuffix("_frame")]
                     numbers = np.asarray(run[stream][key].read())

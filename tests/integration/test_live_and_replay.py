@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
@@ -28,6 +31,8 @@ from parfocal.callbacks import (
     volumes_of,
 )
 from parfocal.catalog import remote_frames
+from parfocal.catalog._log import HEADER, encode_line, log_path
+from parfocal.catalog._writer import delete_run
 from parfocal.cli import commands
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
@@ -391,6 +396,45 @@ def test_many_runs_on_a_dask_cluster_give_what_one_process_gives(session, micros
     here = replay(uids, "focus_scores", parameters, catalog=session.catalog, if_done="supersede")
     for there, ours in zip(done, here, strict=True):
         assert tables(session.catalog.run(there.derived_uid)) == tables(session.catalog.run(ours.derived_uid))
+
+
+def written_by_a_process_that_is_gone(session, uid, *, whole):
+    """Take a good result out of the catalog and put it into the log of a process that has ended."""
+    run = session.catalog.run(uid)
+    documents = [(name, doc) for name, doc in session.catalog.documents(run) if whole or name != "stop"]
+    gone = {"pid": 2**22 + 1, "process_started_s": 0.0, "host": socket.gethostname(), "opened_s": 0.0}
+    path = log_path(session.catalog.folder.wal, uid)
+    path.write_bytes(b"".join(encode_line(name, doc) for name, doc in [(HEADER, gone), *documents]))
+    delete_run(session.catalog.shelf("analysis"), uid)
+
+
+def test_what_a_killed_replay_left_counts_where_it_is_whole_and_is_superseded_where_it_is_not(session, microscope):
+    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    session.drain(60)
+    again = partial(replay, [uid], "focus_scores", {"log_sigma_px": 1.25}, catalog=session.catalog)
+    (first,) = again()
+    written_by_a_process_that_is_gone(session, first.derived_uid, whole=True)
+    (second,) = again()
+    assert (second.status, second.derived_uid) == ("skipped", first.derived_uid)
+    written_by_a_process_that_is_gone(session, first.derived_uid, whole=False)
+    (third,) = again()
+    assert third.status == "done"
+    assert start_of(session.catalog.run(third.derived_uid))["supersedes"] == first.derived_uid
+    assert session.catalog.run(first.derived_uid).metadata["stop"]["exit_status"] == "abort"
+    assert not log_path(session.catalog.folder.wal, first.derived_uid).exists()
+
+
+def test_two_replays_at_once_make_one_result(session, microscope):
+    uid = session.RE(z_stack(microscope, 1, 0.5))[0]
+    session.drain(60)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(replay, [uid], "focus_scores", {"log_sigma_px": 1.75}, catalog=session.catalog)
+            for _ in range(2)
+        ]
+        found = [one.result()[0] for one in asked]
+    assert sorted(one.status for one in found) == ["done", "skipped"]
+    assert len({one.derived_uid for one in found}) == 1
 
 
 def test_segment_of_a_run_is_its_derived_run_and_is_not_done_twice(session, microscope):

@@ -70,7 +70,10 @@ def test_killed_and_begun_again_it_neither_repeats_nor_skips_a_run(program, comm
     told = []
     for n_before_kill in (1, 2):
         follower = program(*asked)
-        told += [json.loads(follower.stdout.readline()) for _ in range(n_before_kill)]
+        for _ in range(n_before_kill):
+            line = follower.stdout.readline()
+            assert line, follower.stderr.read()
+            told.append(json.loads(line))
         time.sleep(0.7)  # in the midst of the next
         follower.send_signal(signal.SIGKILL)
         rest, _ = follower.communicate(timeout=10)

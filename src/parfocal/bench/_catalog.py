@@ -1,4 +1,4 @@
-"""`catalog`: what writing costs the plan, how soon it is visible, how fast rows go in and runs are found."""
+"""`catalog`: what writing costs the plan, how soon it is visible, how it grows, how runs are found."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from bluesky import RunEngine
 from bluesky import plans as bp
 from ophyd.sim import SynAxis
 
+from parfocal.bench._catalog_queries import query_rows
+from parfocal.bench._memory import memory_growth
 from parfocal.bench._peers import interleaved
 from parfocal.bench._table import Row
 from parfocal.catalog import Catalog, CatalogWriter, open_catalog, stop_server
@@ -26,20 +28,20 @@ _ROWS = 500_000
 
 
 def catalog(rounds: int = 7) -> list[Row]:
-    """Measure the catalog of a fresh data folder, its server a process of its own."""
+    """Measure the catalog of fresh data folders, each with a server of its own, and the memory of a night."""
     with tempfile.TemporaryDirectory(prefix="parfocal-bench-", ignore_cleanup_errors=True) as folder:
         opened = open_catalog(folder)
         writer = CatalogWriter(opened)
         try:
-            return [
+            rows = [
                 _added_per_event(writer, rounds),
                 _seconds_to_visible(opened, writer),
                 _rows_per_second(opened, writer),
-                *_query_times(opened, writer),
             ]
         finally:
             writer.close()
             stop_server(Path(folder))
+    return [*rows, *query_rows(), memory_growth()]
 
 
 def _added_per_event(writer: CatalogWriter, rounds: int) -> Row:
@@ -150,29 +152,3 @@ def _rows_per_second(opened: Catalog, writer: CatalogWriter) -> Row:
         unit="rows/s",
         higher_is_better=True,
     )
-
-
-def _query_times(opened: Catalog, writer: CatalogWriter) -> list[Row]:
-    """Ask for the newest ten runs of a sample when the catalog holds 10, 100 and 1,000 runs more."""
-    rows: list[Row] = []
-    held = 0
-    for wanted in (10, 100, 1000):
-        for n in range(held, wanted):
-            uid = str(uuid4())
-            sample = f"slide {n % 10}"
-            writer(
-                "start", {"uid": uid, "time": time.time(), "plan_name": "z_stack", "scan_id": n, "sample": sample}
-            )
-            writer("stop", {"uid": str(uuid4()), "time": time.time(), "run_start": uid, "exit_status": "success"})
-        held = wanted
-        if not writer.drain(600):
-            raise TimeoutError(f"the catalog did not take {wanted} runs: {writer.last_error}")
-        seconds = median([_timed(lambda: opened.runs(sample="slide 3", limit=10)) for _ in range(7)])
-        rows.append(Row.limited(f"catalog/query-ms-at-{wanted}", seconds * 1e3, 200.0, unit="ms"))
-    return rows
-
-
-def _timed(call: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began

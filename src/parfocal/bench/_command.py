@@ -20,6 +20,7 @@ BENCHES: dict[str, str] = {
     "frames": "parfocal.bench._frames:frames",
     "lock": "parfocal.bench._lock:lock",
     "orchestration": "parfocal.bench._orchestration:orchestration",
+    "replay": "parfocal.bench._replay:replay_rates",
     "psf": "parfocal.bench._psf:psf",
     "puncta": "parfocal.bench._puncta:puncta",
     "queue": "parfocal.bench._queue:queue",

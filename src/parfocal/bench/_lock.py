@@ -1,4 +1,4 @@
-"""`lock`: the focus lock closed over diffraction images, beside its bound, the original's law, and ten hours."""
+"""`lock`: the focus lock over diffraction images, beside its bound and the original's law; ten hours; delay."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parfocal.bench._bead_bench import BeadEye, BeadTable, calibrated
+from parfocal.bench._lock_delay import worst_delay
 from parfocal.bench._lock_simulator import BenchConditions, LockRun, simulate
 from parfocal.bench._table import Row
 from parfocal.focus import LockController, LockSettings, LockState, StageState, kalman_bound
@@ -81,6 +82,7 @@ def lock(seeds: int = 4, hours: float = 10.0) -> list[Row]:
     long = long_run(eye, hours)
     name = "Kalman bound of the walk alone, one frame of delay, CRLB of the diffraction image"
     return [
+        worst_delay(),
         Row.limited("lock/step-ms", median_s * 1e3, 0.5, unit="ms"),
         Row.limited("lock/step-p99-ms", p99_s * 1e3, 2.0, unit="ms"),
         Row.compared("lock/bound-over-rms", ours_um * 1e3, bound_um * 1e3, peer_name=name, unit="nm", goal=0.8),

@@ -12,7 +12,8 @@ from parfocal.callbacks._follow_sources import Source, tiled_source, zmq_source
 from parfocal.callbacks._follower import FollowState
 from parfocal.callbacks._nuclei_lines import nuclei_lines
 from parfocal.callbacks._nuclei_review import open_review
-from parfocal.callbacks._replay import ANALYSES, Replayed, analysis_named, replay
+from parfocal.callbacks._replay import ANALYSES, analysis_named, replay
+from parfocal.callbacks._replay_run import Replayed
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_ledger import SliceLedgerFiles, ledger_of
 from parfocal.callbacks._wire import document_from_wire, document_to_wire, listen, publisher

@@ -126,6 +126,7 @@ class Analysis(ABC):
         self.mode: Mode = mode
         self.calibration = calibration
         self.supersedes = supersedes
+        self.batch = ""  # of a replay of many runs, kept in each derived run
         self.frames_root: Path = DataFolder().frames if frames_root is None else Path(frames_root)
         self._emit = emit
         self._emit_rows: EmitRows | None = emit_rows or getattr(emit, "append_rows", None)
@@ -392,6 +393,8 @@ class _Run:
         }
         if analysis.supersedes:
             about["supersedes"] = analysis.supersedes
+        if analysis.batch:
+            about["batch"] = analysis.batch
         return DerivedRun(analysis.send, view.start, about, columns)
 
     def _close(self) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+import contextlib
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from functools import partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from tiled.queries import Key
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from parfocal.callbacks._analysis import Analysis, NoParameters
-from parfocal.callbacks._run_view import image_key
+from parfocal.callbacks._replay_run import IfDone, MakeAnalysis, Replayed, replay_run
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.characterization import BenchCharacterization
 from parfocal.callbacks.focus import FocusParameters, FocusScores
@@ -20,9 +31,8 @@ from parfocal.callbacks.puncta import Puncta, PunctaParameters
 from parfocal.callbacks.sections import SectionParameters, SectionStages
 from parfocal.callbacks.segmentation import Nuclei, NucleiParameters
 from parfocal.callbacks.slices import SliceAudit, SliceParameters
-from parfocal.catalog import Catalog, CatalogWriter, open_catalog, remote_frames
+from parfocal.catalog import Catalog, CatalogWriter
 from parfocal.errors import BadInputError, CatalogError
-from parfocal.frames import FrameRing, Frames
 
 ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_scores": (FocusScores, FocusParameters),
@@ -36,21 +46,10 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
 """Analyses by name, each with the dataclass of its parameters."""
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-IfDone = Literal["skip", "supersede"]
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """What became of one run.
-
-    `status` is `done`, `skipped` (the same analysis with the same parameters exists), `no_images`, or
-    `failed`, with the reason. `derived_uid` is the derived run's, empty where there is none.
-    """
-
-    uid: str
-    status: Literal["done", "skipped", "no_images", "failed"]
-    derived_uid: str = ""
-    reason: str = ""
+_WHOLE_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CLAIMED_AT_ONCE = 32
+_N_AHEAD = 2
+_DRAIN_S = 120.0
 
 
 def analysis_named(name: str, parameters: Mapping[str, Any] | None = None, **kwargs: Any) -> Analysis:
@@ -106,8 +105,13 @@ def replay(
     if_done: IfDone = "skip",
     scheduler: str | None = None,
     progress: bool = False,
+    on_result: Callable[[Replayed], None] | None = None,
 ) -> list[Replayed]:
     """Send stored runs through an analysis, in the live order, and write the derived runs.
+
+    A result is claimed while it is made: of several processes that replay the same run with the same parameters
+    at once, one does it, and the others skip it. What a process that died has left of a result is recovered first,
+    and then counts where it is whole.
 
     Parameters
     ----------
@@ -126,51 +130,91 @@ def replay(
         What to do when the same analysis with the same parameters exists.
     scheduler : str, optional
         Address of a Dask scheduler (`tcp://...`), for many runs and a named analysis; its workers must see the
-        same data folder.
+        same data folder, and the same catalog. A run whose worker dies is done by another.
     progress : bool
-        Show a bar.
+        Show a bar on stderr.
+    on_result : callable, optional
+        Told of each run as soon as it is done, in whatever order.
 
     Returns
     -------
     list of Replayed
-        One a run, in the order given.
+        One a run, in the order given; a run that is named twice is done once.
 
     Raises
     ------
     BadInputError
-        The analysis or a parameter is unknown.
+        The analysis or a parameter is unknown, or there is no scheduler.
     CatalogError
-        The results could not be written.
+        The results could not be written, or a worker does not see the data folder.
     """
-    uids = [_uid(catalog, run) for run in runs]
-    if scheduler is not None:
-        if not isinstance(analysis, str):
-            raise BadInputError("replay: a scheduler needs an analysis by name, so that its workers can make it")
-        analysis_named(analysis, parameters).close()  # refuse here, not in a worker
-        return _on_cluster(uids, analysis, dict(parameters or {}), catalog, if_done, scheduler, progress)
+    uids = list(dict.fromkeys(_uids(catalog, runs)))
     make = _maker(analysis, parameters)
-    own = CatalogWriter(catalog) if make is not None and writer is None else None
-    results: list[Replayed] = []
-    try:
-        with _bar(progress) as bar:
-            task = bar.add_task("replay", total=len(uids))
+    with _bar(progress) as bar:
+        task = bar.add_task("replay", total=len(uids))
+
+        def told(result: Replayed) -> None:
+            bar.advance(task)
+            if on_result is not None:
+                on_result(result)
+
+        if scheduler is not None:
+            if not isinstance(analysis, str) or make is None:
+                raise BadInputError(
+                    "replay: a scheduler needs an analysis by name, so that its workers can make it"
+                )
+            from parfocal.callbacks._replay_cluster import replay_on_cluster  # Dask, where it is asked for
+
+            return replay_on_cluster(uids, make, catalog, if_done, scheduler, told)
+        if make is None:
+            results: list[Replayed] = []
             for uid in uids:
-                if make is None:
-                    results.append(_documents_only(uid, analysis, catalog))
-                else:
-                    results.append(_replay_one(uid, make, catalog, writer or own, if_done))
-                bar.advance(task)
-        if own is not None and not own.drain(120):
-            raise CatalogError(
-                f"replay: results are not all in the catalog ({own.last_error}); parfocal recover mends it"
-            )
+                results.append(_documents_only(uid, analysis, catalog))
+                told(results[-1])
+            return results
+        return _replay_here(uids, make, catalog, writer, if_done, told)
+
+
+def _replay_here(
+    uids: Sequence[str],
+    make: MakeAnalysis,
+    catalog: Catalog,
+    writer: CatalogWriter | None,
+    if_done: IfDone,
+    told: Callable[[Replayed], None],
+) -> list[Replayed]:
+    results: list[Replayed] = []
+    own = CatalogWriter(catalog) if writer is None else None
+    used = writer if own is None else own
+    assert used is not None  # noqa: S101  (one of the two is there)
+
+    def read(uid: str) -> list[tuple[str, dict[str, Any]]]:
+        return list(catalog.documents(uid))
+
+    ahead = ThreadPoolExecutor(1, thread_name_prefix="replay-documents")
+    coming = deque(ahead.submit(read, uid) for uid in uids[:_N_AHEAD])
+    try:
+        for first in range(0, len(uids), _CLAIMED_AT_ONCE):
+            # What is claimed is let go when the catalog has it: before, another process would not find it there.
+            with contextlib.ExitStack() as claims:
+                for n, uid in enumerate(uids[first : first + _CLAIMED_AT_ONCE], start=first):
+                    # The server gets the documents of the next ones together while this one is looked at.
+                    coming.extend(ahead.submit(read, one) for one in uids[n + _N_AHEAD : n + _N_AHEAD + 1])
+                    documents = coming.popleft().result
+                    results.append(replay_run(uid, documents, make, catalog, used, if_done, claims))
+                    told(results[-1])
+                if not used.drain(_DRAIN_S) and own is not None:
+                    raise CatalogError(
+                        f"replay: results are not all in the catalog ({own.last_error}); parfocal recover mends it"
+                    )
     finally:
+        ahead.shutdown(cancel_futures=True)
         if own is not None:
             own.close()
     return results
 
 
-def _maker(analysis: Any, parameters: Mapping[str, Any] | None) -> Callable[..., Analysis] | None:
+def _maker(analysis: Any, parameters: Mapping[str, Any] | None) -> MakeAnalysis | None:
     """Return what makes a fresh analysis for each run; None for a plain receiver of documents."""
     if isinstance(analysis, str):
         analysis_named(analysis, parameters).close()  # refuse before the first run, not at it
@@ -188,102 +232,22 @@ def _documents_only(uid: str, callback: Any, catalog: Catalog) -> Replayed:
     return Replayed(uid, "done")
 
 
-def _replay_one(
-    uid: str, make: Callable[..., Analysis], catalog: Catalog, writer: CatalogWriter | None, if_done: IfDone
-) -> Replayed:
-    try:
-        documents = list(catalog.documents(uid))
-    except Exception as error:  # one run that cannot be read must not keep the others
-        return Replayed(uid, "failed", reason=_line(error))
-    derived: list[tuple[str, dict[str, Any]]] = []
-
-    def emit(name: str, doc: dict[str, Any]) -> None:
-        if name in ("start", "stop"):
-            derived.append((name, doc))
-        if writer is not None:
-            writer(name, doc)
-
-    # Found on this machine's disk, or else asked of the server.
-    frames = Frames(FrameRing(1), remote_frames(catalog, documents))
-    emit_rows = writer.append_rows if writer is not None else None
-    analysis = make(emit=emit, emit_rows=emit_rows, frames=frames, mode="replay", overflow="wait")
-    analysis.frames_root = catalog.folder.frames
-    try:
-        target = _target(documents, analysis)
-        if target is None:
-            return Replayed(uid, "no_images", reason=f"stream {analysis.stream!r} holds no images")
-        existing = _existing(catalog, analysis.hash_for(uid, *target))
-        if existing and if_done == "skip":
-            return Replayed(uid, "skipped", existing)
-        analysis.supersedes = existing
-        for name, doc in documents:
-            analysis(name, doc)
-        analysis.drain()
-    finally:
-        analysis.close()
-    if not derived:
-        return Replayed(uid, "no_images", reason="no frame was found")
-    stop = derived[-1][1]
-    failed = stop.get("exit_status") != "success"
-    return Replayed(uid, "failed" if failed else "done", derived[0][1]["uid"], stop.get("reason", ""))
-
-
-def _existing(catalog: Catalog, parameters_hash: str) -> str:
-    """Return the uid of the newest good result of this hash; empty where there is none."""
-    found = catalog.analysis.search(Key("start.parfocal.parameters_hash") == parameters_hash)
-    good = found.search(Key("stop.exit_status") == "success")
-    uids = list(good)
-    return str(uids[-1]) if uids else ""
-
-
-def _target(documents: list[tuple[str, dict[str, Any]]], analysis: Analysis) -> tuple[str, str] | None:
-    start = documents[0][1]
-    for name, doc in documents:
-        if name == "descriptor" and doc["name"] == analysis.stream and (key := image_key(doc, start)):
-            return analysis.stream, key
-    return None
-
-
-def _on_cluster(
-    uids: list[str],
-    name: str,
-    parameters: dict[str, Any],
-    catalog: Catalog,
-    if_done: IfDone,
-    scheduler: str,
-    progress: bool,
-) -> list[Replayed]:
-    from distributed import Client
-
-    data = str(catalog.folder.root)
-    with Client(scheduler) as client, _bar(progress) as bar:
-        task = bar.add_task("replay", total=len(uids))
-        futures = [
-            client.submit(replay_in_worker, uid, name, parameters, data, if_done, pure=False) for uid in uids
-        ]
-        results: list[Replayed] = []
-        for future in futures:
-            results.append(future.result())
-            bar.advance(task)
-        return results
-
-
-def replay_in_worker(uid: str, name: str, parameters: dict[str, Any], data: str, if_done: IfDone) -> Replayed:
-    """Replay one run in a process of a cluster, which opens the same data folder."""
-    with open_catalog(data) as catalog:
-        return replay([uid], name, parameters, catalog=catalog, if_done=if_done)[0]
-
-
-def _uid(catalog: Catalog, run: Any) -> str:
-    found: Any = catalog.run(run) if isinstance(run, str | int) else run
-    return str(found.metadata["start"]["uid"])
+def _uids(catalog: Catalog, runs: Iterable[Any]) -> Iterator[str]:
+    for run in runs:
+        if isinstance(run, str) and _WHOLE_UID.fullmatch(run):  # as a search gives them: no request to ask again
+            yield run
+        else:
+            found: Any = catalog.run(run) if isinstance(run, str | int) else run
+            yield str(found.metadata["start"]["uid"])
 
 
 def _bar(shown: bool) -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), disable=not shown
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),  # what is asked for goes to stdout, as text or as JSON
+        disable=not shown,
     )
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,9 +13,8 @@ from tiled.queries import Comparison, Key, Like
 
 from parfocal.catalog._live_order import NamedDocument, live_order
 from parfocal.catalog._shelves import Shelf, Shelves
+from parfocal.catalog._where import When, Where, queries, timestamp_s
 from parfocal.errors import BadInputError
-
-When = float | str | datetime
 
 _COLUMNS = ["uid", "scan_id", "time", "plan", "sample", "instrument", "exit_status", "duration_s", "n_events"]
 _ANALYSIS_COLUMNS = ["analysis", "version", "verdict", "raw_uid"]
@@ -34,6 +33,7 @@ def runs(
     analysis: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     verdict: str | None = None,
+    where: Where | None = None,
     shelf: Shelf | None = None,
     limit: int | None = None,
 ) -> pd.DataFrame:
@@ -60,6 +60,10 @@ def runs(
         Values of parameters of an analysis, by name; a dot in a name goes one level down.
     verdict
         Of an analysis, `stop["parfocal"]["verdict"]`.
+    where
+        Conditions on any key of the start document, or of the stop document after `stop.`: texts such as
+        `"sample.age_h>=36"`, with one of `=`, `!=`, `<`, `<=`, `>`, `>=`, `~` (text with `*` and `?`); or a
+        mapping of keys to values. A dot goes one level down. A run without the key fits no condition on it.
     shelf
         "raw" or "analysis". None: analysis when `analysis`, `parameters` or `verdict` is asked for, else raw.
     limit
@@ -75,7 +79,7 @@ def runs(
     Raises
     ------
     BadInputError
-        When a time cannot be read.
+        When a time or a condition cannot be read.
     """
     derived = analysis is not None or bool(parameters) or verdict is not None
     place: Shelf = shelf or ("analysis" if derived else "raw")
@@ -97,6 +101,8 @@ def runs(
         results = results.search(Comparison("ge", "start.time", timestamp_s(since)))
     if until is not None:
         results = results.search(Comparison("lt", "start.time", timestamp_s(until)))
+    for query in queries(where or ()):
+        results = results.search(query)
     if sample is None:
         found = _metadata(results, limit)
     else:  # Tiled joins questions by "and" only
@@ -161,19 +167,6 @@ def raw_of(catalog: Shelves, which: str | int | BlueskyRun) -> BlueskyRun:
 def documents(catalog: Shelves, which: str | int | BlueskyRun) -> Iterable[NamedDocument]:
     """Yield a stored run's documents in the order of a live run; see `live_order`."""
     return live_order(run(catalog, which).documents())
-
-
-def timestamp_s(when: When) -> float:
-    """Return seconds since the Unix epoch; local time where no zone is given."""
-    if isinstance(when, int | float):
-        return float(when)
-    if when == "today":  # pandas takes it for this very moment, people for midnight
-        return datetime.now().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-    try:
-        moment: datetime = pd.Timestamp(when).to_pydatetime()  # pyright: ignore[reportAssignmentType]  (no NaT)
-        return moment.timestamp()  # a naive one is local time; pandas' own would take it for UTC
-    except (ValueError, AttributeError) as error:
-        raise BadInputError(f"Time {when!r} cannot be read: write it as '2026-03-01 14:30'.") from error
 
 
 def _analysis(catalog: Shelves, which: str | int) -> BlueskyRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 import uuid
 from collections import defaultdict
@@ -15,7 +16,7 @@ from tiled.client.container import Container
 
 from parfocal.catalog._folder import DataFolder, as_folder
 from parfocal.catalog._frames_on_disk import frames_on_disk, trim_frames
-from parfocal.catalog._log import Document, LoggedDocument, is_being_written, read_log
+from parfocal.catalog._log import Document, LoggedDocument, is_being_written, read_header, read_log
 from parfocal.catalog._open import Catalog, open_catalog
 from parfocal.catalog._run_sink import RunSink
 from parfocal.catalog._shelves import shelf_of
@@ -103,6 +104,51 @@ def recover(
             results.append(_recover_rows(spooled, cast("Catalog", catalog)))
         remove_empty(folder.spooled_tables)
     return results
+
+
+def recover_result(catalog: Catalog, parameters_hash: str) -> list[RecoveredRun]:
+    """Bring what processes that died have left of one result of a replay into the catalog; see `recover`.
+
+    Call it while the result is claimed: then nobody else writes one by replaying, and a log that another machine
+    began, of which it cannot be known whether its process lives, is taken for left behind too.
+    """
+    results: list[RecoveredRun] = []
+    for path in sorted(catalog.folder.wal.glob("*.jsonl")):
+        try:
+            if not _is_of_result(path, parameters_hash) or _is_written_here(path):
+                continue
+            logged = read_log(path)
+        except FileNotFoundError:  # its writer is done with it
+            continue
+        results.append(_recover_run(path, logged, catalog))
+    uids = {run.uid for run in results}
+    for spooled in left_behind(catalog.folder.spooled_tables):
+        if spooled.run_uid in uids or _hash_of(catalog, spooled.run_uid) == parameters_hash:
+            results.append(_recover_rows(spooled, catalog))
+    return results
+
+
+def _is_written_here(path: Path) -> bool:
+    header = read_header(path)
+    return header is not None and header.host == socket.gethostname() and is_being_written(path)
+
+
+def _hash_of(catalog: Catalog, run_uid: str) -> str:
+    run = run_or_none(catalog.shelf("analysis"), run_uid)
+    return "" if run is None else str(run.metadata["start"].get("parfocal", {}).get("parameters_hash", ""))
+
+
+def _is_of_result(path: Path, parameters_hash: str) -> bool:
+    if parameters_hash.encode() not in _beginning(path):  # reading is cheap, taking JSON apart is not
+        return False
+    first = next(iter(read_log(path)), None)
+    ours = first.doc.get("parfocal", {}) if first is not None and first.name == "start" else {}
+    return ours.get("parameters_hash") == parameters_hash and ours.get("mode") == "replay"
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline() + file.readline()
 
 
 def _recover_rows(spooled: SpooledRows, catalog: Catalog) -> RecoveredRun:

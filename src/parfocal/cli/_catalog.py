@@ -18,6 +18,10 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="The data folder. Default: $PARFOCAL_DATA, else your own.", show_default=False),
 ]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(help="KEY=VALUE of the start document; also != < <= > >= ~. May be repeated: all must hold."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -62,6 +66,7 @@ def runs_command(
     analysis: Annotated[str | None, typer.Option(help="Derived runs of this analysis.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Derived runs with this verdict.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value")] = None,
+    where: WhereOption = None,
     limit: Annotated[int, typer.Option(help="At most so many, the newest.")] = 30,
     as_json: JsonOption = False,
 ) -> None:
@@ -78,6 +83,7 @@ def runs_command(
             analysis=analysis,
             verdict=verdict,
             parameters=read_parameters(parameter) or None,
+            where=where,
             limit=limit,
         )
     if as_json:

@@ -43,7 +43,8 @@ def picture(view: NightView, now_s: float, where: str) -> RenderableType:
         rows.add_row("queue", _queue(view.queue))
     rows.add_row("run", _run(view.run))
     if view.run is not None:
-        rows.add_row("", _place(view.run))
+        if place := _place(view.run):
+            rows.add_row("", Text(place))
         rows.add_row("", _progress(view.run, now_s))
         if view.run.reason:
             rows.add_row("", Text(view.run.reason, style="red"))
@@ -92,7 +93,7 @@ def _without_nan(value: Any) -> Any:
 def _queue(queue: QueueView) -> Text:
     if queue.away:
         return Text(queue.away, style="red")
-    text = Text(queue.manager.replace("_", " "), style="green" if queue.running else "")
+    text = Text.assemble((queue.manager.replace("_", " "), "green" if queue.running else ""))
     text.append("  worker open" if queue.has_worker else "  no worker", style="" if queue.has_worker else "yellow")
     if queue.engine and queue.engine not in ("idle", "running"):
         text.append(f"  engine {queue.engine}", style="yellow")
@@ -106,7 +107,7 @@ def _queue(queue: QueueView) -> Text:
 def _run(run: RunView | None) -> Text:
     if run is None:
         return Text("none seen yet", style="dim")
-    text = Text(run.plan_name, style="bold cyan")
+    text = Text.assemble((run.plan_name, "bold cyan"))
     text.append(f"  #{run.scan_id}  {run.uid[:8]}", style="dim")
     if run.sample:
         text.append(f"  sample {run.sample}")
@@ -115,7 +116,7 @@ def _run(run: RunView | None) -> Text:
     return text
 
 
-def _place(run: RunView) -> Text:
+def _place(run: RunView) -> str:
     parts: list[str] = []
     if run.position >= 0:
         of = f" of {run.n_positions}" if run.n_positions else ""
@@ -133,7 +134,7 @@ def _place(run: RunView) -> Text:
         parts.append(run.channel)
     if run.attempt > 1:
         parts.append(f"attempt {run.attempt}")
-    return Text("  ".join(parts))
+    return "  ".join(parts)
 
 
 def _progress(run: RunView, now_s: float) -> RenderableType:
@@ -156,7 +157,7 @@ def _progress(run: RunView, now_s: float) -> RenderableType:
 def _lock(lock: LockView | None) -> Text:
     if lock is None:
         return Text("off", style="dim")
-    text = Text(lock.state, style=_LOCK_STYLE.get(lock.state, ""))
+    text = Text.assemble((lock.state, _LOCK_STYLE.get(lock.state, "")))
     error = f"{1e3 * lock.error_um:+.0f} nm" if math.isfinite(lock.error_um) else "–"
     text.append(f"  focus error {error}")
     if math.isfinite(lock.in_lock):
@@ -206,9 +207,10 @@ def _analysis(name: str, one: AnalysisView) -> Text:
 
 def _catalog(view: NightView) -> Text:
     state = view.catalog.state
-    text = Text(state, style=_CATALOG_STYLE[state])
+    text = Text.assemble((state, _CATALOG_STYLE[state]))
     if view.catalog.n_waiting:
-        text.append(f"  {view.catalog.n_waiting} runs wait in their logs")
+        n = view.catalog.n_waiting
+        text.append(f"  {n} run{'s wait in their logs' if n > 1 else ' waits in its log'}")
     if state == "away":
         text.append("  documents are kept in logs meanwhile", style="dim")
     return text

@@ -81,6 +81,8 @@ class PlainStatus:
 
     def __repr__(self) -> str:
         name = getattr(self.obj, "name", self.obj)
+        if self._exception is not None:  # all that a queue's history tells of a plan that failed
+            return f"PlainStatus({name}, failed: {' '.join(str(self._exception).split())})"
         return f"PlainStatus({name}, done={self._done}, success={self.success})"
 
 

@@ -2,6 +2,7 @@
 
 from parfocal.frames._clock import clock_s
 from parfocal.frames._frames import Frame, Frames
+from parfocal.frames._mirror import FramesMirror
 from parfocal.frames._priority import give_way
 from parfocal.frames._ring import FrameRing, shared_ring
 from parfocal.frames._source import CameraSettings, CapturedFrame, FrameSource, SourceDescription
@@ -17,6 +18,7 @@ __all__ = [
     "FrameSource",
     "FrameWriter",
     "Frames",
+    "FramesMirror",
     "GrowingArray",
     "SourceDescription",
     "clock_s",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,10 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
+from parfocal.frames._mirror import FramesMirror, kvstore_of
 from parfocal.frames._ring import FrameRing, shared_ring
-from parfocal.frames._zarr import path_of
 
+_N_AHEAD = 4
 Remote = Callable[[str, int], NDArray[np.generic]]
 
 
@@ -45,14 +46,25 @@ class Frames:
     remote : callable, optional
         `(uri, index) -> [y, x]`, asked when the frames are not on this machine, such as a Tiled client
         (about 200 ms a frame at 2048x2048: the last resort).
+    mirror : FramesMirror, optional
+        Where else arrays are that are not on this machine's disk, asked before `remote`.
     """
 
-    def __init__(self, ring: FrameRing | None = None, remote: Remote | None = None, max_open: int = 32) -> None:
+    def __init__(
+        self,
+        ring: FrameRing | None = None,
+        remote: Remote | None = None,
+        max_open: int = 32,
+        mirror: FramesMirror | None = None,
+    ) -> None:
         self.ring = ring if ring is not None else shared_ring()
         self._remote = remote
         self._max_open = max_open
+        self._mirror = mirror
         self._open: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()
+        self._expected: deque[tuple[str, int]] = deque()
+        self._coming: OrderedDict[tuple[str, int], Any] = OrderedDict()
 
     def get(self, uri: str, index: int) -> NDArray[np.generic]:
         """Return one frame `[y, x]` (or one number of a companion array); do not write into it.
@@ -63,7 +75,31 @@ class Frames:
             Nobody has it: the message names the address.
         """
         pixels = self.ring.get(uri, index)
-        return pixels if pixels is not None else self.read(uri, index)
+        if pixels is not None:
+            return pixels
+        coming = self._coming.pop((uri, index), None)
+        self._read_ahead()
+        return self.read(uri, index) if coming is None else coming.result()
+
+    def expect(self, uri: str, indices: Iterable[int]) -> None:
+        """Say which frames of a local array will be asked for, in this order; they are read a few ahead.
+
+        For whoever knows, as a replay does: disk and decompression then work while the analysis does. One thread
+        asks for expected frames.
+        """
+        self._expected.extend((uri, index) for index in indices)
+        self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        while self._expected and len(self._coming) < _N_AHEAD:
+            uri, index = self._expected.popleft()
+            try:
+                store = self._store(uri, index)
+            except (BadInputError, ValueError, OSError):  # not here: whoever asks for it is told
+                self._expected.clear()
+                return
+            if 0 <= index < store.shape[0]:
+                self._coming[uri, index] = store[index].read()
 
     def read(self, uri: str, index: int) -> NDArray[np.generic]:
         """Return one frame from disk (or `remote`), passing the memory ring by."""
@@ -91,6 +127,15 @@ class Frames:
             raise BadInputError(f"items {start} to {stop} at {uri} do not exist: it holds {store.shape[0]}")
         return store[start:stop].read().result()
 
+    def _opened(self, uri: str) -> Any:
+        try:
+            return _open(uri)
+        except (BadInputError, ValueError, OSError):
+            there = self._mirror.address_of(uri) if self._mirror is not None else ""
+            if not there:
+                raise
+        return _open(there)
+
     def _store(self, uri: str, index: int) -> Any:
         """Return the opened array, opened again when it has grown beyond what was seen."""
         with self._lock:
@@ -98,13 +143,16 @@ class Frames:
             if store is not None and index < store.shape[0]:
                 self._open.move_to_end(uri)
                 return store
-        spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path_of(uri))}}
-        store = ts.open(spec, read=True, write=False).result()
+        store = self._opened(uri)
         with self._lock:
             self._open[uri] = store
             while len(self._open) > self._max_open:
                 self._open.popitem(last=False)
         return store
+
+
+def _open(uri: str) -> Any:
+    return ts.open({"driver": "zarr3", "kvstore": kvstore_of(uri)}, read=True, write=False).result()
 
 
 def _first_line(error: Exception) -> str:

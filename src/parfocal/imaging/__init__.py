@@ -2,7 +2,7 @@
 
 from parfocal.imaging._affine import AffineFit, AffineModel, correlation_through, morph, register_affine, warp
 from parfocal.imaging._band import band_limited
-from parfocal.imaging._bands import for_each_band, usable_cores
+from parfocal.imaging._bands import for_each_band, limit_cores, usable_cores
 from parfocal.imaging._correlation import adjacent_ncc, correlation_matrix, ncc
 from parfocal.imaging._entropy import relative_entropy
 from parfocal.imaging._motion_probe import MotionProbe, mean_frame
@@ -32,6 +32,7 @@ __all__ = [
     "correlation_matrix",
     "correlation_through",
     "for_each_band",
+    "limit_cores",
     "mean_frame",
     "morph",
     "ncc",

@@ -12,9 +12,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+_limit: list[int] = []
+
+
+def limit_cores(n_cores: int | None) -> None:
+    """Let the kernels of this process use so many cores, where many processes share a machine; None for all."""
+    _limit[:] = [] if n_cores is None else [max(1, n_cores)]
+
 
 def usable_cores() -> int:
-    """Return the number of cores this process may run on."""
+    """Return the number of cores this process may run on, or was told to use."""
+    return min([*_limit, _cores()])
+
+
+def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -22,7 +33,7 @@ def usable_cores() -> int:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, usable_cores() - 1), thread_name_prefix="parfocal-bands")
+    return ThreadPoolExecutor(max(1, _cores() - 1), thread_name_prefix="parfocal-bands")
 
 
 if hasattr(os, "register_at_fork"):  # a forked child has the pool's object but none of its threads

@@ -74,7 +74,8 @@ class Chronicle:
         if state.held:
             self._end(f"held: {state.held}")
         elif state.wants_queue:
-            self._end("the queue goes on" if state.seen.n_in_queue else "the queue is at its end")
+            runs = state.seen.n_in_queue or state.seen.manager_state != "idle"
+            self._end("the queue goes on" if runs else "the queue is at its end")
         else:
             self._end("the queue stands, as before")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -16,6 +17,7 @@ from parfocal.queue._supervisor_policy import FailedItem, Seen
 _SILENT_S = 30.0  # the queue server's own watchdog starts a manager again after 5 s
 _STUCK_S = 15.0
 _FAILED = ("failed", "unknown")  # not those that somebody stopped or aborted
+_ERROR = re.compile(r"(?P<kind>[A-Za-z_][\w.]*(?:Error|FailedStatus|Exception)): (?P<message>.+)")
 _SETTLED = ("idle", "executing_queue", "paused", "starting_queue")
 
 
@@ -151,7 +153,7 @@ def failed_item(item: dict[str, Any], is_back: bool, had_ended: bool = False) ->
         name=str(item.get("name", "")),
         on_failure=str(told.get("on_failure", "")),
         attempt=attempt if isinstance(attempt, int) else 1,
-        reason=last_of(str(result.get("msg", ""))),
+        reason=cause_in(str(result.get("traceback", ""))) or last_of(str(result.get("msg", ""))),
         is_back=is_back,
         run_uids=tuple(str(uid) for uid in result.get("run_uids", ())),
         began_s=float(result.get("time_start", 0.0)),
@@ -175,6 +177,13 @@ def last_of(message: str) -> str:
     """Return the reason of a failure in one line: the queue server begins it with words of its own."""
     text = " ".join(message.split())
     return text.removeprefix("Plan failed: ") or "it does not say why"
+
+
+def cause_in(traceback: str) -> str:
+    """Return the message of the error that a failure goes back to; its own may be the repr of a status."""
+    told = [found for line in traceback.splitlines() if (found := _ERROR.match(line)) is not None]
+    causes = [one["message"] for one in told if not one["kind"].endswith("FailedStatus")]
+    return causes[-1] if causes else ""
 
 
 def n_children(pid: int) -> int:

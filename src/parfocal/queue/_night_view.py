@@ -116,7 +116,7 @@ def remembered(view: NightView, history: Sequence[Mapping[str, Any]]) -> NightVi
         if known & set(uids):
             continue
         known.update(uids)
-        said = str(result.get("msg") or result["exit_status"])
+        said = str(result.get("msg") or result["exit_status"]).removeprefix("Plan failed: ")
         fault = FaultView(
             float(result.get("time_stop") or 0.0),
             "plan_failed",
@@ -333,16 +333,27 @@ def _faulted(view: NightView, stream: Stream, time_s: float, data: Mapping[str, 
     elif "injected_fault" in data:
         kind, what = "injected", f"{data['injected_fault']} after {data.get('injected_after_frames', 0)} frames"
     elif stream.name == _INCIDENTS and "incident_kind" in data:
-        kind, plan = "incident", str(data.get("incident_plan", ""))
-        what = f"{data['incident_kind']}: {data.get('incident_what', '')}"
-        done = [str(data.get(f"incident_{key}", "")) for key in ("action", "outcome")]
-        outcome = ": ".join(word for word in done if word)
+        return _with_incident(view, time_s, data)
     if not kind:
         return view
     said: FaultKind = kind
-    return _with_fault(
-        view, FaultView(time_s, said, " ".join(what.split()), plan, " ".join(outcome.split()), stream.run_uid)
-    )
+    fault = FaultView(time_s, said, " ".join(what.split()), plan, " ".join(outcome.split()), stream.run_uid)
+    return _with_fault(view, fault)
+
+
+def _with_incident(view: NightView, time_s: float, data: Mapping[str, Any]) -> NightView:
+    """Take in what a supervisor did: about a failure that is known, or about something of its own."""
+    told = {key.removeprefix("incident_"): " ".join(str(value).split()) for key, value in data.items()}
+    outcome = ": ".join(told[key] for key in ("action", "outcome") if told.get(key))
+    item = told.get("item_uid", "")
+    uids = {uid for uid in (item, *told.get("run_uids", "").split(",")) if uid}
+    known = [k for k, fault in enumerate(view.faults) if fault.uid in uids and fault.kind.endswith("_failed")]
+    if told["kind"] == "plan_failed" and known:
+        faults = list(view.faults)
+        faults[known[-1]] = replace(faults[known[-1]], outcome=outcome)
+        return replace(view, faults=tuple(faults))
+    what = f"{told['kind'].replace('_', ' ')}: {told.get('what', '')}"
+    return _with_fault(view, FaultView(time_s, "incident", what, told.get("plan", ""), outcome, item))
 
 
 def _locked(view: NightView, stream: Stream, doc: Mapping[str, Any]) -> NightView:

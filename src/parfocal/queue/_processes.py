@@ -55,7 +55,10 @@ def is_alive(pid: int, queue_id: str = "") -> bool:
         return False
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and _is_of(process, queue_id)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        # For a moment after its start a process has no command line yet.
+        return _is_of(process, queue_id) or (handle is not None and not process.cmdline())
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:  # somebody else's

@@ -72,7 +72,8 @@ def supervise(
     until = until or threading.Event()
     # What an earlier night left; what a worker left that has died meanwhile belongs to an incident of this one.
     for run in recover(data) if n_children(info.manager_pid) > 1 else ():
-        say(f"run {run.uid} of an earlier session: {run.outcome}")
+        if run.outcome in ("written", "failed"):
+            say(f"run {run.uid} of an earlier session: {run.outcome} {run.problem}".strip())
     with open_catalog(data) as catalog:
         writer = CatalogWriter(catalog)
         sender = publisher(info.documents_in) if info.documents_in else None

@@ -78,6 +78,13 @@ def test_runs_come_as_a_table_newest_first(filled):
         ({"since": datetime.now() + timedelta(days=1)}, []),
         ({"until": 0.0}, []),
         ({"sample": "nothing"}, []),
+        ({"where": "sample.batch>=7"}, [1]),
+        ({"where": "sample.batch>7"}, []),
+        ({"where": ["scan_id>=2", "instrument!=scope-2"]}, [1]),
+        ({"where": ["plan_name~c*t", "time>=today"]}, [2, 1]),
+        ({"where": {"num_points": 4}}, [0]),
+        ({"where": "stop.num_events.primary=4", "plan": "scan"}, [0]),
+        ({"where": "sample=cells", "sample": "beads"}, []),
     ],
 )
 def test_runs_are_found_by_what_people_ask(filled, question, expected):

@@ -244,8 +244,26 @@ def test_incidents_of_a_supervisor_stand_beside_the_run_that_goes_on(RE, microsc
     assert view.run.is_running
     (fault,) = view.faults
     assert (fault.kind, fault.plan, fault.outcome) == ("incident", "time_lapse", "opened it again: retried")
-    assert fault.what == "worker_died: the worker's process is gone"
+    assert fault.what == "worker died: the worker's process is gone"
     assert seen(documents.all).n_runs == 0, "its run counts for none"
+
+
+def test_what_a_supervisor_did_about_a_run_that_failed_stands_with_it(RE, microscope, source, documents):
+    source.fail_at = {0}
+    with pytest.raises(FailedStatus):
+        RE(z_stack(microscope, 1, 1))
+    uid = documents.of("start")[0]["uid"]
+    told = {**INCIDENT, "incident_kind": "plan_failed", "incident_item_uid": "a", "incident_run_uids": f"x,{uid}"}
+    columns = Columns("incident", {key.removeprefix("incident_"): value for key, value in told.items()})
+
+    def supervisor():
+        yield from bps.open_run({"plan_name": "supervisor"})
+        yield from stubs.record(columns, {}, stream="incidents")
+        yield from bps.close_run()
+
+    RE(supervisor())
+    (fault,) = seen(documents.all).faults
+    assert (fault.kind, fault.outcome) == ("run_failed", "opened it again: retried")
 
 
 UP = QueueView("executing_queue", has_worker=True, running="z_stack", running_uid="1", n_waiting=3)

@@ -75,7 +75,9 @@ def test_a_process_outlives_its_session_and_is_ended_by_its_queue(folder):
     pid = start_process(
         [sys.executable, "-c", "import threading; threading.Event().wait()", "feedc0ffee"], folder.root / "a.log"
     )
-    assert is_alive(pid, "feedc0ffee")
+    assert is_alive(pid, "feedc0ffee"), "at once, before it has a command line"
+    while not list(processes_of("feedc0ffee")):
+        assert is_alive(pid)
     assert not is_alive(pid, "another")
     assert os.getsid(pid) == pid != os.getsid(0)
     end_processes(list(processes_of("feedc0ffee")))

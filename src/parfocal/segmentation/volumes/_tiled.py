@@ -248,7 +248,10 @@ def _run(
             "segmenting on a cluster needs Dask distributed: pip install 'parfocal[dask]'"
         ) from error
     own = isinstance(scheduler, str)
-    client: Any = Client(scheduler) if own else scheduler
+    try:
+        client: Any = Client(scheduler, timeout=10) if own else scheduler
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"scheduler {scheduler}: no scheduler answers there ({error})") from error
     try:
         where = str(folder.resolve())
         futures = [
