@@ -257,6 +257,7 @@ def test_who_comes_late_catches_up_and_who_comes_again_repeats_nothing(session, 
     assert follow(session.catalog, [OTHER], since_s=since_s, once=True).n_done == 2, "other parameters, other runs"
 
 
+@pytest.mark.long
 def test_a_run_that_is_under_way_waits_for_its_end(session, microscope, served_folder):
     since_s = time.time()
     told_once = []
@@ -286,6 +287,7 @@ def test_two_processes_do_not_follow_with_the_same(session, served_folder):
         follow(session.catalog, [SCORES, SCORES], once=True)
 
 
+@pytest.mark.long
 def test_a_server_without_a_stream_is_asked_instead(session, microscope, served_folder):
     with Following(served_folder.root, source=tiled_source(session.catalog), wait=False) as following:
         until(lambda: following.said, "nothing was said")
