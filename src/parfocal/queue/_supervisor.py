@@ -154,7 +154,8 @@ class Supervisor:
             if action.kind.startswith("restart"):
                 self._restarted_s = time.monotonic()
                 self._use(done.info)
-        if not actions and self._chronicle.is_open and (seen.manager_state or self._state.held):
+        waits = self._state.failed and not self._state.held
+        if not actions and self._chronicle.is_open and not waits and (seen.manager_state or self._state.held):
             self._chronicle.settled(self._state)
 
     def close(self) -> None:

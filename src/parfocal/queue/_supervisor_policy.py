@@ -203,9 +203,11 @@ def observe(state: State, seen: Seen, microscopes: tuple[str, ...] = ("microscop
     if seen.manager_died or seen.redis_died or seen.is_stuck or not seen.manager_state:
         return now
     if seen.manager_state in _BUSY:
-        # Whoever starts a queue that was held has decided; and one that runs on asks for nothing.
+        # Whoever starts a queue that was held has decided; and one that runs on asks for nothing. But a manager
+        # tells of a failure a moment before it says that it is idle.
+        fresh = seen.failures or (state.failed if state.seen.failures else ())
         return replace(
-            now, wants_environment=True, wants_queue=True, held="", failed=(), to_make_safe=(), n_opened=0
+            now, wants_environment=True, wants_queue=True, held="", failed=fresh, to_make_safe=(), n_opened=0
         )
     if seen.manager_state != "idle":
         return now
