@@ -87,6 +87,12 @@ def test_a_night_in_minutes_with_every_fault_ends_and_is_whole(tmp_path):
         night.add(
             item("calibrate_focus", sample="beads", exposure_s=0.01, settle_s=0.0, go_to_focus=True),
             item("lock_focus", sample="lock", duration_s=3.0),
+            item("inject_fault", fault="lost_focus", duration_s=5.0, camera="focus_camera", after_frames=100),
+            item(
+                "run_locked",
+                name="time_lapse",
+                arguments={"n_time_points": 40, "interval_s": 0.25, "md": {"sample": "focus"}},
+            ),
             item("inject_fault", fault="camera_timeout", after_frames=4),
             item(
                 "time_lapse",
@@ -101,12 +107,6 @@ def test_a_night_in_minutes_with_every_fault_ends_and_is_whole(tmp_path):
             ),
             item("inject_fault", fault="stage_stall"),
             item("z_stack", sample="stall", half_range_um=2.0, step_um=0.5, channels=["nuclei"]),
-            item("inject_fault", fault="lost_focus", duration_s=5.0, camera="focus_camera", after_frames=20),
-            item(
-                "run_locked",
-                name="time_lapse",
-                arguments={"n_time_points": 40, "interval_s": 0.25, "md": {"sample": "focus"}},
-            ),
             item("acquire_sections", sample="sections", sections_um=[*places, [20.0, 20.0]], refocus="never"),
             item("image_puncta", sample="puncta", channels=["puncta"], n_frames=6, focus_locked=False),
             item("time_lapse", sample="killed", n_time_points=60, interval_s=0.1, half_range_um=0.0),
@@ -133,6 +133,7 @@ def test_a_night_in_minutes_with_every_fault_ends_and_is_whole(tmp_path):
             assert {"plan_failed", "worker_died", "redis_died", "catalog_away"} <= kinds, told
             whys = " ".join(one["what"] for one in told)
             assert "stalled" in whys
+            assert "lock" in whys
             runs = catalog.runs()
             by_sample = {}
             for uid in runs["uid"]:

@@ -28,6 +28,8 @@ class Lookout:
     ----------
     folder : DataFolder
         Whose queue it is.
+    since_s : float
+        What ended before, in seconds since the Unix epoch, is not ours to mend.
     clock : callable
         Seconds that never step back.
 
@@ -37,8 +39,11 @@ class Lookout:
         Items that the supervisor itself had executed: their failure is nobody else's.
     """
 
-    def __init__(self, folder: DataFolder, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, folder: DataFolder, since_s: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = folder
+        self._since_s = since_s
         self._clock = clock
         self._history_uid = ""
         self._told: set[str] | None = None
@@ -91,15 +96,20 @@ class Lookout:
         if status["plan_history_uid"] == self._history_uid:
             return ()
         items: list[dict[str, Any]] = client.history_get(reload=True)["items"]
-        if self._told is None:  # what was before us is not ours to mend
-            self._told = {str(item.get("item_uid")) for item in items}
+        if self._told is None:
+            old = [item for item in items if item.get("result", {}).get("time_stop", 0.0) < self._since_s]
+            self._told = {str(item.get("item_uid")) for item in old}
         new = [item for item in items if item.get("item_uid") not in self._told]
         failed = [item for item in new if self._is_failure(item)]
         first: dict[str, Any] = {}
         if failed:
             waiting: list[dict[str, Any]] = client.queue_get(reload=True)["items"]
             first = waiting[0] if waiting else {}
-        told = tuple(failed_item(item, is_same(item, first), self._plan_had_ended) for item in failed)
+        found = [failed_item(item, is_same(item, first), self._plan_had_ended) for item in failed]
+        # What failed and was not put back was executed beside the queue, by somebody who looks on; what was lost
+        # with its manager is never put back.
+        lost = {str(item.get("item_uid")) for item in failed if item["result"]["exit_status"] == "unknown"}
+        told = tuple(item for item in found if item.is_back or item.item_uid in lost)
         # Only now: where Redis did not answer in between, they are new again at the next look.
         self._told |= {str(item.get("item_uid")) for item in new}
         self._history_uid = str(status["plan_history_uid"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def start_supervisor(
         raise BadInputError(f"on_failure is {policy.on_failure!r}, expected one of {', '.join(ON_FAILURE)}")
     if is_alive(info.supervisor_pid, info.queue_id):
         return info
-    told = json.dumps({**asdict(policy), "microscope": microscope})
+    told = json.dumps({**asdict(policy), "microscope": microscope, "since_s": time.time()})
     command = [sys.executable, "-m", "parfocal.queue._supervisor_process", str(data.root), info.queue_id, told]
     info = replace(info, supervisor_pid=start_process(command, log_of(data)))
     write_queue_file(data, info)

@@ -37,6 +37,7 @@ def supervise(
     policy: SupervisorPolicy = DEFAULT_POLICY,
     *,
     microscopes: tuple[str, ...] = ("microscope",),
+    since_s: float | None = None,
     until: threading.Event | None = None,
     say: Callable[[str], object] = print,
 ) -> None:
@@ -54,6 +55,8 @@ def supervise(
         What to do.
     microscopes : tuple of str
         Devices of the profile that `make_safe` gets.
+    since_s : float, optional
+        Plans that failed before, in seconds since the Unix epoch, are left alone; default: before now.
     until : Event, optional
         Ends it.
     say : callable
@@ -70,6 +73,7 @@ def supervise(
     if info is None:
         raise BadInputError(f"no queue runs for {data.root}: start it with `parfocal queue start`")
     until = until or threading.Event()
+    since_s = time.time() if since_s is None else since_s
     # What an earlier night left; what a worker left that has died meanwhile belongs to an incident of this one.
     for run in recover(data) if n_children(info.manager_pid) > 1 else ():
         if run.outcome in ("written", "failed"):
@@ -85,7 +89,7 @@ def supervise(
 
         about = {"policy": asdict(policy), "profile": info.profile, "microscopes": list(microscopes)}
         run = IncidentRun(emit, _last_scan_id(catalog), about)
-        supervisor = Supervisor(catalog, info, policy, microscopes, run, say)
+        supervisor = Supervisor(catalog, info, policy, microscopes, Lookout(data, since_s), run, say)
         try:
             while not until.wait(_TICK_S):
                 supervisor.tick()
@@ -107,6 +111,7 @@ class Supervisor:
         info: QueueInfo,
         policy: SupervisorPolicy,
         microscopes: tuple[str, ...],
+        lookout: Lookout,
         run: IncidentRun,
         say: Callable[[str], object],
     ) -> None:
@@ -118,7 +123,7 @@ class Supervisor:
         self._say = say
         self._info = info
         self._client: Any = connect(info, timeout_s=2.0)
-        self._lookout = Lookout(folder)
+        self._lookout = lookout
         self._state = State()
         self._chronicle = Chronicle(self._tell)
         self._catalog = CatalogWatch(folder, self._tell)
@@ -149,7 +154,8 @@ class Supervisor:
             if action.kind.startswith("restart"):
                 self._restarted_s = time.monotonic()
                 self._use(done.info)
-        if not actions and self._chronicle.is_open and (seen.manager_state or self._state.held):
+        waits = self._state.failed and not self._state.held
+        if not actions and self._chronicle.is_open and not waits and (seen.manager_state or self._state.held):
             self._chronicle.settled(self._state)
 
     def close(self) -> None:

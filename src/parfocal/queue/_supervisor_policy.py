@@ -193,17 +193,21 @@ def observe(state: State, seen: Seen, microscopes: tuple[str, ...] = ("microscop
         Those of the profile: all of them are made safe after a worker's death.
     """
     now = replace(state, seen=seen, failed=(*state.failed, *seen.failures))
+    if seen.failures:  # it ran, though perhaps not for long enough to be seen running
+        now = replace(now, wants_queue=True)
     all_of_them = tuple(dict.fromkeys((*state.to_make_safe, *microscopes, *seen.unsafe)))
     if seen.worker_died or (state.wants_environment and (seen.manager_died or seen.is_stuck)):
         # The worker of a manager that is started again ends with it.
-        runs = state.wants_queue or seen.manager_state in _BUSY
+        runs = now.wants_queue or seen.manager_state in _BUSY
         return replace(now, wants_environment=True, wants_queue=runs, to_recover=True, to_make_safe=all_of_them)
     if seen.manager_died or seen.redis_died or seen.is_stuck or not seen.manager_state:
         return now
     if seen.manager_state in _BUSY:
-        # Whoever starts a queue that was held has decided; and one that runs on asks for nothing.
+        # Whoever starts a queue that was held has decided; and one that runs on asks for nothing. But a manager
+        # tells of a failure a moment before it says that it is idle.
+        fresh = seen.failures or (state.failed if state.seen.failures else ())
         return replace(
-            now, wants_environment=True, wants_queue=True, held="", failed=(), to_make_safe=(), n_opened=0
+            now, wants_environment=True, wants_queue=True, held="", failed=fresh, to_make_safe=(), n_opened=0
         )
     if seen.manager_state != "idle":
         return now

@@ -20,6 +20,7 @@ def main() -> int:
     root, _queue_id, told = sys.argv[1:4]
     content: dict[str, Any] = json.loads(told)
     microscope = str(content.pop("microscope"))
+    since_s = float(content.pop("since_s"))
     until = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: until.set())
@@ -27,7 +28,14 @@ def main() -> int:
     def say(line: str) -> None:
         print(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {line}", flush=True)
 
-    supervise(DataFolder(Path(root)), SupervisorPolicy(**content), microscopes=(microscope,), until=until, say=say)
+    supervise(
+        DataFolder(Path(root)),
+        SupervisorPolicy(**content),
+        microscopes=(microscope,),
+        since_s=since_s,
+        until=until,
+        say=say,
+    )
     return 0
 
 

@@ -127,6 +127,18 @@ def test_a_failed_plan_that_cleaned_up_goes_straight_to_its_policy():
     assert kinds(state) == ["start_queue"]
 
 
+def test_a_plan_that_fails_before_it_was_seen_running_is_dealt_with_and_the_queue_goes_on():
+    state = look(State(), replace(FINE, failures=(ITEM,)))
+    assert kinds(state) == ["retry"]
+    assert kinds(look(note(state, decide(state, POLICY)[0], succeeded=True), FINE)) == ["start_queue"]
+
+
+@pytest.mark.parametrize("n_looks", [1, 2])
+def test_a_failure_that_is_told_before_the_manager_says_idle_is_dealt_with(n_looks):
+    told = [replace(RUNNING, failures=(ITEM,)), RUNNING][:n_looks]
+    assert kinds(look(State(), RUNNING, *told, FINE)) == ["retry"]
+
+
 def test_a_held_item_keeps_the_queue_until_somebody_starts_it():
     state = look(State(), RUNNING, replace(FINE, failures=(replace(ITEM, on_failure="hold"),)))
     (action,) = decide(state, POLICY)
