@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from parfocal.errors import BadInputError
 
@@ -188,7 +188,7 @@ def _vertex(z: NDArray[np.float64], s: NDArray[np.float64], sd: NDArray[np.float
         gradient = np.array([0.0, -1 / (2 * c), b / (2 * c * c)])
         variance = 0.0
         if freedom > 0:
-            widened = float(student_t.ppf(_ONE_SIGMA, freedom))
+            widened = float(stdtrit(freedom, _ONE_SIGMA))  # scipy.stats takes long to import
             variance = widened**2 * misfit / freedom * float(gradient @ inverse @ gradient)
         variances.append(max(variance, float(np.sum(np.square(gradient @ from_noise)))))
         vertices.append(-b / (2 * c))

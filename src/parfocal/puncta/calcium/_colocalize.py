@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import KDTree
-from scipy.stats import mannwhitneyu
 
 from parfocal.errors import BadInputError
 from parfocal.puncta._tracks import CalciumEvents, CalciumTraces
@@ -128,6 +127,8 @@ def calcium_by_mobility(
     traces: CalciumTraces, events: CalciumEvents, is_mobile: NDArray[np.bool_]
 ) -> MobilityContrast:
     """Compare the events of mobile and immobile puncta. `is_mobile` has a flag for every track."""
+    from scipy.stats import mannwhitneyu  # slow to import, and only needed here
+
     n_tracks = len(traces.dff)
     if is_mobile.shape != (n_tracks,):
         raise BadInputError(f"mobility: {is_mobile.size} flags for {n_tracks} tracks")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +40,8 @@ def pearson(a: Floats, b: Floats) -> float:
 
 def spearman(a: Floats, b: Floats) -> float:
     """Return the correlation of ranks where both are known."""
+    from scipy.stats import rankdata  # slow to import, and only needed here
+
     known = np.isfinite(a) & np.isfinite(b)
     if known.sum() < _FEWEST:
         return np.nan

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2
-from skimage.segmentation import watershed
 
 from parfocal.errors import BadInputError
 from parfocal.segmentation.corrections._kinds import Kind, Labels
@@ -120,6 +119,8 @@ def split(
     BadInputError
         There is no such object, a seed lies outside it, or it cannot be split into so many parts.
     """
+    from skimage.segmentation import watershed  # slow to import, and only needed here
+
     box = box_of(labels, (object_id,))
     before = labels[box_slices(box)].copy()
     mask = before == object_id

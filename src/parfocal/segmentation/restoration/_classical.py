@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from parfocal.errors import BadInputError
 from parfocal.segmentation.restoration._pixel_noise import PixelNoise
@@ -158,6 +158,8 @@ def deblur_classical(
     ----------
     .. [3] W. H. Richardson, J. Opt. Soc. Am. 62, 55 (1972); L. B. Lucy, Astron. J. 79, 745 (1974).
     """
+    from scipy import signal  # slow to import, and only needed here
+
     spot = None if np.ndim(psf) == 0 else np.asarray(psf, np.float64)
     if spot is not None and (
         spot.ndim != 2 or spot.shape[0] % 2 == 0 or spot.shape[1] % 2 == 0 or spot.sum() <= 0
