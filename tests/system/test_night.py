@@ -126,7 +126,8 @@ def test_a_night_in_minutes_with_every_fault_ends_and_is_whole(tmp_path):
     finally:
         night.stop()
     try:
-        assert [one.outcome for one in recover(night.folder)] == []
+        assert {one.outcome for one in recover(night.folder)} <= {"written", "present"}
+        assert recover(night.folder) == []
         with open_catalog(night.folder) as catalog:
             told = incidents(catalog)
             kinds = {one["kind"] for one in told}

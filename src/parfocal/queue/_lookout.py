@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import psutil
 
-from parfocal.catalog import DataFolder, RestingFile
+from parfocal.catalog import DataFolder, Resting, RestingFile
 from parfocal.queue._info import QueueInfo
 from parfocal.queue._processes import is_alive
 from parfocal.queue._supervisor_policy import FailedItem, Seen
@@ -55,6 +55,8 @@ class Lookout:
 
     def look(self, info: QueueInfo, client: Any) -> Seen:
         """Return what is to be seen now; a manager that does not answer has an empty state."""
+        # Before the status: a plan that has begun since then has made its manager busy first.
+        left = self._left_behind()
         redis_died = bool(info.redis_pid) and not is_alive(info.redis_pid)
         proxy_died = bool(info.proxy_pid) and not is_alive(info.proxy_pid, info.queue_id)
         if not is_alive(info.manager_pid, info.queue_id):
@@ -77,7 +79,7 @@ class Lookout:
             worker_died=worker_died,
             is_stuck=self._is_stuck(status) and not (worker_died or redis_died),
             n_in_queue=int(status["items_in_queue"]),
-            unsafe=self._unsafe(info) if state == "idle" and is_open and not worker_died else (),
+            unsafe=self._unsafe(info, left) if state == "idle" and is_open and not worker_died else (),
             failures=failures,
         )
 
@@ -143,14 +145,20 @@ class Lookout:
         self._plan_had_ended = self._clock() - self._idle_since_s > _STUCK_S
         return self._plan_had_ended
 
-    def _unsafe(self, info: QueueInfo) -> tuple[str, ...]:
+    def _left_behind(self) -> dict[str, Resting]:
+        """Return what the folder says of each microscope whose plan runs, or did not end safely."""
+        read = ((path.stem, RestingFile(path).read()) for path in sorted(self._folder.resting.glob("*.json")))
+        return {name: left for name, left in read if left is not None}
+
+    def _unsafe(self, info: QueueInfo, before: dict[str, Resting]) -> tuple[str, ...]:
         """Return the microscopes whose last plan is over, and left them as they were."""
-        found: list[str] = []
-        for path in sorted(self._folder.resting.glob("*.json")):
-            left = RestingFile(path).read()
-            if left is not None and (left.pid in _children(info.manager_pid) or not psutil.pid_exists(left.pid)):
-                found.append(path.stem)
-        return tuple(found)
+        now = self._left_behind()
+        own = _children(info.manager_pid)
+        return tuple(
+            name
+            for name, left in before.items()
+            if now.get(name) == left and (left.pid in own or not psutil.pid_exists(left.pid))
+        )
 
 
 def failed_item(item: dict[str, Any], is_back: bool, had_ended: bool = False) -> FailedItem:

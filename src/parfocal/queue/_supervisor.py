@@ -138,15 +138,16 @@ class Supervisor:
         if self._state.n_restarted and time.monotonic() - self._restarted_s > _CALM_S:
             self._state = replace(self._state, n_restarted=0)
         seen = self._lookout.look(self._info, self._client)
-        ended_well = tuple(item for item in seen.failures if item.had_ended and self._ended_well(item))
-        for item in ended_well:
-            self._say(f"{item.name} had ended well, and is not repeated")
-            self._chronicle.add(f"{item.name} had ended well, and is not repeated")
-        seen = replace(seen, failures=tuple(item for item in seen.failures if item not in ended_well))
         self._chronicle.saw(seen, bool(self._state.held))
         self._state = observe(self._state, seen, self._microscopes)
         actions = decide(self._state, self._policy)
         for action in actions:
+            if action.item is not None and action.item.had_ended and self._ended_well(action.item):
+                said = f"{action.item.name} had ended well, and is not repeated"
+                self._say(said)
+                self._chronicle.add(said)
+                self._state = note(self._state, replace(action, kind="skip"), succeeded=True)
+                continue
             done = perform(action, self._folder, self._info, self._lookout)
             self._say(done.said)
             self._chronicle.did(action, done.said, done.succeeded, done.run_uids)
