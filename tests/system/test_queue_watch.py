@@ -89,7 +89,7 @@ def test_a_line_of_json_comes_at_each_change_and_ctrl_c_ends_it_cleanly(prompt, 
         assert (line["run"]["n_done"], line["run"]["exit_status"]) == (9, "success")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-        assert process.stderr.read().decode().strip() == "error: interrupted"
+        assert process.stderr.read().strip() == "error: interrupted"
         eventually(lambda: watch.view, lambda view: view.n_runs == 1 and view.n_frames == 9)
     plan.join(5)
 
@@ -113,7 +113,7 @@ def folder(tmp_path_factory):
     folder = DataFolder(tmp_path_factory.mktemp("night"))
     start_queue(folder, policy=None)  # nobody else decides what is done about a failure
     yield folder
-    stop_queue(folder)
+    stop_queue(folder, now=True)
     with contextlib.suppress(Exception):
         stop_server(folder)
 
@@ -149,18 +149,16 @@ def test_a_night_is_seen_as_it_goes_its_worker_dies_and_its_queue_comes_back(fol
             eventually(lambda: watch.view.queue, lambda queue: queue.running == "time_lapse").engine == "running"
         )
 
-        (worker,) = (
-            p for p in psutil.Process(info.manager_pid).children() if "resource_tracker" not in str(p.cmdline())
-        )
+        # Of a manager's two children the worker is the one that came last.
+        worker = max(psutil.Process(info.manager_pid).children(), key=lambda process: process.create_time())
         worker.kill()
         client.environment_destroy()
         gone = eventually(lambda: watch.view, lambda view: view.run.exit_status == "cut off", 60)
-        assert gone.faults[-1].what == "cut off: its worker is gone"
+        assert "cut off: its worker is gone" in [fault.what for fault in gone.faults]
 
     with NightWatch(folder) as watch:
         stop_queue(folder)
-        away = eventually(lambda: watch.view.queue, lambda queue: queue is not None and queue.away, 30)
-        assert "parfocal queue start" in away.away
+        eventually(lambda: watch.view.queue, lambda queue: "parfocal queue start" in (queue.away if queue else ""))
         start_queue(folder, policy=None)
         eventually(lambda: watch.view.queue, lambda queue: not queue.away and queue.has_worker, 60)
         with connect(running_queue(folder)) as client:
