@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from bluesky import plan_stubs as bps
@@ -33,7 +33,7 @@ def worst_delay(alone_s: float = _ALONE_S, n_stacks: int = _N_STACKS) -> Row:
         try:
             session.use(microscope)
             microscope.focus_camera.exposure_s.put(_EXPOSURE_S)
-            session.RE(calibrate_focus(microscope, go_to_focus=True))
+            session.RE(calibrate_focus(cast(Any, microscope), go_to_focus=True))
             session.drain(60)
             alone = _delays_ms(session, microscope, lambda: _wait(alone_s))
             with _Asking(session):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -41,7 +41,7 @@ def calibrate(
         with watch:
             session.run(
                 calibrate_focus(
-                    work.microscope,
+                    cast(Any, work.microscope),
                     roi_px=region,
                     half_range_um=sweep.half_range_um,
                     n_steps=sweep.n_steps,

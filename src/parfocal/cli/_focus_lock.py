@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import bluesky.plan_stubs as bps
 from rich.console import Console
@@ -89,7 +89,7 @@ def hold(work: Work, wanted: LockOptions, region: options.Region | None) -> tupl
         if wanted.go_to_focus and armed is not None:
             yield from bps.mv(microscope.xyz.z, float(armed.calibration.focus_um))
         yield from lock_focus(
-            microscope,
+            cast(Any, microscope),
             wanted.duration_s,
             roi_px=region,
             law=wanted.law,

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import bluesky.plan_stubs as bps
 from bluesky.utils import MsgGenerator, RunEngineInterrupted
@@ -101,7 +101,7 @@ class LiveSession:
         """Sweep and fit a bead; `options` are those of `calibrate_focus`. Nothing is armed before `accept`."""
         self._need_free("calibrate")
         self.review = self._fitted = None
-        self._run("calibrate", calibrate_focus(self.microscope, roi_px, arm=False, **options))
+        self._run("calibrate", calibrate_focus(cast(Any, self.microscope), roi_px, arm=False, **options))
 
     def start_lock(self, roi_px: RoiPx, options: Mapping[str, Any], measure: str = "direct") -> None:
         """Engage and hold focus until `stop_lock`; `options` are those of `LockSettings`."""
@@ -113,7 +113,7 @@ class LiveSession:
         told = dict(options)
         law = str(told.pop("law", "kalman"))
         plan = lock_focus(
-            self.microscope,
+            cast(Any, self.microscope),
             _LONGEST_LOCK_S,
             roi_px=roi_px,
             law=law,
