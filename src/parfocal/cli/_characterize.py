@@ -98,9 +98,10 @@ def characterize_command(
         session = start_session(folder.root, analyses=[BenchCharacterization], md={"simulated": simulated})
         try:
             session.use(microscope)
+            bench: Any = microscope  # the queue wants plans to say that they take a Readable
             plans: dict[str, Any] = {
                 "camera": lambda: characterize_camera(
-                    microscope,
+                    bench,
                     "camera" if of == "auto" else of,
                     n_dark,
                     n_flat,
@@ -112,7 +113,7 @@ def characterize_command(
                     defocus_um=defocus_um,
                 ),
                 "stage": lambda: characterize_stage(
-                    microscope,
+                    bench,
                     moving,
                     of,
                     step_um,
@@ -121,11 +122,9 @@ def characterize_command(
                     exposure_s=exposure_s,
                     channel=channel,
                 ),
-                "latency": lambda: characterize_latency(
-                    microscope, moving, of, exposure_s=exposure_s, channel=channel
-                ),
+                "latency": lambda: characterize_latency(bench, moving, of, exposure_s=exposure_s, channel=channel),
                 "pixel-size": lambda: characterize_pixel_size(
-                    microscope, travel_um, exposure_s=exposure_s, channel=channel
+                    bench, travel_um, exposure_s=exposure_s, channel=channel
                 ),
             }
             for kind in _KINDS if what == "all" else (what,):

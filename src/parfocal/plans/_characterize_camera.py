@@ -6,6 +6,7 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
+from bluesky.protocols import Readable
 from bluesky.utils import MsgGenerator, plan
 
 from parfocal.devices import DarkSwitch, LightLevel, NoLight, camera_identity
@@ -21,7 +22,7 @@ _PLAN = "characterize_camera"
 
 @plan
 def characterize_camera(
-    microscope: Any,
+    microscope: Readable[Any],
     camera: str = "camera",
     n_dark: int = 64,
     n_flat: int = 32,
@@ -78,8 +79,9 @@ def characterize_camera(
     HardwareError
         What came out is not fit for use: dark frames that are not dark, or no light.
     """
-    device = camera_named(microscope, camera, _PLAN)
-    parts, z = parts_of(microscope), microscope.xyz.z
+    bench: Any = microscope
+    device = camera_named(bench, camera, _PLAN)
+    parts, z = parts_of(bench), bench.xyz.z
     for name, value, low in (("n_dark", n_dark, 16), ("n_flat", n_flat, 8), ("n_levels", n_levels, 3)):
         check_number(_PLAN, name, value, low, 10_000)
     check_number(_PLAN, "shortest_exposure_s", shortest_exposure_s, 1e-6, 10)
@@ -90,13 +92,13 @@ def characterize_camera(
     settings = device.facts.settings
     if settings.binning != 1:
         raise BadInputError(f"{_PLAN}: {device.name} bins {settings.binning} x; set its binning to 1")
-    how = _way_to_dark(microscope, device, dark)
-    known: tuple[str, ...] = tuple(microscope.light.driver.channels)
+    how = _way_to_dark(bench, device, dark)
+    known: tuple[str, ...] = tuple(bench.light.driver.channels)
     if channel and channel not in known:
         raise BadInputError(f"{_PLAN}: no channel {channel!r}, there are {', '.join(known)}")
     home_um = yield from stubs.position_of(z)
     z.check_value(home_um + defocus_um)
-    level = LightLevel(microscope.light, channel) if over == "light" else None
+    level = LightLevel(bench.light, channel) if over == "light" else None
     full = level.position if level is not None else 1.0
 
     def darken(is_dark: bool) -> MsgGenerator[None]:
@@ -167,7 +169,7 @@ def characterize_camera(
             },
             "motors": [z.name],
         } | (md or {})
-        return (yield from characterize_run(microscope, device, "camera", about, told, start, body))
+        return (yield from characterize_run(bench, device, "camera", about, told, start, body))
 
     def make_safe() -> MsgGenerator[None]:
         yield from stubs.light_off(parts.light)

@@ -5,6 +5,7 @@ from typing import Any
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 import numpy as np
+from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, plan
 
 from parfocal.devices import TimedMove
@@ -23,7 +24,7 @@ _PLAN = "characterize_latency"
 
 @plan
 def characterize_latency(
-    microscope: Any,
+    microscope: Readable[Any],
     axis: str = "z",
     camera: str = "auto",
     half_step_um: float | None = None,
@@ -80,11 +81,12 @@ def characterize_latency(
     HardwareError
         Frames do not follow the moves, or show them before they were sent.
     """
+    bench: Any = microscope
     if axis not in ("x", "y", "z"):
         raise BadInputError(f"{_PLAN}: axis is {axis!r}, expected x, y or z")
     name = ("focus_camera" if axis == "z" else "camera") if camera == "auto" else camera
-    device = camera_named(microscope, name, _PLAN)
-    movable = getattr(microscope.xyz, axis)
+    device = camera_named(bench, name, _PLAN)
+    movable = getattr(bench.xyz, axis)
     default_um = 0.15 if axis == "z" else 2 * float(device.facts.pixel_size_um[0])
     half = float(half_step_um if half_step_um is not None else default_um)
     check_number(_PLAN, "half_step_um", half, 1e-6)
@@ -98,7 +100,7 @@ def characterize_latency(
     home_um = yield from stubs.position_of(movable)
     movable.check_value(home_um - half)
     movable.check_value(home_um + half)
-    light = microscope.light if device is microscope.camera else None
+    light = bench.light if device is bench.camera else None
     before_s = device.facts.settings.exposure_s
     timed = TimedMove(movable, device.feed.now_s)
 
@@ -137,7 +139,7 @@ def characterize_latency(
         if exposure_s is not None:
             yield from stubs.move_all({device.exposure_s: float(exposure_s)})
         yield from stubs.light_on(light, channel)
-        about = stage_identity(microscope, device, axis)
+        about = stage_identity(bench, device, axis)
         start = {
             "plan_name": _PLAN,
             "plan_args": {
@@ -152,9 +154,7 @@ def characterize_latency(
             },
             "motors": [movable.name],
         } | (md or {})
-        return (
-            yield from characterize_run(microscope, device, "latency", about, {"half_step_um": half}, start, body)
-        )
+        return (yield from characterize_run(bench, device, "latency", about, {"half_step_um": half}, start, body))
 
     def make_safe() -> MsgGenerator[None]:
         yield from stubs.light_off(light)

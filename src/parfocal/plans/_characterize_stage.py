@@ -5,6 +5,7 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
+from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, plan
 
 from parfocal.devices import StepRecorder
@@ -23,7 +24,7 @@ _PLAN = "characterize_stage"
 
 @plan
 def characterize_stage(
-    microscope: Any,
+    microscope: Readable[Any],
     axis: str = "z",
     camera: str = "auto",
     step_um: float | None = None,
@@ -93,11 +94,12 @@ def characterize_stage(
     HardwareError
         The axis did not answer.
     """
+    bench: Any = microscope
     if axis not in ("x", "y", "z"):
         raise BadInputError(f"{_PLAN}: axis is {axis!r}, expected x, y or z")
     name = ("focus_camera" if axis == "z" else "camera") if camera == "auto" else camera
-    device = camera_named(microscope, name, _PLAN)
-    movable = getattr(microscope.xyz, axis)
+    device = camera_named(bench, name, _PLAN)
+    movable = getattr(bench.xyz, axis)
     is_z = axis == "z"
     step = float(step_um if step_um is not None else 0.5 if is_z else 10.0)
     default_um = 0.2 if is_z else 2 * float(device.facts.pixel_size_um[0])
@@ -123,7 +125,7 @@ def characterize_stage(
     home_um = yield from stubs.position_of(movable)
     for end_um in (home_um - half - approach, home_um + half + approach, home_um - step, home_um + step):
         movable.check_value(end_um)
-    light = microscope.light if device is microscope.camera else None
+    light = bench.light if device is bench.camera else None
     before_s = device.facts.settings.exposure_s
     recorder = StepRecorder("trace", movable, duration_s)
 
@@ -171,7 +173,7 @@ def characterize_stage(
         if exposure_s is not None:
             yield from stubs.move_all({device.exposure_s: float(exposure_s)})
         yield from stubs.light_on(light, channel)
-        about = stage_identity(microscope, device, axis)
+        about = stage_identity(bench, device, axis)
         told = {
             "half_step_um": half,
             "tolerance_um": float(tolerance_um),
@@ -200,7 +202,7 @@ def characterize_stage(
             yield from steps(taking)
             yield from body(taking)
 
-        return (yield from characterize_run(microscope, device, "stage", about, told, start, both, recorder))
+        return (yield from characterize_run(bench, device, "stage", about, told, start, both, recorder))
 
     def make_safe() -> MsgGenerator[None]:
         yield from stubs.light_off(light)
@@ -213,7 +215,7 @@ def characterize_stage(
 
 @plan
 def characterize_pixel_size(
-    microscope: Any,
+    microscope: Readable[Any],
     travel_um: float | None = None,
     approach_um: float = 5.0,
     n_rounds: int = 2,
@@ -256,9 +258,10 @@ def characterize_pixel_size(
     HardwareError
         The frames could not be laid on each other.
     """
+    bench: Any = microscope
     plan_name = "characterize_pixel_size"
-    device = camera_named(microscope, "camera", plan_name)
-    x, y = microscope.xyz.x, microscope.xyz.y
+    device = camera_named(bench, "camera", plan_name)
+    x, y = bench.xyz.x, bench.xyz.y
     pixel_um = float(device.facts.pixel_size_um[0])
     reach = float(travel_um if travel_um is not None else min(device.facts.shape) * pixel_um / 8)
     check_number(plan_name, "travel_um", reach, 1e-6)
@@ -290,8 +293,8 @@ def characterize_pixel_size(
     def run() -> MsgGenerator[str]:
         if exposure_s is not None:
             yield from stubs.move_all({device.exposure_s: float(exposure_s)})
-        yield from stubs.light_on(microscope.light, channel)
-        about = stage_identity(microscope, device, "xy")
+        yield from stubs.light_on(bench.light, channel)
+        about = stage_identity(bench, device, "xy")
         start = {
             "plan_name": plan_name,
             "plan_args": {
@@ -303,10 +306,10 @@ def characterize_pixel_size(
             "motors": [x.name, y.name],
         } | (md or {})
         told = {"told_pixel_size_um": pixel_um}
-        return (yield from characterize_run(microscope, device, "pixel_size", about, told, start, body))
+        return (yield from characterize_run(bench, device, "pixel_size", about, told, start, body))
 
     def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(microscope.light)
+        yield from stubs.light_off(bench.light)
         yield from stubs.move_all(home)
         yield from stubs.move_all({device.exposure_s: before_s})
 
