@@ -39,6 +39,8 @@ class LockSamples:
         `LockState` after each step.
     latency_s : ndarray, optional
         From the middle of the exposure to the command; empty where it was not measured.
+    is_held : ndarray of bool, optional
+        A plan held the lock still, as it does while it takes planes beyond the calibrated range; empty: never.
     """
 
     frame: NDArray[np.int64]
@@ -51,6 +53,7 @@ class LockSamples:
     confidence: NDArray[np.float64]
     state: NDArray[np.str_]
     latency_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    is_held: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
         n = self.frame.shape
@@ -70,7 +73,7 @@ class LockSummary:
     duration_s : float
         From the first to the last.
     in_lock_fraction : float
-        LOCKED frames over the frames since the first LOCKED one.
+        LOCKED frames over the frames since the first LOCKED one, but for those that a plan held.
     n_losses : int
         How often LOST was entered.
     n_faults, n_recoveries : int
@@ -91,6 +94,8 @@ class LockSummary:
         Random walk of the focus a frame, from the differences of measured z less the stage's moves.
     bound_um : float
         `kalman_bound` for that walk, that median standard error, and the latency given.
+    n_held : int
+        Frames in which a plan held the lock still.
     """
 
     n_frames: int
@@ -109,6 +114,7 @@ class LockSummary:
     frame_rate_hz: float
     walk_um: float
     bound_um: float
+    n_held: int = 0
 
 
 def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSummary:
@@ -130,6 +136,8 @@ def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSum
     is_locked = s.state == LockState.LOCKED
     duration_s = float(s.t_s[-1] - s.t_s[0]) if n else math.nan
     since = int(np.argmax(is_locked)) if is_locked.any() else n
+    is_held = s.is_held if s.is_held.size else np.zeros(n, np.bool_)
+    counted = is_locked[since:][~is_held[since:]]
     locked_t_s = s.t_s[is_locked]
     walk_um = _walk_um(s, is_locked, latency_frames)
     median_se_um = float(np.median(s.z_se_um[is_locked])) if is_locked.any() else math.nan
@@ -138,7 +146,7 @@ def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSum
         n_frames=n,
         n_dropped=int(s.frame[-1] - s.frame[0] + 1 - n) if n else 0,
         duration_s=duration_s,
-        in_lock_fraction=float(np.mean(is_locked[since:])) if since < n else 0.0,
+        in_lock_fraction=float(np.mean(counted)) if counted.size else 0.0,
         n_losses=_n_entered(s.state, LockState.LOST),
         n_faults=_n_entered(s.state, LockState.FAULT),
         n_recoveries=_n_entered(s.state, LockState.RECOVERY),
@@ -151,6 +159,7 @@ def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSum
         frame_rate_hz=(n - 1) / duration_s if n > 1 and duration_s > 0 else math.nan,
         walk_um=walk_um,
         bound_um=kalman_bound(median_se_um**2, walk_um**2, latency_frames) if known else math.nan,
+        n_held=int(is_held.sum()),
     )
 
 

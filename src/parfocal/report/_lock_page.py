@@ -34,7 +34,12 @@ def _summary(s: dict[str, Any]) -> str:
     photons = s["median_photons"]
     return table(
         [
-            ("In lock", percent(s["in_lock_fraction"]), "of the frames since it first locked"),
+            (
+                "In lock",
+                percent(s["in_lock_fraction"]),
+                "of the frames since it first locked in which no plan held it",
+            ),
+            ("Held by a plan", str(s.get("n_held", 0)), "frames, in which z was beyond what is calibrated"),
             ("RMS error", nm(s["rms_error_um"]), "the lock's own estimate, locked frames"),
             ("Kalman bound", nm(s["bound_um"]), "what the best linear lock reaches with this walk and noise"),
             ("RMS over bound", "–" if ratio is None else f"{ratio:.2f}", "1 is as good as can be"),

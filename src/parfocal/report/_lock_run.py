@@ -64,6 +64,7 @@ class LockRun:
             confidence=c["confidence"].astype(np.float64),
             state=c["state"].astype(np.str_),
             latency_s=c["answer_s"].astype(np.float64),
+            is_held=np.array(["held" in str(flags).split() for flags in c["flags"]], np.bool_),
         )
 
     @property

@@ -43,8 +43,9 @@ def summary(story: Story) -> dict[str, Any]:
     """Return the counts that stand at the top of the page."""
     runs = story.runs
     reports = [run.focus.report["summary"] for run in runs if run.focus is not None and run.focus.report]
-    n_locked = sum(r["n_frames"] for r in reports)
-    in_lock = sum(r["in_lock_fraction"] * r["n_frames"] for r in reports if r["in_lock_fraction"] is not None)
+    counted = [(r["in_lock_fraction"], r["n_frames"] - r.get("n_held", 0)) for r in reports]
+    n_locked = sum(n for _, n in counted)
+    in_lock = sum(fraction * n for fraction, n in counted if fraction is not None)
     slices = [run.slices for run in runs if run.slices is not None]
     return {
         "n_runs": len(runs),

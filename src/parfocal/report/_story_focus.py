@@ -66,9 +66,12 @@ def read_focus(reading: Reading) -> FocusStory | None:
         return None
     run = read_lock_run(reading.catalog, str(reading.start["uid"]))
     columns = run.columns
-    t_s, error_um = columns["t_s"].astype(np.float64), columns["error_um"].astype(np.float64)
+    t_s = columns["t_s"].astype(np.float64)
+    # While a plan holds the lock, z is where the plan wants it: that is no error, and no bad state.
+    held = run.samples.is_held
+    error_um = np.where(held, np.nan, columns["error_um"].astype(np.float64))
     report: dict[str, Any] = lock_report(run) if t_s.size else {}
-    stretches = _stretches(t_s, columns["state"].astype(str))
+    stretches = _stretches(t_s, np.where(held, "held by a plan", columns["state"].astype(str)))
     shown = sorted(sorted(stretches, key=lambda s: s.t0_s - s.t1_s)[:_MOST_STRETCHES], key=lambda s: s.t0_s)
     return FocusStory(report, *thin(t_s, error_um, _MOST_POINTS), t_s.size, tuple(shown), len(stretches))
 

@@ -42,6 +42,14 @@ def test_states_are_counted():
     assert math.isnan(summary.walk_um)
 
 
+def test_frames_in_which_a_plan_held_the_lock_are_neither_in_lock_nor_out_of_it():
+    states = ["LOCKED"] * 3 + ["DEGRADED"] * 6 + ["LOST"]
+    held = np.array([False] * 3 + [True] * 5 + [False] * 2)
+    summary = summarize_lock(replace(table(states), is_held=held))
+    assert summary.in_lock_fraction == 3 / 5
+    assert summary.n_held == 5
+
+
 def test_gaps_are_dropped_frames():
     summary = summarize_lock(table(["LOCKED"] * 4, frames=[3, 4, 7, 8]))
     assert (summary.n_frames, summary.n_dropped) == (4, 2)
