@@ -54,6 +54,7 @@ def summary(story: Story) -> dict[str, Any]:
         "n_rejected": sum(one.n_rejected for one in slices),
         "n_retaken": sum(one.n_retaken for one in slices),
         "in_lock_fraction": in_lock / n_locked if n_locked else None,
+        "n_held": sum(r.get("n_held", 0) for r in reports),
         **{
             f"n_{key}": sum(run.counts.get(key, 0) for run in runs)
             for key in ("nuclei", "tracks", "calcium_events")

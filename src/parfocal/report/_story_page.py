@@ -80,7 +80,8 @@ def _tiles(story: Story) -> str:
         ("n_rejected", str(s["n_rejected"]), f"rejected, {s['n_retaken']} taken again", s["n_rejected"] > 0),
     ]
     if s["in_lock_fraction"] is not None:
-        tiles.append(("in_lock_fraction", percent(s["in_lock_fraction"]), "in lock", s["in_lock_fraction"] < 0.9))
+        words = "in lock" + (", while no plan held it" if s["n_held"] else "")
+        tiles.append(("in_lock_fraction", percent(s["in_lock_fraction"]), words, s["in_lock_fraction"] < 0.9))
     tiles += [
         (key, f"{s[key]:,}", words, False)
         for key, words in (("n_nuclei", "nuclei"), ("n_tracks", "tracks"), ("n_calcium_events", "calcium events"))
