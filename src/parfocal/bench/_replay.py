@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from bluesky import RunEngine
 from bluesky import plans as bp
+from ophyd.sim import SynAxis
 
 from parfocal.bench._peers import interleaved
 from parfocal.bench._table import Row
@@ -23,8 +24,8 @@ from parfocal.devices import Camera
 from parfocal.errors import BadInputError
 from parfocal.frames import CameraSettings, CapturedFrame, Frame, SourceDescription, clock_s, path_of
 
-_N_FRAMES = {2048: 100, 512: 500}  # a run
-_N_RUNS_READ = 4
+_N_FRAMES = {2048: 400, 512: 2000}  # a run
+_N_RUNS_READ = 1
 _N_RUNS, _N_FRAMES_EACH = 12, 60
 
 
@@ -127,8 +128,9 @@ def take_runs(catalog: Catalog, n_runs: int, n_frames: int, size_px: int = 512) 
     writer = CatalogWriter(catalog)
     engine = RunEngine({}, loop=asyncio.new_event_loop(), call_returns_result=True)
     engine.subscribe(writer)
+    z: Any = SynAxis(name="z")
     with _camera(catalog, size_px) as camera:
-        taken: list[Any] = [engine(bp.count([camera], n_frames)) for _ in range(n_runs)]
+        taken: list[Any] = [engine(bp.scan([camera], z, -10.0, 10.0, n_frames)) for _ in range(n_runs)]
     uids: list[str] = [one.run_start_uids[0] for one in taken]
     if not writer.close(120):
         raise BadInputError(f"bench: the catalog does not hold the runs: {writer.last_error}")

@@ -82,10 +82,11 @@ class Frames:
         return self.read(uri, index) if coming is None else coming.result()
 
     def expect(self, uri: str, indices: Iterable[int]) -> None:
-        """Say which frames of a local array will be asked for, in this order; they are read a few ahead.
+        """Say which frames of an array will be asked for, in this order; from S3, they are read a few ahead.
 
-        For whoever knows, as a replay does: disk and decompression then work while the analysis does. One thread
-        asks for expected frames.
+        For whoever knows, as a replay does: a request is then not waited for each time. From
+        this machine's disk they are not: a frame that is read where the last one lay in memory takes 0.8 ms at
+        2048x2048, and 2.6 ms in memory that is new. One thread asks for expected frames.
         """
         self._expected.extend((uri, index) for index in indices)
         self._read_ahead()
@@ -96,6 +97,9 @@ class Frames:
             try:
                 store = self._store(uri, index)
             except (BadInputError, ValueError, OSError):  # not here: whoever asks for it is told
+                self._expected.clear()
+                return
+            if store.kvstore.spec().to_json()["driver"] == "file":
                 self._expected.clear()
                 return
             if 0 <= index < store.shape[0]:
