@@ -92,6 +92,9 @@ def supervise(
         supervisor = Supervisor(catalog, info, policy, microscopes, Lookout(data, since_s), run, say)
         try:
             while not until.wait(_TICK_S):
+                if read_queue_file(data) is None:  # it was stopped, or its folder is gone: there is nothing to keep
+                    say("the queue was stopped: so am I")
+                    break
                 supervisor.tick()
         finally:
             supervisor.close()
