@@ -92,7 +92,7 @@ def supervise(
         supervisor = Supervisor(catalog, info, policy, microscopes, Lookout(data, since_s), run, say)
         try:
             while not until.wait(_TICK_S):
-                if read_queue_file(data) is None:  # it was stopped, or its folder is gone: there is nothing to keep
+                if read_queue_file(data) is None:  # stopped, or its folder is gone
                     say("the queue was stopped: so am I")
                     break
                 supervisor.tick()
