@@ -20,7 +20,8 @@ _POLL_MS = 100
 def publisher(address: str) -> Any:
     """Return a callback that publishes documents to a proxy, such as `tcp://127.0.0.1:5577` or `ipc:///run/x`.
 
-    It never waits: where nobody listens, documents are dropped. `close()` lets go of the socket.
+    It never waits: where nobody listens, documents are dropped. `close()` lets go of the socket. Threads may share
+    it, as a RunEngine and its analyses do: a socket of 0MQ that two threads enter ends the process.
 
     Raises
     ------
@@ -31,7 +32,18 @@ def publisher(address: str) -> Any:
         from bluesky.callbacks.zmq import Publisher
     except ImportError as error:
         raise BadInputError("0MQ is not installed here: pip install 'parfocal[queue]'") from error
-    return Publisher(address, serializer=document_to_wire)
+    one_at_a_time = threading.Lock()
+
+    class SharedPublisher(Publisher):
+        def __call__(self, name: str, doc: dict[str, Any]) -> None:
+            with one_at_a_time:
+                super().__call__(name, doc)
+
+        def close(self) -> None:
+            with one_at_a_time:
+                super().close()
+
+    return SharedPublisher(address, serializer=document_to_wire)
 
 
 def document_to_wire(doc: Mapping[str, Any]) -> bytes:

@@ -70,3 +70,34 @@ def test_what_a_stranger_pickled_is_told_and_not_loaded(proxy, heard):
     assert "not a document as JSON" in reasons[0]
     with pytest.raises(ValueError, match="document_to_wire"):
         document_from_wire(pickle.dumps({"uid": "1"}))
+
+
+def test_threads_share_a_publisher_and_every_document_arrives_whole(proxy, heard):
+    """0MQ sockets are not for two threads at a time: a worker whose analyses published too died of it."""
+    documents, reasons = heard
+    sender = publisher(proxy[0])
+    send_until(lambda: sender("start", {"thread": -1}), lambda: documents)
+    together = threading.Barrier(4)
+
+    def tell(n):
+        together.wait()
+        for k in range(100):
+            sender("event", {"thread": n, "number": k, "data": "x" * 2000})
+
+    threads = [threading.Thread(target=tell, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    def numbers():
+        return [[doc["number"] for name, doc in documents if doc["thread"] == n] for n in range(4)]
+
+    pause = threading.Event()
+    for _ in range(100):
+        if sum(map(len, numbers())) == 400:
+            break
+        pause.wait(0.05)
+    sender.close()
+    assert numbers() == [list(range(100))] * 4
+    assert not reasons
