@@ -26,6 +26,9 @@ from parfocal.queue._processes import processes_of
 
 zmq = pytest.importorskip("zmq")
 
+# Six processes that import for seconds each: on a busy machine they wait for one another.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def new_folder(tmp_path_factory):
@@ -52,7 +55,7 @@ def night_folder(tmp_path_factory):
 def night(night_folder, command):
     """A data folder whose queue was started by a command, which has ended since; nothing is in the queue."""
     if find_queue(night_folder) is None:
-        said = command("queue", "start", "--data", night_folder.root, "--json", timeout_s=170)
+        said = command("queue", "start", "--data", night_folder.root, "--json", timeout_s=300)
         assert said.code == 0, said.err
         assert json.loads(said.out)["was_running"] is False
     with connect(find_queue(night_folder)) as client:
