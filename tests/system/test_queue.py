@@ -274,6 +274,7 @@ def test_a_stopped_queue_leaves_no_process_and_no_document_behind(night, parfoca
     assert not list(processes_of(info.queue_id))
     assert find_queue(folder) is None
     assert not (folder.root / "queue.json").exists()
+    assert not Path(info.documents_out.removeprefix("ipc://")).parent.exists()
     assert list(folder.wal.glob("*.jsonl")) == []
     with open_catalog(folder) as catalog:
         runs = catalog.runs(sample="last")
