@@ -26,6 +26,9 @@ from parfocal.queue._processes import processes_of
 
 zmq = pytest.importorskip("zmq")
 
+# Six processes that import for seconds each: on a busy machine they wait for one another.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture
 def new_folder(tmp_path_factory):
@@ -52,7 +55,7 @@ def night_folder(tmp_path_factory):
 def night(night_folder, command):
     """A data folder whose queue was started by a command, which has ended since; nothing is in the queue."""
     if find_queue(night_folder) is None:
-        said = command("queue", "start", "--data", night_folder.root, "--json", timeout_s=170)
+        said = command("queue", "start", "--data", night_folder.root, "--json", timeout_s=300)
         assert said.code == 0, said.err
         assert json.loads(said.out)["was_running"] is False
     with connect(find_queue(night_folder)) as client:
@@ -271,6 +274,7 @@ def test_a_stopped_queue_leaves_no_process_and_no_document_behind(night, parfoca
     assert not list(processes_of(info.queue_id))
     assert find_queue(folder) is None
     assert not (folder.root / "queue.json").exists()
+    assert not Path(info.documents_out.removeprefix("ipc://")).parent.exists()
     assert list(folder.wal.glob("*.jsonl")) == []
     with open_catalog(folder) as catalog:
         runs = catalog.runs(sample="last")

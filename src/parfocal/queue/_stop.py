@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from parfocal.catalog import DataFolder
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.queue._connect import ask, connect, wait_until
 from parfocal.queue._info import QueueInfo, find_queue, queue_file, read_queue_file
+from parfocal.queue._place import read_place, sockets_folder
 from parfocal.queue._processes import end_processes, processes_of, workers_ended
 
 _ABORT_TIMEOUT_S = 60.0  # a plan puts z back and the light out before it ends
@@ -53,17 +55,23 @@ def stop_queue(
     if info is None:
         stale = read_queue_file(folder)
         if stale is not None and stale.queue_id:
-            end_processes(list(processes_of(stale.queue_id)))  # Redis and proxy outlive a manager that was killed
-            queue_file(folder).unlink(missing_ok=True)
+            _leave_nothing(folder, stale)  # Redis and proxy outlive a manager that was killed
         return False
     _end_supervisor(info)
     problem = _close(info, now, say, timeout_s)
     say("processes")
-    end_processes(list(processes_of(info.queue_id)))
-    queue_file(folder).unlink(missing_ok=True)
+    _leave_nothing(folder, info)
     if problem:
         raise HardwareError(problem)
     return True
+
+
+def _leave_nothing(folder: DataFolder, info: QueueInfo) -> None:
+    end_processes(list(processes_of(info.queue_id)))
+    queue_file(folder).unlink(missing_ok=True)
+    place = read_place(folder)
+    if place is not None and place.queue_id == info.queue_id:  # the next start makes it again, under the same name
+        shutil.rmtree(sockets_folder(place), ignore_errors=True)
 
 
 def _close(info: QueueInfo, now: bool, say: Callable[[str], object], timeout_s: float | None) -> str:

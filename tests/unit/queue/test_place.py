@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,7 @@ from parfocal.queue import QueueInfo, find_queue, write_queue_file
 from parfocal.queue._manager_process import keep_small
 from parfocal.queue._place import free_ports, new_place, read_place, sockets_folder, write_place
 from parfocal.queue._processes import end_processes, is_alive, make_room, processes_of, start_process
-from parfocal.queue._redis import start_redis, without_password
+from parfocal.queue._redis import manager_redis, redis_prefix, start_redis, without_password
 
 
 @pytest.fixture
@@ -128,9 +129,23 @@ def test_redis_keeps_what_it_was_told_when_it_is_killed_and_answers_where_it_was
         assert (again, second != pid) == (place, True)
         with redis.Redis.from_url(uri) as client:
             assert client.get("item") == b"z_stack"
+
+        site = replace(new_place(folder), redis=uri)  # another queue, for which this is a site's
+        assert start_redis(folder, site) == (site, 0), "not ours to start or to end"
+        assert manager_redis(site) == uri.removeprefix("redis://")
+        assert redis_prefix(site) == f"parfocal-{site.queue_id}" != redis_prefix(place)
+        wrong = replace(site, redis=uri.replace(place.redis_password, "guessed"))
+        with pytest.raises(BadInputError, match="does not answer") as caught:
+            start_redis(folder, wrong)
+        assert "guessed" not in str(caught.value)
     finally:
         end_processes(list(processes_of(place.queue_id)))
         shutil.rmtree(sockets_folder(place))
+
+
+def test_an_address_that_the_manager_cannot_take_is_refused(folder):
+    with pytest.raises(BadInputError, match="redis://"):
+        start_redis(folder, replace(new_place(folder), redis="unix:///run/redis.sock"))
 
 
 def test_a_password_is_not_shown():
