@@ -7,6 +7,7 @@ import pytest
 
 from night import Night, assert_nothing_is_missing, incidents, item, small_profile
 from parfocal.catalog import ensure_server, open_catalog, recover, stop_server
+from parfocal.report import read_story
 
 pytest.importorskip("bluesky_queueserver_api", reason="extra `queue` is not installed")
 
@@ -137,6 +138,8 @@ def test_a_night_in_minutes_with_every_fault_ends_and_is_whole(tmp_path):
             # The lock finds back by itself, or gives up and the plan fails: its run says so in either case.
             assert "focus" in {catalog.run(uid).metadata["start"].get("sample") for uid in catalog.runs()["uid"]}
             runs = catalog.runs()
+            story = read_story(catalog, list(runs["uid"]))
+            assert {one.kind for one in story.incidents} == kinds, "the report tells of them"
             by_sample = {}
             for uid in runs["uid"]:
                 start = catalog.run(uid).metadata["start"]
