@@ -179,7 +179,33 @@ def make_app(settings: ServerSettings, api_key: str) -> tuple[Any, Callable[[], 
         serialization_registry=registry,
     )
     _remember_signatures()
+    _connect_tables_apart()
     return app, make_containers
+
+
+def _connect_tables_apart() -> None:
+    """Give each request for a table its own connection to DuckDB.
+
+    Tiled 0.2.20 shares one among all of its threads. Where two requests meet, one closes the result that the other
+    is reading: HTTP 500, which Tiled's client tries again after some seconds, several times.
+    """
+    import functools
+
+    import sqlalchemy
+    from tiled.storage import SQLStorage
+
+    def pool(storage: Any) -> Any:
+        if storage.dialect != "duckdb":
+            return as_tiled_does.__get__(storage)
+        clone = storage._adbc_connection.adbc_clone  # noqa: SLF001  (Tiled has no way to be told)
+        return sqlalchemy.pool.QueuePool(clone, pool_size=4, max_overflow=-1)
+
+    as_tiled_does: Any = SQLStorage.__dict__.get("_connection_pool")
+    if as_tiled_does is None:  # a later Tiled does it otherwise
+        return
+    ours = functools.cached_property(pool)
+    ours.__set_name__(SQLStorage, "_connection_pool")
+    SQLStorage._connection_pool = ours  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  # noqa: SLF001
 
 
 def _remember_signatures() -> None:

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import threading
+from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from parfocal.catalog import recover
+from parfocal.catalog import open_catalog, recover
 from parfocal.errors import CatalogError
 
 KILLED = """
@@ -80,3 +83,28 @@ def test_a_name_that_could_leave_the_folder_is_not_taken(catalog, writer):
     writer.append_rows("../../up", "objects", rows(0))
     assert "letters, digits" in writer.last_error
     assert writer.drain(5)
+
+
+def test_tables_are_read_by_several_at_once(catalog, request):
+    """Tiled's own pool hands one connection to all of its threads: one request closed what another was reading."""
+    names = [f"{request.node.name}_{k}" for k in range(3)]
+    table = pa.table({f"column_{i}": np.arange(20_000.0) + i for i in range(4)})
+    uid = str(uuid4())
+    for name in names:
+        catalog.append_rows(uid, name, table)
+    troubles = []
+
+    def read(name):
+        try:
+            with open_catalog(catalog.folder) as mine:
+                for _ in range(12):
+                    assert mine.read_table(uid, name).num_rows == 20_000
+        except Exception as error:
+            troubles.append(error)
+
+    threads = [threading.Thread(target=read, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert troubles == []
