@@ -19,6 +19,7 @@ import os
 import secrets
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -179,33 +180,45 @@ def make_app(settings: ServerSettings, api_key: str) -> tuple[Any, Callable[[], 
         serialization_registry=registry,
     )
     _remember_signatures()
-    _connect_tables_apart()
+    _ask_tables_in_turn()
     return app, make_containers
 
 
-def _connect_tables_apart() -> None:
-    """Give each request for a table its own connection to DuckDB.
+def _ask_tables_in_turn() -> None:
+    """Let one request at a time have the connection to DuckDB.
 
-    Tiled 0.2.20 shares one among all of its threads. Where two requests meet, one closes the result that the other
-    is reading: HTTP 500, which Tiled's client tries again after some seconds, several times.
+    Tiled 0.2.20 shares one among all of its threads, and rolls it back whenever a request is done with it. That
+    ends what another one is reading: HTTP 500, which Tiled's client tries again, and rows that it appends twice.
     """
-    import functools
-
-    import sqlalchemy
     from tiled.storage import SQLStorage
 
-    def pool(storage: Any) -> Any:
-        if storage.dialect != "duckdb":
-            return as_tiled_does.__get__(storage)
-        clone = storage._adbc_connection.adbc_clone  # noqa: SLF001  (Tiled has no way to be told)
-        return sqlalchemy.pool.QueuePool(clone, pool_size=4, max_overflow=-1)
+    turn = threading.RLock()
+    connect: Callable[[Any], Any] = SQLStorage.connect
 
-    as_tiled_does: Any = SQLStorage.__dict__.get("_connection_pool")
-    if as_tiled_does is None:  # a later Tiled does it otherwise
-        return
-    ours = functools.cached_property(pool)
-    ours.__set_name__(SQLStorage, "_connection_pool")
-    SQLStorage._connection_pool = ours  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]  # noqa: SLF001
+    class InTurn:
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        def close(self) -> None:
+            try:
+                self._connection.close()
+            finally:
+                turn.release()
+
+    def in_turn(storage: Any) -> Any:
+        if storage.dialect != "duckdb":
+            return connect(storage)
+        turn.acquire()
+        try:
+            return InTurn(connect(storage))
+        except BaseException:
+            turn.release()
+            raise
+
+    SQLStorage.connect = in_turn  # pyright: ignore[reportAttributeAccessIssue]  (Tiled has no way to be told)
 
 
 def _remember_signatures() -> None:

@@ -173,6 +173,37 @@ def postgres_uri(tmp_path_factory):
 
 
 @pytest.mark.long
+def test_writers_that_write_at_the_same_time_do_not_end_each_others_requests(tmp_path):
+    folder = DataFolder(tmp_path)
+
+    def write(n_runs):
+        with open_catalog(folder) as catalog:
+            writer = CatalogWriter(catalog)
+            for _ in range(n_runs):
+                bundle = compose_run()
+                writer("start", bundle.start_doc)
+                keys = {"x": {"source": "t", "dtype": "number", "shape": []}}
+                descriptor = bundle.compose_descriptor(name="primary", data_keys=keys)
+                writer("descriptor", descriptor.descriptor_doc)
+                for n in range(20):
+                    writer("event", descriptor.compose_event(data={"x": n}, timestamps={"x": 0.0}))
+                writer("stop", bundle.compose_stop())
+                assert writer.drain(30), writer.last_error
+            assert writer.close(20), writer.last_error
+
+    try:
+        ensure_server(folder)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(write, 3) for _ in range(4)]:
+                done.result()
+        with open_catalog(folder) as catalog:
+            assert catalog.runs()["n_events"].tolist() == [20] * 12
+        assert "Traceback" not in folder.server_log.read_text()
+    finally:
+        stop_server(folder)
+
+
+@pytest.mark.long
 def test_a_folder_remembers_its_database_until_told_otherwise(tmp_path):
     folder = DataFolder(tmp_path / "data").make()
     elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
