@@ -42,6 +42,7 @@ from parfocal.imaging import adjacent_ncc, band_limited, tile_grids
 from parfocal.plans import (
     acquire_sections,
     calibrate_focus,
+    characterize_camera,
     image_puncta,
     time_lapse,
     z_burst,
@@ -135,6 +136,7 @@ RUNS_OF = {
     "slice_audit": {k: RUNS[k] for k in ("burst",)} | SECTIONS,
     "nuclei": {"stack": RUNS["stack"]},
     "puncta": {"burst": RUNS["burst"]} | PUNCTA,
+    "characterization": {"camera": lambda m: characterize_camera(m, n_dark=16, n_flat=8, n_levels=4)},
 }
 # Stages that write files, in the same few streams; and what needs no network.
 PARAMETERS = {

@@ -317,7 +317,8 @@ def test_a_stage_that_stalls_fails_the_run_and_says_where_it_stands(data, catalo
     assert session.drain(30), session.writer.last_error
     stop = catalog.raw[-1].metadata["stop"]
     assert re.search(r"stage_z stalled at -0\.(6|59)", stop["reason"])
-    assert "on its way to 0" in stop["reason"]
+    way = re.search(r"on its way to (\S+) um", stop["reason"])
+    assert float(way[1]) == pytest.approx(0, abs=0.02)
     assert not microscope.backend.light.is_on
     assert microscope.xyz.z.position == pytest.approx(0, abs=0.02), "z was put back"
     session.close()

@@ -126,7 +126,7 @@ def test_a_missing_frame_is_named(writer):
 
 def test_frames_not_on_this_machine_come_from_the_remote(writer):
     frames = Frames(FrameRing(), remote=lambda uri, index: frame(index))
-    assert frames.get("s3://bucket/0", 4)[0, 0] == 4
+    assert frames.get("file://localhost/of/another/machine/0", 4)[0, 0] == 4
 
 
 def test_the_ring_forgets_the_oldest_and_replaces_the_overwritten():
