@@ -361,7 +361,11 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
 @pytest.mark.parametrize(
     ("name", "parameters", "words"),
     [
-        ("fokus", {}, "there are: focus_calibration, focus_scores, nuclei, puncta, section_stages, slice_audit"),
+        (
+            "fokus",
+            {},
+            "there are: characterization, focus_calibration, focus_scores, nuclei, puncta, section_stages, slice_audit",
+        ),
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
         ("focus_scores", {"log_sigma_px": "wide"}, "is no float"),
