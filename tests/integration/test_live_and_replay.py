@@ -364,7 +364,8 @@ def test_a_full_queue_is_said_and_mended_by_replay(session, microscope):
         (
             "fokus",
             {},
-            "there are: characterization, focus_calibration, focus_scores, nuclei, puncta, section_stages, slice_audit",
+            "there are: characterization, focus_calibration, focus_scores, nuclei, puncta, section_stages, "
+            "slice_audit",
         ),
         ("focus_scores", {"scor": 1}, "there are: score, noise"),
         ("focus_scores", {"score": "sharp"}, "none of laplacian_variance"),
