@@ -118,4 +118,4 @@ def listen(
             except ValueError as error:
                 on_unreadable(str(error))
             else:
-                receive(name.decode(), doc)
+                receive(name.decode(errors="replace"), doc)
