@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 from parfocal.callbacks._analysis import Analysis, Row, RunAnalysis
 from parfocal.callbacks._derived_run import TableRows, WrittenVolume
 from parfocal.callbacks._puncta_detectors import ClassicalDetector, Detector, NetworkDetector
+from parfocal.callbacks._puncta_parameters import (
+    PunctaParameters,
+    check_parameters,
+    detection_settings,
+    event_settings,
+    least_probability,
+    tracking_settings,
+)
 from parfocal.callbacks._puncta_series import Batch, PunctaSeries, PunctaSettings, Whole
 from parfocal.callbacks._puncta_tables import (
     drift_rows,
@@ -33,10 +41,8 @@ from parfocal.errors import BadInputError
 from parfocal.fitting import DefocusModel, calibration_hash
 from parfocal.frames import Frame
 from parfocal.optics import CameraModel
-from parfocal.puncta.calcium import EventSettings, ReadSettings, calcium_sigma_px, own_events
-from parfocal.puncta.detection import LocalizeSettings
+from parfocal.puncta.calcium import ReadSettings, calcium_sigma_px, own_events
 from parfocal.puncta.rendering import RenderKind, RenderSettings, render, write_rendering
-from parfocal.puncta.tracking import TrackSettings
 
 _NUMBER: dict[str, Any] = {"dtype": "number", "dtype_numpy": "<f8", "shape": []}
 _INTEGER: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": []}
@@ -76,49 +82,6 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 _PIXEL_TOLERANCE = 0.02
 
-DetectorName = Literal["classical", "hybrid", "network"]
-
-
-@dataclass(frozen=True)
-class PunctaParameters:
-    """What the result depends on.
-
-    `channel` shows puncta (empty: the first that comes), `calcium_channel` calcium (empty: the first other one;
-    `none`: no calcium; that of the puncta: both are seen in one). `detector` finds puncta: `classical`, by
-    wavelets and fits; `network`, which tells crowds apart and needs PyTorch; `hybrid`, the network, and what it
-    finds fitted again. `model` is the network's: a name, version or hash of weights, or a file of them (empty: the
-    `puncta` that is promoted, or that came with parfocal; what is kept is its hash). `threshold` is an expression,
-    of a network the least probability; `fitter` and `max_emitters` are of the classical detector, see
-    `parfocal.puncta.detection.LocalizeSettings`. `excess_noise` is the factor on the variance of shot noise (0: as
-    the camera's EM gain tells). `calibration`, for the classical detector, names a calibration of
-    the data folder (file, beginning of its hash, or `newest`) by which astigmatic spots tell their depth; its hash
-    is cited. Distances of 0 for splits and merges: neither is sought. `calcium_sigma_px` is the width of a
-    punctum's calcium (0: that of the optics and 0.3 um of diffusion, else 1.5 px), `event_sd` how far an
-    event stands out of the noise. A `frame_interval_s` of 0 is as the frames tell.
-    """
-
-    channel: str = ""
-    calcium_channel: str = ""
-    detector: DetectorName = "classical"
-    model: str = ""
-    threshold: str = "auto"
-    fitter: Literal["mle", "wlsq", "lsq"] = "mle"
-    max_emitters: int = 0
-    excess_noise: float = 0.0
-    calibration: str = ""
-    max_step_um: float = 0.5
-    max_missing_frames: int = 2
-    max_split_um: float = 0.0
-    max_merge_um: float = 0.0
-    min_frames: int = 5
-    drift: Literal["none", "correlation", "fiducials"] = "none"
-    calcium_sigma_px: float = 0.0
-    event_sd: float = 3.0
-    frame_interval_s: float = 0.0
-    image: Literal["gaussian", "histogram", "average_shifted", "none"] = "gaussian"
-    zoom: int = 5
-    batch_frames: int = 32
-
 
 class Puncta(Analysis):
     """Localize puncta while frames come, follow them, and read their calcium.
@@ -137,7 +100,7 @@ class Puncta(Analysis):
         self, parameters: PunctaParameters | None = None, *, models: Path | str | None = None, **kwargs: Any
     ) -> None:
         self.puncta = parameters if parameters is not None else PunctaParameters()
-        _check(self.puncta)
+        check_parameters(self.puncta)
         self._models = models
         self._net: Any = None
         super().__init__(self.puncta, **kwargs)
@@ -198,70 +161,6 @@ class Puncta(Analysis):
         return kept.calibration.model, kept.calibration.facts.pixel_size_um
 
 
-def _check(told: PunctaParameters) -> None:
-    """Refuse here what would fail at the first frame."""
-    if told.excess_noise and not 1 <= told.excess_noise < math.inf:
-        raise BadInputError(f"puncta: excess_noise={told.excess_noise:g}: 1 or more, or 0, was expected")
-    if told.detector == "classical":
-        _detection(told, None)
-        if told.model:
-            raise BadInputError(f"puncta: model={told.model} is of a network, detector is classical")
-    else:
-        _check_network(told)
-    _tracking(told)
-    EventSettings(high_sd=told.event_sd, low_sd=min(1.5, told.event_sd))
-    if told.calcium_sigma_px:
-        ReadSettings(told.calcium_sigma_px)
-    if told.image != "none":
-        RenderSettings(told.image, told.zoom)
-    if told.batch_frames < 1 or told.frame_interval_s < 0 or told.calcium_sigma_px < 0:
-        raise BadInputError(
-            f"puncta: batch_frames={told.batch_frames}, frame_interval_s={told.frame_interval_s:g}, "
-            f"calcium_sigma_px={told.calcium_sigma_px:g}: 1 or more, and 0 or more were expected"
-        )
-
-
-def _check_network(told: PunctaParameters) -> None:
-    from parfocal.learning import need_torch
-
-    if told.detector not in ("hybrid", "network"):
-        raise BadInputError(f"puncta: detector is {told.detector!r}; expected classical, hybrid or network")
-    need_torch(f"puncta: detector {told.detector}")
-    _least_probability(told)
-    if told.calibration:
-        raise BadInputError("puncta: depth by a calibration is told by the classical detector alone")
-
-
-def _least_probability(told: PunctaParameters) -> float | None:
-    """Return what a network has to say of a punctum at least; None: what its card says."""
-    if told.threshold == "auto":
-        return None
-    with contextlib.suppress(ValueError):
-        if 0 < (number := float(told.threshold)) < 1:
-            return number
-    raise BadInputError(f"puncta: threshold={told.threshold}: of a network a probability was expected, as 0.6")
-
-
-def _detection(told: PunctaParameters, model: DefocusModel | None) -> LocalizeSettings:
-    return LocalizeSettings(
-        threshold=told.threshold,
-        method=told.fitter,
-        max_emitters=told.max_emitters or None,
-        excess_noise=told.excess_noise or None,
-        defocus_model=model,
-    )
-
-
-def _tracking(told: PunctaParameters) -> TrackSettings:
-    return TrackSettings(
-        max_step_um=told.max_step_um,
-        max_missing_frames=told.max_missing_frames,
-        max_split_um=told.max_split_um or None,
-        max_merge_um=told.max_merge_um or None,
-        min_frames=told.min_frames,
-    )
-
-
 @dataclass
 class _RunPuncta:
     parameters: PunctaParameters
@@ -302,9 +201,9 @@ class _RunPuncta:
             partial(self._detector, model),
             self._camera,
             self._pixel_um,
-            _tracking(told),
+            tracking_settings(told),
             ReadSettings(self._calcium_sigma_px()),
-            EventSettings(high_sd=told.event_sd, low_sd=min(1.5, told.event_sd)),
+            event_settings(told),
             told.drift,
             told.batch_frames,
             told.frame_interval_s,
@@ -313,8 +212,8 @@ class _RunPuncta:
     def _detector(self, model: DefocusModel | None) -> Detector:
         told, camera = self.parameters, self._camera
         if self.net is None:
-            return ClassicalDetector(camera, _detection(told, model), self._pixel_um, self.n_threads)
-        least = _least_probability(told)
+            return ClassicalDetector(camera, detection_settings(told, model), self._pixel_um, self.n_threads)
+        least = least_probability(told)
         net = self.net
         if least is not None:
             net = replace(net, settings=replace(net.settings, threshold=least))
