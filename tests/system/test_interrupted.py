@@ -181,7 +181,7 @@ session = start_session(sys.argv[1])
 lamp, stage = Lamp(), InstantStage()
 microscope = session.use(Microscope(name="microscope", backend=Backend("bench", CountingSource(), stage, lamp)))
 session.RE.subscribe(lambda name, doc: print(doc["uid"], flush=True), "start")
-session.RE.subscribe(lambda name, doc: print("event", flush=True), "event")
+session.RE.subscribe(lambda name, doc: print("event\\n", end="", flush=True), "event")
 try:
     session.RE(z_stack(microscope, 5000, 1.0))
 except RunEngineInterrupted:

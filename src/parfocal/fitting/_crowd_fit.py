@@ -11,6 +11,7 @@ from parfocal.errors import BadInputError
 from parfocal.fitting._psf_fit import fit_psfs
 from parfocal.fitting._psf_input import for_each_chunk, prepared
 from parfocal.optics import CameraModel
+from parfocal.read_only import read_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def fit_crowds(
     if not 0 < f_test_p < 1:
         raise BadInputError(f"fit_crowds: f_test_p is {f_test_p}, expected a number between 0 and 1")
     pictures = prepared(np.asarray(rois), camera_model, corners_px, excess_noise, "fit_crowds", known_light)
-    counts, variances = pictures.counts, pictures.variances
+    counts, variances = read_only(pictures.counts), read_only(pictures.variances)
     n, height, width = counts.shape
     first = fit_psfs(
         rois,

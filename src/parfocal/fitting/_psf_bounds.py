@@ -14,6 +14,7 @@ from parfocal.fitting._defocus_model import DefocusModel
 from parfocal.fitting._psf_depth import depth_search
 from parfocal.fitting._psf_input import prepared
 from parfocal.optics import CameraModel
+from parfocal.read_only import read_only
 
 _WIDTHS, _WIDTHS_AND_THETA, _DEPTH = 0, 1, 2
 
@@ -196,7 +197,8 @@ def _bound(
 
     n_free = kernel.N_FREE[mode]
     score, fisher = np.zeros(8), np.zeros((8, 8))
-    kernel.sums(mode, state, curves, variances, variances, score, fisher, kernel.workspace(*variances.shape))
+    pixels = read_only(variances)
+    kernel.sums(mode, state, curves, pixels, pixels, score, fisher, kernel.workspace(*variances.shape))
     lower = np.tril(fisher[:n_free, :n_free])
     full = lower + np.tril(lower, -1).T
     scale = 1.0 / np.sqrt(np.maximum(np.diag(full), 1e-300))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.fitting._psf_input import Pictures, for_each_chunk
+from parfocal.read_only import read_only
 
 REASONS = (
     "",
@@ -58,7 +59,7 @@ def solved(
     from parfocal.fitting import _psf_kernel as kernel  # numba is slow to import
     from parfocal.fitting._psf_start import moments, starts
 
-    counts, variances = pictures.counts, pictures.variances
+    counts, variances = read_only(pictures.counts), read_only(pictures.variances)
     n, height, width = counts.shape
     n_free = kernel.N_FREE[mode]
     out = np.empty((n, kernel.N_OUT))
@@ -71,7 +72,7 @@ def solved(
         own = variances[part] if len(variances) > 1 else variances
         starts(counts[part], own, candidates, centers[part], states, n_rivals, work)
         if weights is not None:
-            own = weights[part]
+            own = read_only(weights[part])
         kernel.climbs(
             mode, curves, limits, counts[part], own, states, n_rivals, out[part], covariances[part], small, work
         )
@@ -89,7 +90,8 @@ def solved(
     if status.any():
         failed = np.flatnonzero(status)
         spots = np.empty((failed.size, 6))
-        moments(counts[failed], variances[failed] if len(variances) > 1 else variances, spots)
+        own = read_only(variances[failed]) if len(variances) > 1 else variances
+        moments(read_only(counts[failed]), own, spots)
         states[failed, :6] = spots
         states[failed, 7] = np.nan
         states[~pictures.finite, :6] = np.nan

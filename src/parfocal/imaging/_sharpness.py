@@ -13,6 +13,7 @@ from parfocal.errors import BadInputError
 from parfocal.imaging._bands import for_each_band
 from parfocal.imaging._scores import FocusScoreSet, Sharpness
 from parfocal.optics import CameraModel
+from parfocal.read_only import read_only
 
 NoiseSource = Literal["model", "immerkaer", "none"]
 
@@ -134,7 +135,7 @@ def _sums(
 ) -> NDArray[np.float64]:
     from parfocal.imaging._sharpness_kernel import N_SUMS, band_sums  # numba is slow to import
 
-    height = pixels.shape[0]
+    pixels, height = read_only(pixels), pixels.shape[0]
     n_bands = -(-height // _BAND_ROWS)
     sums = np.empty((n_bands, N_SUMS))
 

@@ -57,5 +57,7 @@ class Drift:
         shift = np.array(self.linear_um_per_s) * t_s + np.array(self.thermal_um) * wave
         for axis, scale in enumerate(self.random_walk_um_per_sqrt_s):
             if scale > 0:
-                shift[axis] += scale * brownian(t_s, np.uint64(self.seed % 2**62) * np.uint64(3) + np.uint64(axis))
+                shift[axis] += scale * brownian(
+                    float(t_s), np.uint64(self.seed % 2**62) * np.uint64(3) + np.uint64(axis)
+                )
         return shift

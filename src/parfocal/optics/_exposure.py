@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from parfocal.errors import BadInputError
 from parfocal.optics._camera_model import CameraModel
 from parfocal.optics._random import add_noise, stream
+from parfocal.read_only import read_only
 
 
 def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int = 0) -> NDArray[np.uint16]:
@@ -49,5 +50,5 @@ def expose(mean_electrons: ArrayLike, model: CameraModel, seed: int, number: int
     state = np.uint64(stream(np.uint64(seed % 2**64), np.uint64(number % 2**64)))
     if model.spurious_e:
         mean = mean + np.float32(model.spurious_e)
-    add_noise(mean, maps[0], maps[1], maps[2], ceiling, model.em_gain > 1, state, adu)
+    add_noise(read_only(mean), maps[0], maps[1], maps[2], ceiling, model.em_gain > 1, state, adu)
     return adu

@@ -16,6 +16,7 @@ from parfocal.errors import BadInputError
 from parfocal.fitting import fit_psfs
 from parfocal.optics import CameraModel
 from parfocal.puncta._localizations import Localizations
+from parfocal.read_only import read_only
 
 Floats = NDArray[np.float64]
 _REMEMBERED = 400
@@ -166,7 +167,8 @@ class Refitter:
         counts = self._camera.to_electrons(frame).astype(np.float64) / excess
         noise = np.square(np.asarray(self._camera.read_noise_e, np.float64) / excess)
         variance = np.ascontiguousarray(np.broadcast_to(noise, counts.shape))
-        places = np.stack([found.y_px, found.x_px], axis=1)
+        x_px, y_px = np.ascontiguousarray(found.x_px), np.ascontiguousarray(found.y_px)
+        places = np.stack([y_px, x_px], axis=1)
         crowd_of = _crowds(places, how.crowd_px)
         sizes = np.bincount(crowd_of)
         small = np.flatnonzero(sizes <= how.largest_crowd)
@@ -174,7 +176,7 @@ class Refitter:
         starts = np.concatenate([[0], np.cumsum(sizes[small])]).astype(np.int64)
         said = np.empty((len(found) * (1 + how.most_more) + 8, 10))
         n = fit_crowds(
-            counts, variance, found.x_px, found.y_px, found.photons / excess,
+            read_only(counts), read_only(variance), x_px, y_px, found.photons / excess,
             np.maximum(found.background / excess, 0.0), members, starts, sigma, max(2, round(3 * sigma)),
             how.least_gain, how.gain_per_photon, how.most_more, said,
         )  # fmt: skip

@@ -212,10 +212,11 @@ class PlaneLinker:
             pairs,
             area,
             now,
-            settings.min_overlap_ratio,
-            settings.min_containment,
-            settings.min_containment_iou,
-            settings.max_area_ratio,
+            # A whole number is another type to the kernel, and compiles it anew.
+            float(settings.min_overlap_ratio),
+            float(settings.min_containment),
+            float(settings.min_containment_iou),
+            float(settings.max_area_ratio),
         )
         affinity = weights[:, 2] * settings.gap_penalty ** (gap - 1)
         slope = objects.root_slope[pairs[:, 0]]
