@@ -72,11 +72,14 @@ class DerivedStory:
         Its documents; `stop` is empty while it goes on.
     superseded_by : str
         Uid of the derived run that replaces it; empty where it counts.
+    holds : mapping
+        How many rows each stream and table has of one that did not come to a good end; -1 for not known.
     """
 
     start: Mapping[str, Any]
     stop: Mapping[str, Any]
     superseded_by: str = ""
+    holds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -320,9 +323,24 @@ def _derived(reading: Reading) -> tuple[DerivedStory, ...]:
             run.metadata["start"],
             run.metadata.get("stop") or {},
             replaced.get(str(run.metadata["start"]["uid"]), ""),
+            reading.attempt("what its analyses hold", lambda run=run: _holds(reading.catalog, run)) or {},
         )
         for run in reading.derived
     )
+
+
+def _holds(catalog: Catalog, run: Any) -> dict[str, int]:
+    """Return what there is of an analysis that did not come to a good end."""
+    stop: Mapping[str, Any] = run.metadata.get("stop") or {}
+    if stop.get("exit_status") == "success":
+        return {}
+    counted: Mapping[str, int] = stop.get("num_events") or dict.fromkeys(map(str, run), -1)
+    tables = catalog.list_tables(str(run.metadata["start"]["uid"]))
+    rows: Mapping[str, int] = (stop.get("parfocal") or {}).get("tables") or {}
+    return {
+        **{str(stream): int(n) for stream, n in counted.items() if n},
+        **{f"table {key}": int(rows.get(key, -1)) for key in tables},
+    }
 
 
 def _counts(derived: list[Any]) -> dict[str, int]:

@@ -66,8 +66,8 @@ def summary(story: Story) -> dict[str, Any]:
 
 
 def is_failed(derived: DerivedStory) -> bool:
-    """Say whether an analysis came to a bad end and nothing replaced it."""
-    return bool(derived.stop) and derived.stop.get("exit_status") != "success" and not derived.superseded_by
+    """Say whether an analysis came to a bad end, or was cut off, and nothing replaced it."""
+    return derived.stop.get("exit_status") != "success" and not derived.superseded_by
 
 
 def parameters_of(run: RunStory) -> dict[str, Any]:
@@ -122,6 +122,7 @@ def _derived(one: DerivedStory) -> dict[str, Any]:
         "time": one.start["time"],
         "exit_status": one.stop.get("exit_status", "not closed"),
         "reason": one.stop.get("reason", ""),
+        "holds": dict(one.holds),
         "verdict": one.verdict,
         "supersedes": about.get("supersedes"),
         "superseded_by": one.superseded_by or None,

@@ -12,7 +12,7 @@ from parfocal.report._page import anchor, page, table
 from parfocal.report._page_script import SCRIPT
 from parfocal.report._plot import Plot
 from parfocal.report._plot_svg import plot_html
-from parfocal.report._story import RunStory, Story
+from parfocal.report._story import DerivedStory, RunStory, Story
 from parfocal.report._story_data import is_failed, summary
 from parfocal.report._story_page_style import STYLE
 from parfocal.report._story_plots import clock, story_plots
@@ -146,7 +146,10 @@ def _failed(story: Story) -> str:
             if is_failed(one):
                 what = f"analysis {one.about.get('analysis')} {str(one.start['uid'])[:8]}"
                 reason = str(one.stop.get("reason") or "no reason was given")
-                rows.append((float(one.stop["time"]), name, what, reason, ""))
+                if not one.stop:
+                    reason = "it is not closed: it goes on, or was cut off"
+                ended_s = float(one.stop.get("time", one.start["time"]))
+                rows.append((ended_s, name, what, reason, _kept_of(one)))
     for one in story.incidents:
         befell = [f"plan {one.plan}" if one.plan else "", *(f"run {uid[:8]}" for uid in one.run_uids)]
         took = f"{one.outcome} ({duration(one.lasted_s)})" if one.outcome else ""
@@ -156,6 +159,14 @@ def _failed(story: Story) -> str:
         return "<p>Nothing: every run and every analysis came to a good end.</p>"
     shown = [(clock(t_s), *rest) for t_s, *rest in sorted(rows)]
     return '<div class="dated">' + table(shown, ("when (UTC)", "what", "where", "why", "what was done")) + "</div>"
+
+
+def _kept_of(one: DerivedStory) -> str:
+    """Say what there is of an analysis that did not come to its end, and that none of it is on the page."""
+    if not one.holds:
+        return "nothing of it was written"
+    there = (name if n < 0 else f"{name} ({n})" for name, n in one.holds.items())
+    return f"not shown, but in the catalog: {', '.join(there)}"
 
 
 def _focus(story: Story, plots: list[Plot]) -> str:
