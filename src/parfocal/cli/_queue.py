@@ -124,7 +124,8 @@ def status_command(data: DataOption = None, as_json: JsonOption = False) -> None
         "running": _told(item) if item else "nothing",
         "waiting": str(status.n_waiting),
         "done": str(status.n_done),
-        "catalog": status.catalog + (f", {status.waiting_logs} runs not yet in it" if status.waiting_logs else ""),
+        "catalog": status.catalog
+        + (f", {_runs(status.waiting_logs)} not yet in it" if status.waiting_logs else ""),
     }
     if status.info is not None:
         rows |= {
@@ -265,7 +266,12 @@ def _run(client: Any) -> str:
     if not status["items_in_queue"]:
         raise BadInputError("the queue is empty: `parfocal queue add plan.yml` fills it")
     ask(client.queue_start)
-    return f"runs {status['items_in_queue']} plans"
+    n = status["items_in_queue"]
+    return f"runs {n} plan{'' if n == 1 else 's'}"
+
+
+def _runs(n: int) -> str:
+    return f"{n} run{'' if n == 1 else 's'}"
 
 
 def _policy(on_failure: str | None) -> OnFailure | None:
