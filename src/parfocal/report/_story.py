@@ -11,6 +11,7 @@ from typing import Any
 from parfocal.catalog import Catalog, timestamp_s
 from parfocal.errors import BadInputError
 from parfocal.report._calibration_report import CalibrationRun, read_calibration_run
+from parfocal.report._characterization_report import CharacterizationRun, read_characterization_run
 from parfocal.report._story_focus import FocusStory, read_best_planes, read_focus
 from parfocal.report._story_nuclei import NucleiStory, read_nuclei
 from parfocal.report._story_puncta import PunctaStory, read_puncta
@@ -110,8 +111,8 @@ class RunStory:
     derived : tuple of DerivedStory
         Oldest first.
     failures : tuple of Failure
-    focus, calibration, slices : optional
-        Where the run has a lock, is of `calibrate_focus`, has frames.
+    focus, calibration, characterization, slices : optional
+        Where the run has a lock, is of `calibrate_focus`, of `characterize_...`, has frames.
     nuclei, puncta : tuple
         One a stack, one a place; not all of very many.
     counts : mapping
@@ -126,6 +127,7 @@ class RunStory:
     focus: FocusStory | None = None
     best_planes: tuple[tuple[float, float], ...] = ()
     calibration: CalibrationRun | None = None
+    characterization: CharacterizationRun | None = None
     slices: SlicesShown | None = None
     nuclei: tuple[NucleiStory, ...] = ()
     puncta: tuple[PunctaStory, ...] = ()
@@ -164,9 +166,9 @@ class RunStory:
 
     @property
     def n_frames(self) -> int:
-        """Frames of the run, as many as its events of `primary` or `sweep`."""
+        """Frames of the run, as many as its events of `primary`, `sweep`, or `frames` of a characterization."""
         counts: Mapping[str, int] = self.stop.get("num_events") or {}
-        return int(counts.get("primary", counts.get("sweep", 0)))
+        return int(next((counts[name] for name in ("primary", "sweep", "frames") if name in counts), 0))
 
     @property
     def simulated(self) -> tuple[str, ...]:
@@ -298,6 +300,10 @@ def _run_story(reading: Reading, n_thumbnails: int, *, is_detailed: bool) -> Run
     if is_calibration and counting:
         told["calibration"] = reading.attempt(
             "its calibration", lambda: read_calibration_run(reading.catalog, start["uid"])
+        )
+    if (start.get("parfocal") or {}).get("characterize") and "characterization" in reading.streams:
+        told["characterization"] = reading.attempt(
+            "its characterization", lambda: read_characterization_run(reading.catalog, start["uid"])
         )
     told["focus"] = reading.attempt("its focus lock", lambda: read_focus(reading))
     told["best_planes"] = reading.attempt("its best planes", lambda: read_best_planes(reading, counting)) or ()

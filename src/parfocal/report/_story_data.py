@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parfocal.report._calibration_report import calibration_report
+from parfocal.report._characterization_report import characterization_report
 from parfocal.report._story import DerivedStory, RunStory, Story
 from parfocal.report._story_slices import Look
 from parfocal.sealed_json import plain
@@ -98,6 +99,9 @@ def _run(run: RunStory) -> dict[str, Any]:
         "failures": [vars(one) for one in run.failures],
         "lock": run.focus.report or None if run.focus is not None else None,
         "calibration": calibration_report(run.calibration) if run.calibration is not None else None,
+        "characterization": (
+            characterization_report(run.characterization) if run.characterization is not None else None
+        ),
         "slices": [_look(look) for look in run.slices.verdicts] if run.slices is not None else [],
         "counts": dict(run.counts),
         "nuclei": [

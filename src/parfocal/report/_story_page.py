@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from parfocal.report._characterization_report import characterization_html, characterization_title
 from parfocal.report._lock_events import explain
 from parfocal.report._numbers import nm, percent
 from parfocal.report._page import anchor, page, table
@@ -31,6 +32,7 @@ def story_page(story: Story) -> str:
         ("Nuclei", _nuclei(story, plots["nuclei"])),
         ("Puncta and calcium", _puncta(story, plots["puncta"])),
         ("Focus calibration", _calibrations(story, plots["calibration"])),
+        ("Characterization", _characterizations(story)),
         ("Parameters and provenance", provenance(story)),
     ]
     told = [(heading, content) for heading, content in sections if content]
@@ -280,3 +282,19 @@ def _calibrations(story: Story, plots: list[Plot]) -> str:
     if not rows:
         return ""
     return table(rows, ("run", "", "focus", "usable range", "steps", "issues")) + _drawn(plots)
+
+
+def _characterizations(story: Story) -> str:
+    parts: list[str] = []
+    for run in story.runs:
+        if run.characterization is None:
+            continue
+        found = run.characterization.found
+        heading = f"{escape(characterization_title(found))}, run {link(run)}"
+        parts.append(f"<h3>{heading}</h3>")
+        said = [message for severity, message in found.issues if severity != "tells"]
+        if said:
+            verdict = "" if found.is_usable else "not fit for use: "
+            parts.append(f'<p class="note">{escape(verdict + "; ".join(said))}</p>')
+        parts.append(characterization_html(found))
+    return "".join(parts)
