@@ -77,6 +77,10 @@ def start_command(
         str | None,
         typer.Option(help=f"When a plan fails that declares nothing: {', '.join(ON_FAILURE)}. Default: retry."),
     ] = None,
+    silent_s: Annotated[
+        float,
+        typer.Option("--silent-s", min=0, help="A worker whose plan says nothing for so long is ended; 0: never."),
+    ] = SupervisorPolicy().silent_s,
     no_supervisor: Annotated[
         bool, typer.Option("--no-supervisor", help="Nobody mends anything: the queue stands where it fails.")
     ] = False,
@@ -85,9 +89,9 @@ def start_command(
     """Start Redis, RE Manager, worker and supervisor, and wait until plans can run; they outlive this command."""
     folder = folder_of(data)
     before = find_queue(folder)
-    policy = None if no_supervisor else SupervisorPolicy(on_failure=_policy(on_failure) or "retry")
+    policy = SupervisorPolicy(on_failure=_policy(on_failure) or "retry", silent_s=silent_s)
     with _waiting() as say:
-        info = start_queue(folder, profile, redis, policy=policy, say=say)
+        info = start_queue(folder, profile, redis, policy=None if no_supervisor else policy, say=say)
     if as_json:
         typer.echo(json.dumps({"was_running": before is not None, **_as_json(queue_status(folder))}))
     elif before is not None:

@@ -221,6 +221,7 @@ def _camera(figure: Any, found: Characterization) -> None:
         curve.loglog(signal, expected, lw=1, color=_ORANGE)
         curve.xaxis.set_minor_formatter(NullFormatter())  # over less than a decade they lie on each other
         curve.set_xticks(_round_ticks(signal), [f"{tick:g}" for tick in _round_ticks(signal)])
+        curve.tick_params(axis="x", labelsize=8)
         line.plot(dose, signal, "o", ms=4, color=_BLUE)
         line.plot(dose, dose * float(np.median(signal / dose)), lw=1, color=_ORANGE)
     curve.set_xlabel("signal (ADU)")
