@@ -11,6 +11,7 @@ import pytest
 from bluesky.utils import FailedStatus
 
 from parfocal.callbacks import Nuclei, NucleiParameters
+from parfocal.cli import main
 from parfocal.errors import HardwareError
 from parfocal.plans import z_stack
 from parfocal.report import read_story, story_data, write_story
@@ -98,3 +99,17 @@ def test_what_was_cut_off_is_said_to_be_so_and_what_there_is_of_it(session, micr
     assert "killed not shown, but in the catalog: planes (3)" in words
     assert f"analysis references {going[:8]} it is not closed: it goes on, or was cut off" in words
     assert story_data(told)["summary"]["n_analyses_failed"] == 6
+
+
+def test_the_page_is_opened_where_asked_and_where_no_browser_can_be_it_says_so(
+    session, microscope, tmp_path, monkeypatch, capsys
+):
+    uid, page, opened = taken(session, microscope), tmp_path / "page.html", []
+    arguments = ["report", uid, "--data", str(session.catalog.folder.root), "--out", str(page), "--open"]
+    for there_is_one, code in ((True, 0), (False, 2)):
+        monkeypatch.setattr("webbrowser.open", lambda url, found=there_is_one: opened.append(url) or found)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == code
+    assert opened == [page.as_uri()] * 2
+    assert "no browser could be started here" in " ".join(capsys.readouterr().err.split())
