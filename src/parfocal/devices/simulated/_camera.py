@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -301,4 +302,4 @@ def _binned(raw: NDArray[np.uint16], binning: int) -> NDArray[np.uint16]:
 
 def _mean_um(at_um: Callable[[float], float], start_s: float, exposure_s: float) -> float:
     """Return the mean of where something was during an exposure; where it stood still, exactly that."""
-    return sum(at_um(start_s + exposure_s * (k + 0.5) / _MOMENTS) for k in range(_MOMENTS)) / _MOMENTS
+    return math.fsum(at_um(start_s + exposure_s * (k + 0.5) / _MOMENTS) for k in range(_MOMENTS)) / _MOMENTS
