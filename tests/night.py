@@ -22,7 +22,26 @@ session.add(Puncta(emit=session.writer))
 """
 
 
-def small_profile(folder: Path, *, analyses: bool = False) -> Path:
+HANGS_ONCE = """
+from pathlib import Path
+
+_move, _moves, _has_hung = microscope.backend.stage.move, [], Path(__file__).with_name("has_hung")
+
+
+def _hang_once(axis, position_um):
+    _moves.append(axis)
+    if len(_moves) > 12 and not _has_hung.exists():
+        _has_hung.touch()
+        while True:  # as a driver that never comes back
+            pass
+    _move(axis, position_um)
+
+
+microscope.backend.stage.move = _hang_once
+"""
+
+
+def small_profile(folder: Path, *, analyses: bool = False, also: str = "") -> Path:
     """Return the simulated profile with small frames and short time-outs; live nuclei and puncta where asked."""
     shutil.copytree(PROFILE, folder)
     devices = folder / "devices.yml"
@@ -32,7 +51,7 @@ def small_profile(folder: Path, *, analyses: bool = False) -> Path:
     here = "\n# In this order at the end"
     assert here in text
     quick = "\nmicroscope.camera.timeout_s = 1.0\nmicroscope.xyz.z.timeout_s = 1.0\n"
-    startup.write_text(text.replace(here, quick + (LIVE_ANALYSES if analyses else "") + here))
+    startup.write_text(text.replace(here, quick + (LIVE_ANALYSES if analyses else "") + also + here))
     return folder
 
 

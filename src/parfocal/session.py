@@ -58,6 +58,7 @@ class Session:
     analyses: list[Analysis] = field(default_factory=list[Analysis])
     publisher: Any = None
     _live: tuple[LiveView, int | None] = ("", None)
+    _resting: list[Microscope] = field(default_factory=list[Microscope])
     _closed: bool = False
     _own_loop: asyncio.AbstractEventLoop | None = None
 
@@ -94,7 +95,9 @@ class Session:
             camera.frames_root = self.catalog.folder.frames
         microscope.lock.calibrations = self.catalog.folder.calibrations
         microscope.resting = RestingFile(self.catalog.folder.resting / f"{microscope.name}.json")
-        self.RE.preprocessors.append(lambda plan: keep_resting(plan, microscope))
+        if not any(one is microscope for one in self._resting):  # a profile may be run again
+            self._resting.append(microscope)
+            self.RE.preprocessors.append(lambda plan: keep_resting(plan, microscope))
         microscope.use_characterizations(self.catalog.folder.characterizations)
         return microscope
 

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from parfocal.devices import simulated_microscope
@@ -128,6 +129,26 @@ def pages(RE, tmp_path):
     frames.append('<iframe id="broken" src="broken.html"></iframe>')
     (tmp_path / "all.html").write_text("<!doctype html><title>all</title>" + "".join(frames) + LOOK)
     return tmp_path
+
+
+def coloured(folder, page):
+    """Return how many pixels of a page, as it is opened in a tall window, are coloured."""
+    shot = folder / "shot.png"
+    browsed(folder / "profile", "--window-size=1100,6000", f"--screenshot={shot}", page.as_uri())
+    with Image.open(shot) as image:
+        pixels = np.asarray(image.convert("RGB"), int)
+    return int((np.ptp(pixels, axis=2) > 60).sum())
+
+
+def test_without_scripts_every_figure_is_seen_whole(tmp_path):
+    page, off = story_page(tmp_path), tmp_path / "off.html"
+    forbidden = """<head><meta http-equiv="Content-Security-Policy" content="script-src 'none'">"""
+    off.write_text(page.read_text().replace("<head>", forbidden, 1))
+    dom, log = browsed(tmp_path / "profile", "--dump-dom", off.as_uri())
+    assert "Refused to execute" in log or "violates" in log, "no script ran"
+    assert "<button" not in dom, "what needs a script is not offered"
+    assert dom.count("<svg") == 10
+    assert coloured(tmp_path, off) > 0.95 * coloured(tmp_path, page) > 1000
 
 
 def opened(folder):

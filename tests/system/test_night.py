@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from night import Night, assert_nothing_is_missing, incidents, item, small_profile
+from night import HANGS_ONCE, Night, assert_nothing_is_missing, incidents, item, small_profile
 from parfocal.catalog import ensure_server, open_catalog, recover, stop_server
+from parfocal.queue import SupervisorPolicy
 from parfocal.report import read_story
 
 pytest.importorskip("bluesky_queueserver_api", reason="extra `queue` is not installed")
@@ -74,6 +75,34 @@ def test_a_killed_worker_and_a_lost_frame_cost_a_queue_one_retry_and_one_skip(tm
         assert last["safe_light_was_on"].item() == 0
         assert last["safe_z_restored"].item() == 0
         assert assert_nothing_is_missing(night.folder) >= 25 + 5 + 3
+    finally:
+        night.close()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_a_worker_that_hangs_is_ended_and_a_proxy_that_died_is_started_again(tmp_path):
+    profile = small_profile(tmp_path / "profile", also=HANGS_ONCE)
+    night = Night(tmp_path / "data", profile, policy=SupervisorPolicy(silent_s=10.0))
+    proxy_pid = night.info.proxy_pid
+    try:
+        os.kill(proxy_pid, 9)
+        night.until(lambda: night.info.proxy_pid != proxy_pid, 60)
+        night.add(item("z_stack", sample="hangs", half_range_um=8.0, step_um=0.5), item("z_stack", sample="next"))
+        night.until(night.is_done)
+        history = night.history()
+    finally:
+        night.stop()
+    try:
+        assert (profile / "has_hung").exists()
+        assert history == [
+            ("z_stack", "failed"), ("make_safe", "completed"), ("z_stack", "completed"), ("z_stack", "completed"),
+        ], night.said()  # fmt: skip
+        with open_catalog(night.folder) as catalog:
+            proxy, hung = incidents(catalog)
+        assert (proxy["kind"], proxy["outcome"]) == ("proxy_died", "it answers again")
+        assert (hung["kind"], hung["plan"], hung["outcome"]) == ("worker_hung", "z_stack", "the queue goes on")
+        assert "worker ended: no document for 1" in hung["action"]
     finally:
         night.close()
 

@@ -18,11 +18,10 @@ import numpy as np
 import yaml
 from msgpack.fallback import unpackb
 
-from parfocal.callbacks._follow_sources import Source
+from parfocal.callbacks._follow_sources import Source, first_few
 from parfocal.callbacks._wire import document_from_wire
 from parfocal.errors import BadInputError
 
-_UNREADABLE_SAID = 3
 _PATCHED = ("Packer", "Unpacker", "load", "loads", "dump", "dumps", "pack", "packb", "unpack", "unpackb")
 
 
@@ -104,13 +103,7 @@ def kafka_source(settings: KafkaSettings) -> Source:
         on_ready: Callable[[], object],
         say: Callable[[str], object],
     ) -> None:
-        is_ready, n_said = False, 0
-
-        def complain(why: object) -> None:
-            nonlocal n_said
-            n_said += 1
-            if n_said <= _UNREADABLE_SAID:
-                say(f"Kafka: {' '.join(str(why).split())}")
+        is_ready, complain = False, first_few(say, "Kafka")
 
         def process(_: Any, topic: str, message: tuple[str, dict[str, Any]]) -> bool:
             receive(*message)

@@ -33,6 +33,19 @@ class Source(Protocol):
         ...
 
 
+def first_few(say: Callable[[str], object], whose: str) -> Callable[[object], None]:
+    """Return what says what is wrong with messages of somebody, in a line each, and after three nothing more."""
+    left = _UNREADABLE_SAID
+
+    def complain(why: object) -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            say(f"{whose}: {' '.join(str(why).split())}")
+
+    return complain
+
+
 def zmq_source(address: str) -> Source:
     """Return the documents of a 0MQ proxy, such as bluesky's own; `address` is where it sends.
 
@@ -47,15 +60,7 @@ def zmq_source(address: str) -> Source:
         on_ready: Callable[[], object],
         say: Callable[[str], object],
     ) -> None:
-        left = _UNREADABLE_SAID
-
-        def unreadable(why: str) -> None:
-            nonlocal left
-            left -= 1
-            if left >= 0:
-                say(f"{address}: {why}")
-
-        listen(address, receive, until, on_ready=on_ready, on_unreadable=unreadable)
+        listen(address, receive, until, on_ready=on_ready, on_unreadable=first_few(say, address))
 
     return source
 

@@ -77,6 +77,10 @@ def start_command(
         str | None,
         typer.Option(help=f"When a plan fails that declares nothing: {', '.join(ON_FAILURE)}. Default: retry."),
     ] = None,
+    silent_s: Annotated[
+        float,
+        typer.Option("--silent-s", min=0, help="A worker whose plan says nothing for so long is ended; 0: never."),
+    ] = SupervisorPolicy().silent_s,
     no_supervisor: Annotated[
         bool, typer.Option("--no-supervisor", help="Nobody mends anything: the queue stands where it fails.")
     ] = False,
@@ -85,9 +89,9 @@ def start_command(
     """Start Redis, RE Manager, worker and supervisor, and wait until plans can run; they outlive this command."""
     folder = folder_of(data)
     before = find_queue(folder)
-    policy = None if no_supervisor else SupervisorPolicy(on_failure=_policy(on_failure) or "retry")
+    policy = SupervisorPolicy(on_failure=_policy(on_failure) or "retry", silent_s=silent_s)
     with _waiting() as say:
-        info = start_queue(folder, profile, redis, policy=policy, say=say)
+        info = start_queue(folder, profile, redis, policy=None if no_supervisor else policy, say=say)
     if as_json:
         typer.echo(json.dumps({"was_running": before is not None, **_as_json(queue_status(folder))}))
     elif before is not None:
@@ -124,7 +128,8 @@ def status_command(data: DataOption = None, as_json: JsonOption = False) -> None
         "running": _told(item) if item else "nothing",
         "waiting": str(status.n_waiting),
         "done": str(status.n_done),
-        "catalog": status.catalog + (f", {status.waiting_logs} runs not yet in it" if status.waiting_logs else ""),
+        "catalog": status.catalog
+        + (f", {_runs(status.waiting_logs)} not yet in it" if status.waiting_logs else ""),
     }
     if status.info is not None:
         rows |= {
@@ -265,7 +270,12 @@ def _run(client: Any) -> str:
     if not status["items_in_queue"]:
         raise BadInputError("the queue is empty: `parfocal queue add plan.yml` fills it")
     ask(client.queue_start)
-    return f"runs {status['items_in_queue']} plans"
+    n = status["items_in_queue"]
+    return f"runs {n} plan{'' if n == 1 else 's'}"
+
+
+def _runs(n: int) -> str:
+    return f"{n} run{'' if n == 1 else 's'}"
 
 
 def _policy(on_failure: str | None) -> OnFailure | None:

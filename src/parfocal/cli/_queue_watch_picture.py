@@ -218,7 +218,10 @@ def _catalog(view: NightView) -> Text:
 
 def _in_all(view: NightView, now_s: float) -> Text:
     failed = f", {view.n_failed} failed" if view.n_failed else ""
-    return Text(f"{view.n_runs} runs{failed}, {view.n_frames} frames in {_time(now_s - view.began_s)}")
+    runs, frames = (
+        f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((view.n_runs, "run"), (view.n_frames, "frame"))
+    )
+    return Text(f"{runs}{failed}, {frames} in {_time(now_s - view.began_s)}")
 
 
 def _faults(faults: tuple[FaultView, ...]) -> Table:

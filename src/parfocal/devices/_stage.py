@@ -77,6 +77,7 @@ class StageAxis(Device, PositionerBase):
         self.timeout_s = timeout_s
         self.tolerance_um = tolerance_um
         self._setpoint_um: float | None = None
+        self._sent_s = float("nan")
         self._leased_to = ""
         self._cancel = threading.Event()
         super().__init__(prefix, name=name, parent=parent, **kwargs)
@@ -100,6 +101,11 @@ class StageAxis(Device, PositionerBase):
     def setpoint_um(self) -> float:
         """Where the axis was last sent, um; where it is, if it never was."""
         return self._setpoint_um if self._setpoint_um is not None else self.position
+
+    @property
+    def sent_s(self) -> float:
+        """When the driver had taken the last move, s of `time.monotonic`; NaN before the first."""
+        return self._sent_s
 
     @property
     def leased_to(self) -> str:
@@ -178,6 +184,7 @@ class StageAxis(Device, PositionerBase):
         asked_s = time.monotonic()
         try:
             self.driver.move(self.axis, position)
+            self._sent_s = time.monotonic()
         except Exception as error:
             refused = PlainStatus(self)
             refused.set_exception(error)

@@ -33,7 +33,8 @@ class TimedMove:
         """Move to an absolute position, um; see `StageAxis.set`."""
         self.axis.check_value(float(value))
         status = self.axis.set(value)
-        self.sent_s = self._now_s()  # after, as a focus lock has it
+        # When the driver had it, as a focus lock has it: what waits for its arrival is started later.
+        self.sent_s = self._now_s() - (time.monotonic() - self.axis.sent_s)
         return status
 
     def stop(self, *, success: bool = False) -> None:

@@ -8,6 +8,7 @@ from parfocal.doctor._drivers import check_drivers
 from parfocal.doctor._examine import examine
 from parfocal.doctor._folders import check_folder, check_private, check_space
 from parfocal.doctor._machine import check_gpu, check_memory, check_processor, check_versions
+from parfocal.doctor._pixel_size import check_pixel_size
 from parfocal.doctor._profile import check_profile
 from parfocal.doctor._queue import check_queue, check_redis
 
@@ -24,6 +25,7 @@ __all__ = [
     "check_gpu",
     "check_logs",
     "check_memory",
+    "check_pixel_size",
     "check_private",
     "check_processor",
     "check_profile",

@@ -14,6 +14,7 @@ from parfocal.doctor._disk_rate import check_disk_rate
 from parfocal.doctor._drivers import check_drivers
 from parfocal.doctor._folders import check_folder, check_private, check_space
 from parfocal.doctor._machine import check_gpu, check_memory, check_processor, check_versions
+from parfocal.doctor._pixel_size import check_pixel_size
 from parfocal.doctor._profile import check_profile, drivers_of, frame_shape_of
 from parfocal.doctor._queue import check_queue
 
@@ -68,5 +69,6 @@ def examine(
     ]
     if profile is not None:
         looks.append(("profile: files", partial(check_profile, profile, open_devices=open_devices)))
+    looks.append(("profile: pixel size", partial(check_pixel_size, folder, profile)))
     for name, look in looks:
         yield from looked_at(name, look)

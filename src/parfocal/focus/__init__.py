@@ -9,7 +9,7 @@ from parfocal.focus._characterization import (
     maps_hash,
     run_uid_of,
 )
-from parfocal.focus._characterizing import Characterizing, Probed, Trace, characterizing
+from parfocal.focus._characterizing import Characterizing, characterizing
 from parfocal.focus._drift_filter import DriftFilter
 from parfocal.focus._kalman_bound import kalman_bound
 from parfocal.focus._lock_controller import LockController
@@ -25,6 +25,7 @@ from parfocal.focus._lock_measurement import measurement_from
 from parfocal.focus._lock_settings import LockSettings
 from parfocal.focus._lock_summary import LockSamples, LockSummary, summarize_lock
 from parfocal.focus._measurement import Command, LockState, Measurement, StageState
+from parfocal.focus._probed import Probed, Trace
 from parfocal.focus._roi_tracker import Roi, RoiTracker
 from parfocal.focus._safeguards_quality import Alarm
 from parfocal.focus._score_stack import DEFAULT_SCORE, StackScores, score_stack

@@ -3,19 +3,18 @@
 from typing import Any
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 import numpy as np
 from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, plan
 
 from parfocal.devices import TimedMove
-from parfocal.errors import BadInputError
 from parfocal.plans import stubs
 from parfocal.plans._characterize_run import (
     CharacterizeRun,
-    camera_named,
     characterize_run,
     check_number,
+    in_light,
+    looked_at,
     stage_identity,
 )
 
@@ -82,11 +81,7 @@ def characterize_latency(
         Frames do not follow the moves, or show them before they were sent.
     """
     bench: Any = microscope
-    if axis not in ("x", "y", "z"):
-        raise BadInputError(f"{_PLAN}: axis is {axis!r}, expected x, y or z")
-    name = ("focus_camera" if axis == "z" else "camera") if camera == "auto" else camera
-    device = camera_named(bench, name, _PLAN)
-    movable = getattr(bench.xyz, axis)
+    name, device, movable = looked_at(bench, axis, camera, _PLAN)
     default_um = 0.15 if axis == "z" else 2 * float(device.facts.pixel_size_um[0])
     half = float(half_step_um if half_step_um is not None else default_um)
     check_number(_PLAN, "half_step_um", half, 1e-6)
@@ -100,8 +95,6 @@ def characterize_latency(
     home_um = yield from stubs.position_of(movable)
     movable.check_value(home_um - half)
     movable.check_value(home_um + half)
-    light = bench.light if device is bench.camera else None
-    before_s = device.facts.settings.exposure_s
     timed = TimedMove(movable, device.feed.now_s)
 
     def body(taking: CharacterizeRun) -> MsgGenerator[None]:
@@ -136,9 +129,6 @@ def characterize_latency(
                 yield from taking.save(told)
 
     def run() -> MsgGenerator[str]:
-        if exposure_s is not None:
-            yield from stubs.move_all({device.exposure_s: float(exposure_s)})
-        yield from stubs.light_on(light, channel)
         about = stage_identity(bench, device, axis)
         start = {
             "plan_name": _PLAN,
@@ -156,12 +146,7 @@ def characterize_latency(
         } | (md or {})
         return (yield from characterize_run(bench, device, "latency", about, {"half_step_um": half}, start, body))
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(light)
-        yield from bps.mv(movable, home_um)
-        yield from stubs.move_all({device.exposure_s: before_s})
-
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(run(), [device, movable]), make_safe))
+    return (yield from in_light(bench, device, {movable: home_um}, exposure_s, channel, run))
 
 
 def _step_and_frame(camera: Any, timed: TimedMove, to_um: float, lead_s: float, which: str) -> MsgGenerator[None]:

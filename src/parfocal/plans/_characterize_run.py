@@ -5,10 +5,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
+import bluesky.preprocessors as bpp
 from bluesky.utils import Msg, MsgGenerator
 
 from parfocal.devices import Characterizer, Columns
 from parfocal.errors import BadInputError, HardwareError
+from parfocal.plans import stubs
 
 STREAM = "frames"
 
@@ -57,6 +59,65 @@ def camera_named(microscope: Any, name: str, plan: str) -> Any:
     if microscope.lock.is_engaged:
         raise BadInputError(f"{plan}: the lock holds z; release it first")
     return microscope.camera if name == "camera" else microscope.focus_camera
+
+
+def looked_at(microscope: Any, axis: str, camera: str, plan: str) -> tuple[str, Any, Any]:
+    """Return which camera looks at an axis (`auto`: the focus camera along z), that camera, and the axis.
+
+    Raises
+    ------
+    BadInputError
+        There is no such axis or camera, or the lock holds z.
+    """
+    if axis not in ("x", "y", "z"):
+        raise BadInputError(f"{plan}: axis is {axis!r}, expected x, y or z")
+    name = ("focus_camera" if axis == "z" else "camera") if camera == "auto" else camera
+    device = camera_named(microscope, name, plan)
+    return name, device, getattr(microscope.xyz, axis)
+
+
+def in_light(
+    microscope: Any,
+    camera: Any,
+    home_um: dict[Any, float],
+    exposure_s: float | None,
+    channel: str,
+    measure: Callable[[], MsgGenerator[str]],
+    stop: Callable[[], object] = lambda: None,
+) -> MsgGenerator[str]:
+    """Measure with camera and axes staged, by this exposure, in the light; afterwards all is as it was.
+
+    Parameters
+    ----------
+    microscope, camera
+        What is measured with; the light is the microscope's where its imaging camera looks.
+    home_um : dict
+        Where axes are to be in the end.
+    exposure_s : float, optional
+        Of the camera, for what is measured.
+    channel : str
+        Of the light.
+    measure : callable
+        Gives the plan that opens the run.
+    stop : callable
+        Called in the end, before axes are moved.
+    """
+    light = microscope.light if camera is microscope.camera else None
+    before_s = camera.facts.settings.exposure_s
+
+    def run() -> MsgGenerator[str]:
+        if exposure_s is not None:
+            yield from stubs.move_all({camera.exposure_s: float(exposure_s)})
+        yield from stubs.light_on(light, channel)
+        return (yield from measure())
+
+    def make_safe() -> MsgGenerator[None]:
+        yield from stubs.light_off(light)
+        stop()
+        yield from stubs.move_all(home_um)
+        yield from stubs.move_all({camera.exposure_s: before_s})
+
+    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(run(), [camera, *home_um]), make_safe))
 
 
 def characterize_run(

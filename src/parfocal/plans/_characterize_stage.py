@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import bluesky.plan_stubs as bps
-import bluesky.preprocessors as bpp
 from bluesky.protocols import Readable
 from bluesky.utils import Msg, MsgGenerator, plan
 
@@ -16,6 +15,8 @@ from parfocal.plans._characterize_run import (
     camera_named,
     characterize_run,
     check_number,
+    in_light,
+    looked_at,
     stage_identity,
 )
 
@@ -95,11 +96,7 @@ def characterize_stage(
         The axis did not answer.
     """
     bench: Any = microscope
-    if axis not in ("x", "y", "z"):
-        raise BadInputError(f"{_PLAN}: axis is {axis!r}, expected x, y or z")
-    name = ("focus_camera" if axis == "z" else "camera") if camera == "auto" else camera
-    device = camera_named(bench, name, _PLAN)
-    movable = getattr(bench.xyz, axis)
+    name, device, movable = looked_at(bench, axis, camera, _PLAN)
     is_z = axis == "z"
     step = float(step_um if step_um is not None else 0.5 if is_z else 10.0)
     default_um = 0.2 if is_z else 2 * float(device.facts.pixel_size_um[0])
@@ -125,8 +122,6 @@ def characterize_stage(
     home_um = yield from stubs.position_of(movable)
     for end_um in (home_um - half - approach, home_um + half + approach, home_um - step, home_um + step):
         movable.check_value(end_um)
-    light = bench.light if device is bench.camera else None
-    before_s = device.facts.settings.exposure_s
     recorder = StepRecorder("trace", movable, duration_s)
 
     def go(to_um: float) -> MsgGenerator[None]:
@@ -170,9 +165,6 @@ def characterize_stage(
         return float(device.facts.settings.exposure_s)
 
     def run() -> MsgGenerator[str]:
-        if exposure_s is not None:
-            yield from stubs.move_all({device.exposure_s: float(exposure_s)})
-        yield from stubs.light_on(light, channel)
         about = stage_identity(bench, device, axis)
         told = {
             "half_step_um": half,
@@ -204,13 +196,7 @@ def characterize_stage(
 
         return (yield from characterize_run(bench, device, "stage", about, told, start, both, recorder))
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(light)
-        recorder.stop()
-        yield from bps.mv(movable, home_um)
-        yield from stubs.move_all({device.exposure_s: before_s})
-
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(run(), [device, movable]), make_safe))
+    return (yield from in_light(bench, device, {movable: home_um}, exposure_s, channel, run, recorder.stop))
 
 
 @plan
@@ -274,7 +260,6 @@ def characterize_pixel_size(
         axis.check_value(at_um - reach - approach_um)
         axis.check_value(at_um + reach)
     around = ((0, 0), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
-    before_s = device.facts.settings.exposure_s
 
     def body(taking: CharacterizeRun) -> MsgGenerator[None]:
         from parfocal.focus import Probed
@@ -291,9 +276,6 @@ def characterize_pixel_size(
             yield from taking.take(replace(point, number=number, y_um=goal[y], x_um=goal[x]))
 
     def run() -> MsgGenerator[str]:
-        if exposure_s is not None:
-            yield from stubs.move_all({device.exposure_s: float(exposure_s)})
-        yield from stubs.light_on(bench.light, channel)
         about = stage_identity(bench, device, "xy")
         start = {
             "plan_name": plan_name,
@@ -308,9 +290,4 @@ def characterize_pixel_size(
         told = {"told_pixel_size_um": pixel_um}
         return (yield from characterize_run(bench, device, "pixel_size", about, told, start, body))
 
-    def make_safe() -> MsgGenerator[None]:
-        yield from stubs.light_off(bench.light)
-        yield from stubs.move_all(home)
-        yield from stubs.move_all({device.exposure_s: before_s})
-
-    return (yield from bpp.finalize_wrapper(bpp.stage_wrapper(run(), [device, x, y]), make_safe))
+    return (yield from in_light(bench, device, home, exposure_s, channel, run))

@@ -43,7 +43,7 @@ class Chronicle:
             self._begin("manager_died", "the RE Manager ended, and its worker with it")
         elif seen.is_stuck:
             self._begin("stuck", "the RE Manager waits for a plan that has ended, or does not answer")
-        elif seen.worker_died:
+        elif seen.worker_died and not (self._open is not None and self._open.kind == "worker_hung"):
             self._begin("worker_died", "the worker's process ended")
         for item in seen.failures:
             self._befell(item)
@@ -59,6 +59,8 @@ class Chronicle:
             if succeeded:
                 self._tell(self._aside.pop(aside), "it answers again")
             return
+        if action.kind == "end_worker" and succeeded:
+            self._begin("worker_hung", f"the worker hangs: {action.why}")
         if self._open is None:
             return
         self._open.actions.append(said)

@@ -10,7 +10,7 @@ from parfocal.catalog import DataFolder, recover
 from parfocal.errors import HardwareError
 from parfocal.queue._connect import ask, connect, wait_until
 from parfocal.queue._info import QueueInfo, write_queue_file
-from parfocal.queue._lookout import Lookout, is_same, last_of, n_children, told_about
+from parfocal.queue._lookout import Lookout, is_same, last_of, n_children, told_about, worker_of
 from parfocal.queue._place import queue_folder, read_place, write_place
 from parfocal.queue._processes import end_processes, processes_of
 from parfocal.queue._redis import redis_uri, start_redis
@@ -70,6 +70,8 @@ def perform(action: Action, folder: DataFolder, info: QueueInfo, lookout: Lookou
         if action.kind == "open_environment":
             open_environment(info, folder)
             return Done(info, True, "environment opened again")
+        if action.kind == "end_worker":
+            return _end_worker(info, action.why)
         with connect(info) as client:
             if action.kind == "destroy_environment":
                 return _destroy(client, info)
@@ -87,6 +89,7 @@ _WORDS = {
     "restart_redis": "starting Redis again",
     "restart_proxy": "starting the proxy of documents again",
     "restart_manager": "starting the RE Manager again",
+    "end_worker": "ending the worker that hangs",
     "destroy_environment": "clearing the dead environment away",
     "recover": "recovering runs",
     "open_environment": "opening the environment",
@@ -139,6 +142,15 @@ def _hold(item: FailedItem | None, info: QueueInfo, why: str) -> Done:
         with connect(info) as client:
             said = _put_first(client, item, item.attempt)
     return Done(info, True, said)
+
+
+def _end_worker(info: QueueInfo, why: str) -> Done:
+    """End the worker at once: one that hangs hears nobody. Its plan is dealt with as after any death."""
+    worker = worker_of(info.manager_pid)
+    if worker is None:
+        raise HardwareError("it is not there any more")
+    worker.kill()
+    return Done(info, True, f"worker ended: {why}")
 
 
 def _destroy(client: Any, info: QueueInfo) -> Done:

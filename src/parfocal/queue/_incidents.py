@@ -23,8 +23,8 @@ class Incident:
     Attributes
     ----------
     kind : str
-        `plan_failed`, `worker_died`, `manager_died`, `redis_died`, `proxy_died`, `catalog_away`, `stuck` or
-        `unsafe`.
+        `plan_failed`, `worker_died`, `worker_hung`, `manager_died`, `redis_died`, `proxy_died`, `catalog_away`,
+        `stuck` or `unsafe`.
     what : str
         In one line.
     item_uid, plan : str

@@ -37,6 +37,8 @@ class Lookout:
     ----------
     ours : set of str
         Items that the supervisor itself had executed: their failure is nobody else's.
+    is_listening : bool
+        Whether somebody calls `heard` for each document; else nobody can say whether a worker hangs.
     """
 
     def __init__(
@@ -51,6 +53,9 @@ class Lookout:
         self._answered_s = clock()
         self._idle_since_s: float | None = None
         self._plan_had_ended = False
+        self._heard_s = clock()
+        self._running_uid = ""
+        self.is_listening = False
         self.ours: set[str] = set()
 
     def look(self, info: QueueInfo, client: Any) -> Seen:
@@ -78,10 +83,23 @@ class Lookout:
             proxy_died=proxy_died,
             worker_died=worker_died,
             is_stuck=self._is_stuck(status) and not (worker_died or redis_died),
+            silent_s=self._silent_s(status),
             n_in_queue=int(status["items_in_queue"]),
             unsafe=self._unsafe(info, left) if state == "idle" and is_open and not worker_died else (),
             failures=failures,
         )
+
+    def heard(self) -> None:
+        """Note that a document came just now, from the worker: it does not hang."""
+        self._heard_s = self._clock()
+
+    def _silent_s(self, status: dict[str, Any]) -> float:
+        """Return for how long the plan that runs has sent nothing; it begins anew with each item."""
+        running = str(status.get("running_item_uid") or "")
+        if running != self._running_uid or status["manager_state"] != "executing_queue":
+            self._running_uid = running
+            self.heard()
+        return self._clock() - self._heard_s if self.is_listening else 0.0
 
     def result_of(self, client: Any, item_uid: str) -> dict[str, Any]:
         """Return how an item ended, as the history says: `exit_status`, `msg`, `run_uids`; empty for not yet."""
@@ -207,6 +225,12 @@ def cause_in(traceback: str) -> str:
 def n_children(pid: int) -> int:
     """Return how many processes a manager has started that live."""
     return len(_children(pid))
+
+
+def worker_of(manager_pid: int) -> psutil.Process | None:
+    """Return the process in which plans run: of a manager's two children the one that came last."""
+    own = [psutil.Process(pid) for pid in _children(manager_pid)]
+    return max(own, key=lambda process: process.create_time()) if len(own) > 1 else None
 
 
 def _children(pid: int) -> set[int]:

@@ -30,7 +30,7 @@ from parfocal.queue._night_state import (
 
 SUPERVISOR = "supervisor"
 _INCIDENTS = "incidents"
-_COUNTED = ("primary", "sweep", "retraining", "faults")
+COUNTED = ("primary", "sweep", "retraining", "faults")
 """Streams by which a run's progress is told: the first of these that it has."""
 
 
@@ -263,7 +263,7 @@ def _timed(view: NightView, stream: Stream, n: int, time_s: float) -> NightView:
 
 
 def _main_stream(run: RunView) -> str:
-    return next((name for name in _COUNTED if name in run.counts), "")
+    return next((name for name in COUNTED if name in run.counts), "")
 
 
 def _at(view: NightView, stream: Stream, data: Mapping[str, Any]) -> NightView:

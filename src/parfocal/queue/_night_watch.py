@@ -3,6 +3,7 @@
 ::
 
     logs of open runs --once--> .
+    last runs of catalog -once-> .
     0MQ proxy ----------------> NightView <---- RE Manager, each second
                                     ^---------- catalog's server and logs, each five
 
@@ -25,6 +26,7 @@ from parfocal.catalog import DataFolder, decode_line, find_server, is_being_writ
 from parfocal.errors import ParfocalError
 from parfocal.queue._connect import ask, connect
 from parfocal.queue._info import QueueInfo, find_queue
+from parfocal.queue._night_recall import last_runs, recalled
 from parfocal.queue._night_state import CatalogView, NightView, QueueView
 from parfocal.queue._night_view import asked, heard, looked, remembered
 
@@ -165,8 +167,11 @@ class NightWatch:
     # -- catalog ------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        n_missed = 0
+        n_missed, is_recalled = 0, False
         while True:
+            if not is_recalled and (runs := last_runs(self.folder)):
+                self._change(lambda view: recalled(view, runs))
+                is_recalled = True
             catalog = look_at_catalog(self.folder, self._view.ended)
             n_missed = n_missed + 1 if catalog.state == "away" else 0
             if n_missed == 1 and self._view.catalog.state in ("ok", "behind"):
@@ -247,10 +252,10 @@ def look_at_catalog(folder: DataFolder, ended: tuple[str, ...], now_s: float | N
 
 
 def logged(folder: DataFolder) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the documents of runs that the catalog does not hold whole yet, the oldest run first.
+    """Yield the documents of runs that a living process writes, the oldest run first.
 
-    What a process that died has left is no run any more: it waits for `parfocal recover`. Of a log of many
-    megabytes only its begin and its end are read: how many events there were is in the last of them.
+    What a process that died has left is no run any more, ended or not: it waits for `parfocal recover`. Of a log
+    of many megabytes only its begin and its end are read: how many events there were is in the last of them.
     """
     found: list[tuple[float, Path]] = []
     for path in folder.wal.glob("*.jsonl"):
@@ -267,7 +272,7 @@ def logged(folder: DataFolder) -> Iterator[tuple[str, dict[str, Any]]]:
 def _live_documents(path: Path) -> list[tuple[str, dict[str, Any]]]:
     documents = list(_documents(path))
     try:
-        is_live = bool(documents) and (documents[-1][0] == "stop" or is_being_written(path))
+        is_live = bool(documents) and is_being_written(path)
     except OSError:
         is_live = False
     return documents if is_live else []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from parfocal.callbacks import publisher
+from parfocal.callbacks import listen, publisher
 from parfocal.catalog import Catalog, CatalogWriter, DataFolder, open_catalog, recover
 from parfocal.errors import BadInputError
 from parfocal.queue._catalog_watch import CatalogWatch
@@ -82,14 +82,28 @@ def supervise(
         writer = CatalogWriter(catalog)
         sender = publisher(info.documents_in) if info.documents_in else None
 
+        sent: set[str] = set()
+
         def emit(name: str, doc: Mapping[str, Any]) -> None:
+            sent.add(str(doc["uid"]))
             writer(name, doc)
             if sender is not None:
                 sender(name, doc)
 
         about = {"policy": asdict(policy), "profile": info.profile, "microscopes": list(microscopes)}
         run = IncidentRun(emit, _last_scan_id(catalog), about)
-        supervisor = Supervisor(catalog, info, policy, microscopes, Lookout(data, since_s), run, say)
+        lookout = Lookout(data, since_s)
+        supervisor = Supervisor(catalog, info, policy, microscopes, lookout, run, say)
+
+        def hear(name: str, doc: Mapping[str, Any]) -> None:
+            if doc.get("uid") not in sent:  # what we say ourselves is no sign of the worker's life
+                lookout.heard()
+
+        deaf = threading.Event()
+        ears = threading.Thread(target=listen, args=(info.documents_out, hear, deaf), name="ears", daemon=True)
+        if info.documents_out:
+            lookout.is_listening = True
+            ears.start()
         try:
             while not until.wait(_TICK_S):
                 if read_queue_file(data) is None:  # stopped, or its folder is gone
@@ -97,6 +111,7 @@ def supervise(
                     break
                 supervisor.tick()
         finally:
+            deaf.set()
             supervisor.close()
             run.close()
             if not writer.close(5.0):

@@ -4,6 +4,7 @@
 
     died: Redis, proxy --> started again
     died: RE Manager ----> started again -----------.
+    hangs: worker -------> ended: it died
     died: worker --------> destroyed, recovered ----+--> environment open --> made safe --.
     a plan failed ------------------------------------------(where it is not) --> made safe --+
                                                                                               |
@@ -24,6 +25,7 @@ ActionKind = Literal[
     "restart_redis",
     "restart_proxy",
     "restart_manager",
+    "end_worker",
     "destroy_environment",
     "recover",
     "open_environment",
@@ -51,6 +53,9 @@ class SupervisorPolicy:
     open_attempts, safe_attempts, restart_attempts : int
         How often, one after the other, the environment is opened, the hardware made safe, and a process started
         again, before the queue is held for a person.
+    silent_s : float
+        A worker whose plan runs and has sent no document for so long hangs, and is ended; 0 for never. Generous: a
+        plan that waits for its next time point sends nothing either.
     """
 
     on_failure: OnFailure = "retry"
@@ -58,6 +63,7 @@ class SupervisorPolicy:
     open_attempts: int = 3
     safe_attempts: int = 2
     restart_attempts: int = 5
+    silent_s: float = 4 * 3600.0
 
 
 DEFAULT_POLICY = SupervisorPolicy()
@@ -116,6 +122,8 @@ class Seen:
         It believes so, and the worker's process is gone.
     is_stuck : bool
         It waits for a plan that has ended, or does not answer, for too long.
+    silent_s : float
+        For how long the plan that runs has sent no document, s; 0 where none runs, or nobody listens.
     n_in_queue : int
         Items that wait.
     unsafe : tuple of str
@@ -131,6 +139,7 @@ class Seen:
     manager_died: bool = False
     worker_died: bool = False
     is_stuck: bool = False
+    silent_s: float = 0.0
     n_in_queue: int = 0
     unsafe: tuple[str, ...] = ()
     failures: tuple[FailedItem, ...] = ()
@@ -265,6 +274,8 @@ def decide(state: State, policy: SupervisorPolicy) -> tuple[Action, ...]:
         return ()
     if seen.worker_died:
         return (Action("destroy_environment"),) if seen.manager_state != "destroying_environment" else ()
+    if seen.manager_state == "executing_queue" and 0 < policy.silent_s < seen.silent_s:
+        return (Action("end_worker", why=f"no document for {seen.silent_s:.0f} s"),)
     if seen.manager_state != "idle":
         return ()
     if state.to_recover:

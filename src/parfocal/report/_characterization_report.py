@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parfocal.catalog import Catalog
 from parfocal.devices import CharacterizationShelf
@@ -159,6 +162,25 @@ def write_characterization_report(run: CharacterizationRun, folder: Path) -> tup
 
 def draw_characterization(found: Characterization, path: Path) -> Path:
     """Draw what a characterization comes from, as PNG or SVG by the file's name; return where it was written."""
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(_drawn(found, path.suffix[1:]))
+    return path
+
+
+def characterization_html(found: Characterization) -> str:
+    """Return a characterization as part of a page: its numbers, and the picture of what they come from."""
+    image = base64.b64encode(_drawn(found, "png")).decode("ascii")
+    picture = f'<img alt="{found.kind}" style="width:100%;height:auto" src="data:image/png;base64,{image}">'
+    return f"{table(characterization_table(found))}<figure>{picture}</figure>"
+
+
+def characterization_title(found: Characterization) -> str:
+    """Return what a characterization is called: its kind, and what it is about."""
+    about = (str(found.about.get(key) or "") for key in ("camera", "serial", "axis"))
+    return f"{_TITLES[found.kind]} ({', '.join(filter(None, about))})"
+
+
+def _drawn(found: Characterization, form: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -167,12 +189,22 @@ def draw_characterization(found: Characterization, path: Path) -> Path:
     {"camera": _camera, "stage": _stage, "latency": _latency, "pixel_size": _pixel_size}[found.kind](figure, found)
     verdict = "" if found.is_usable else f": not for use: {found.why_not()}"
     figure.suptitle(f"{_TITLES[found.kind]} {found.sha256[:12]}{verdict}", fontsize=10, wrap=True)
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:])
-    return path
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=form)
+    return drawn.getvalue()
+
+
+def _round_ticks(values: NDArray[np.float64]) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten within values above 0; of many, the powers of ten."""
+    low, high = float(values.min()), float(values.max())
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [m * 10.0**d for d in decades for m in (1, 2, 5) if low <= m * 10.0**d <= high]
+    return [t for t in ticks if math.log10(t).is_integer()] if len(ticks) > 5 else ticks
 
 
 def _camera(figure: Any, found: Characterization) -> None:
+    from matplotlib.ticker import NullFormatter
+
     grid: Any = figure.subplots(2, 3)
     (curve, line, spread), maps = grid
     flat = [row for row in found.rows if row["part"] == "flat"]
@@ -187,6 +219,9 @@ def _camera(figure: Any, found: Characterization) -> None:
         signal, variance, expected, dose = (values[lit] for values in (signal, variance, expected, dose))
         curve.loglog(signal, variance, "o", ms=4, color=_BLUE)
         curve.loglog(signal, expected, lw=1, color=_ORANGE)
+        curve.xaxis.set_minor_formatter(NullFormatter())  # over less than a decade they lie on each other
+        curve.set_xticks(_round_ticks(signal), [f"{tick:g}" for tick in _round_ticks(signal)])
+        curve.tick_params(axis="x", labelsize=8)
         line.plot(dose, signal, "o", ms=4, color=_BLUE)
         line.plot(dose, dose * float(np.median(signal / dose)), lw=1, color=_ORANGE)
     curve.set_xlabel("signal (ADU)")
@@ -227,6 +262,10 @@ def _stage(figure: Any, found: Characterization) -> None:
             done = (position - (position[-1] - row["step_um"])) / row["step_um"]
             steps.plot(1e3 * np.asarray(row["t_s"]), done, lw=0.8, color=_BLUE, alpha=0.5)
     steps.axvline(1e3 * found.numbers["settling_s"], lw=1, color=_ORANGE, label="settled")
+    lasts_s = max((float(row["t_s"][-1]) for row in found.rows if row["part"] == "step"), default=0.0)
+    settled_s = float(found.numbers["settling_s"])
+    if np.isfinite(settled_s) and 0 < 4 * settled_s < lasts_s:  # what comes after is all rest
+        steps.set_xlim(-0.1e3 * settled_s, 4e3 * settled_s)
     steps.set_xlabel("time from the command (ms)")
     steps.set_ylabel("share of the step")
     steps.legend(fontsize=8, frameon=False)
@@ -247,6 +286,12 @@ def _latency(figure: Any, found: Characterization) -> None:
     moved = np.array([row["at_um"] * row["up"] for row in found.rows])
     axis.plot(1e3 * after, 1e3 * moved, "o", ms=4, color=_BLUE)
     axis.axvline(1e3 * found.numbers["command_to_motion_s"], lw=1, color=_ORANGE, label="as if sudden")
+    low, high = np.percentile(after, (10, 90)) if after.size else (0.0, 1.0)
+    margin = 0.5 * (high - low)
+    outside = int(((after < low - margin) | (after > high + margin)).sum())
+    axis.set_xlim(1e3 * (low - margin), 1e3 * (high + margin))
+    if outside:  # the computer was busy just then
+        axis.set_title(f"{outside} of {after.size} frames lie outside", fontsize=8)
     axis.set_xlabel("middle of the exposure after the command (ms)")
     axis.set_ylabel("moved along the step (nm)")
     axis.legend(fontsize=8, frameon=False)
@@ -267,7 +312,7 @@ def _pixel_size(figure: Any, found: Characterization) -> None:
     axis.set_xlabel("x (px)")
     axis.set_ylabel("y (px)")
     axis.set_aspect("equal")
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5))
     _plain(axis)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from parfocal.catalog import Catalog, timestamp_s
 from parfocal.errors import BadInputError
 from parfocal.report._calibration_report import CalibrationRun, read_calibration_run
+from parfocal.report._characterization_report import CharacterizationRun, read_characterization_run
 from parfocal.report._story_focus import FocusStory, read_best_planes, read_focus
 from parfocal.report._story_nuclei import NucleiStory, read_nuclei
 from parfocal.report._story_puncta import PunctaStory, read_puncta
@@ -72,11 +73,14 @@ class DerivedStory:
         Its documents; `stop` is empty while it goes on.
     superseded_by : str
         Uid of the derived run that replaces it; empty where it counts.
+    holds : mapping
+        How many rows each stream and table has of one that did not come to a good end; -1 for not known.
     """
 
     start: Mapping[str, Any]
     stop: Mapping[str, Any]
     superseded_by: str = ""
+    holds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -107,8 +111,8 @@ class RunStory:
     derived : tuple of DerivedStory
         Oldest first.
     failures : tuple of Failure
-    focus, calibration, slices : optional
-        Where the run has a lock, is of `calibrate_focus`, has frames.
+    focus, calibration, characterization, slices : optional
+        Where the run has a lock, is of `calibrate_focus`, of `characterize_...`, has frames.
     nuclei, puncta : tuple
         One a stack, one a place; not all of very many.
     counts : mapping
@@ -123,6 +127,7 @@ class RunStory:
     focus: FocusStory | None = None
     best_planes: tuple[tuple[float, float], ...] = ()
     calibration: CalibrationRun | None = None
+    characterization: CharacterizationRun | None = None
     slices: SlicesShown | None = None
     nuclei: tuple[NucleiStory, ...] = ()
     puncta: tuple[PunctaStory, ...] = ()
@@ -161,9 +166,9 @@ class RunStory:
 
     @property
     def n_frames(self) -> int:
-        """Frames of the run, as many as its events of `primary` or `sweep`."""
+        """Frames of the run, as many as its events of `primary`, `sweep`, or `frames` of a characterization."""
         counts: Mapping[str, int] = self.stop.get("num_events") or {}
-        return int(counts.get("primary", counts.get("sweep", 0)))
+        return int(next((counts[name] for name in ("primary", "sweep", "frames") if name in counts), 0))
 
     @property
     def simulated(self) -> tuple[str, ...]:
@@ -296,6 +301,10 @@ def _run_story(reading: Reading, n_thumbnails: int, *, is_detailed: bool) -> Run
         told["calibration"] = reading.attempt(
             "its calibration", lambda: read_calibration_run(reading.catalog, start["uid"])
         )
+    if (start.get("parfocal") or {}).get("characterize") and "characterization" in reading.streams:
+        told["characterization"] = reading.attempt(
+            "its characterization", lambda: read_characterization_run(reading.catalog, start["uid"])
+        )
     told["focus"] = reading.attempt("its focus lock", lambda: read_focus(reading))
     told["best_planes"] = reading.attempt("its best planes", lambda: read_best_planes(reading, counting)) or ()
     told["counts"] = reading.attempt("what was counted in it", lambda: _counts(counting)) or {}
@@ -320,9 +329,24 @@ def _derived(reading: Reading) -> tuple[DerivedStory, ...]:
             run.metadata["start"],
             run.metadata.get("stop") or {},
             replaced.get(str(run.metadata["start"]["uid"]), ""),
+            reading.attempt("what its analyses hold", lambda run=run: _holds(reading.catalog, run)) or {},
         )
         for run in reading.derived
     )
+
+
+def _holds(catalog: Catalog, run: Any) -> dict[str, int]:
+    """Return what there is of an analysis that did not come to a good end."""
+    stop: Mapping[str, Any] = run.metadata.get("stop") or {}
+    if stop.get("exit_status") == "success":
+        return {}
+    counted: Mapping[str, int] = stop.get("num_events") or dict.fromkeys(map(str, run), -1)
+    tables = catalog.list_tables(str(run.metadata["start"]["uid"]))
+    rows: Mapping[str, int] = (stop.get("parfocal") or {}).get("tables") or {}
+    return {
+        **{str(stream): int(n) for stream, n in counted.items() if n},
+        **{f"table {key}": int(rows.get(key, -1)) for key in tables},
+    }
 
 
 def _counts(derived: list[Any]) -> dict[str, int]:

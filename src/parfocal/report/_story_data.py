@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parfocal.report._calibration_report import calibration_report
+from parfocal.report._characterization_report import characterization_report
 from parfocal.report._story import DerivedStory, RunStory, Story
 from parfocal.report._story_slices import Look
 from parfocal.sealed_json import plain
@@ -66,8 +67,8 @@ def summary(story: Story) -> dict[str, Any]:
 
 
 def is_failed(derived: DerivedStory) -> bool:
-    """Say whether an analysis came to a bad end and nothing replaced it."""
-    return bool(derived.stop) and derived.stop.get("exit_status") != "success" and not derived.superseded_by
+    """Say whether an analysis came to a bad end, or was cut off, and nothing replaced it."""
+    return derived.stop.get("exit_status") != "success" and not derived.superseded_by
 
 
 def parameters_of(run: RunStory) -> dict[str, Any]:
@@ -98,6 +99,9 @@ def _run(run: RunStory) -> dict[str, Any]:
         "failures": [vars(one) for one in run.failures],
         "lock": run.focus.report or None if run.focus is not None else None,
         "calibration": calibration_report(run.calibration) if run.calibration is not None else None,
+        "characterization": (
+            characterization_report(run.characterization) if run.characterization is not None else None
+        ),
         "slices": [_look(look) for look in run.slices.verdicts] if run.slices is not None else [],
         "counts": dict(run.counts),
         "nuclei": [
@@ -122,6 +126,7 @@ def _derived(one: DerivedStory) -> dict[str, Any]:
         "time": one.start["time"],
         "exit_status": one.stop.get("exit_status", "not closed"),
         "reason": one.stop.get("reason", ""),
+        "holds": dict(one.holds),
         "verdict": one.verdict,
         "supersedes": about.get("supersedes"),
         "superseded_by": one.superseded_by or None,

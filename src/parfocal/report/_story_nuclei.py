@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.report._plot import Floats
-from parfocal.report._story_reading import Array, Reading, columns_of
-from parfocal.report._story_slices import as_grey, grey_range
+from parfocal.report._story_reading import Array, Reading, columns_of, stream_of
+from parfocal.report._story_slices import as_grey, frame_places, grey_range
 
 _MOST_STACKS = 4
 _PLACE = ("position", "time_point", "tile", "channel")
@@ -58,20 +58,58 @@ def read_nuclei(reading: Reading, derived: Iterable[Any]) -> tuple[NucleiStory, 
     if not runs or "stacks" not in runs[-1]:
         return ()
     run = runs[-1]
-    stacks, planes = _rows(run, "stacks"), _rows(run, "planes")
+    stacks = _rows(run, "stacks")
+    # A stack's first plane waits for the second, which tells the step: one cut off before that has no such row.
+    planes = _rows(run, "planes") if "planes" in run else []
     told: list[NucleiStory] = []
     for stack in stacks[:_MOST_STACKS]:
+        labels = Array(stream_of(run, str(stack["labels"]))["volume"])
         here = [row for row in planes if all(row[key] == stack[key] for key in _PLACE)]
+        here = here or _planes_taken(reading, stack, labels)
         if here:
-            told.append(_story(reading, run, stack, sorted(here, key=lambda row: int(row["plane"])), len(stacks)))
+            here.sort(key=lambda row: int(row["plane"]))
+            told.append(_story(reading, run, stack, labels, here, len(stacks)))
+        else:
+            reading.remarks.append(
+                f"run {reading.name}: {stack['n_objects']} nuclei at position {stack['position']}, time point "
+                f"{stack['time_point']} are counted, but not drawn: which frames they are in is not told"
+            )
     return tuple(told)
 
 
-def _story(reading: Reading, run: Any, stack: dict[str, Any], planes: list[Any], n_stacks: int) -> NucleiStory:
+def _planes_taken(reading: Reading, stack: dict[str, Any], labels: Array) -> list[dict[str, Any]]:
+    """Return a row a plane by what the raw run says of its frames; none where that is another number of planes."""
+    columns, places = reading.columns(reading.camera_stream), frame_places(reading)
+    frames = columns.get(f"{reading.data_key}_frame")
+    if frames is None:
+        return []
+    is_here = np.ones(frames.size, bool)
+    for key in _PLACE:
+        of_frame = columns.get(f"point_{key}")
+        is_here &= of_frame == stack[key] if of_frame is not None else not stack[key]
+    plane = columns.get("point_plane", np.arange(frames.size))
+    last = dict(zip(plane[is_here].tolist(), frames[is_here].tolist()))  # of several attempts the last
+    if len(last) != int(stack["n_planes"]):
+        return []
+    return [
+        {
+            "plane": p,
+            "frame": last[p],
+            "z_um": places[int(last[p])][1],
+            "n_objects": np.unique(found[found > 0]).size,
+        }
+        for k, p in enumerate(sorted(last))
+        for found in [labels.read(k)]
+    ]
+
+
+def _story(
+    reading: Reading, run: Any, stack: dict[str, Any], volume: Array, planes: list[dict[str, Any]], n_stacks: int
+) -> NucleiStory:
     counts = np.array([int(row["n_objects"]) for row in planes])
     best = np.flatnonzero(counts == counts.max())
     k = int(best[best.size // 2])  # of several with most, the middle one
-    labels = Array(run[str(stack["labels"])].base["volume"]).read(k).astype(np.int64)
+    labels = volume.read(k).astype(np.int64)
     raw = reading.frames.read(int(planes[k]["frame"])).astype(np.float32)
     size_y_um, size_x_um = float(stack["pixel_y_um"]), float(stack["pixel_x_um"])
     outlines = {

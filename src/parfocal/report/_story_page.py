@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from parfocal.report._characterization_report import characterization_html, characterization_title
 from parfocal.report._lock_events import explain
 from parfocal.report._numbers import nm, percent
 from parfocal.report._page import anchor, page, table
 from parfocal.report._page_script import SCRIPT
 from parfocal.report._plot import Plot
 from parfocal.report._plot_svg import plot_html
-from parfocal.report._story import RunStory, Story
+from parfocal.report._story import DerivedStory, RunStory, Story
 from parfocal.report._story_data import is_failed, summary
 from parfocal.report._story_page_style import STYLE
 from parfocal.report._story_plots import clock, story_plots
@@ -31,6 +32,7 @@ def story_page(story: Story) -> str:
         ("Nuclei", _nuclei(story, plots["nuclei"])),
         ("Puncta and calcium", _puncta(story, plots["puncta"])),
         ("Focus calibration", _calibrations(story, plots["calibration"])),
+        ("Characterization", _characterizations(story)),
         ("Parameters and provenance", provenance(story)),
     ]
     told = [(heading, content) for heading, content in sections if content]
@@ -146,7 +148,10 @@ def _failed(story: Story) -> str:
             if is_failed(one):
                 what = f"analysis {one.about.get('analysis')} {str(one.start['uid'])[:8]}"
                 reason = str(one.stop.get("reason") or "no reason was given")
-                rows.append((float(one.stop["time"]), name, what, reason, ""))
+                if not one.stop:
+                    reason = "it is not closed: it goes on, or was cut off"
+                ended_s = float(one.stop.get("time", one.start["time"]))
+                rows.append((ended_s, name, what, reason, _kept_of(one)))
     for one in story.incidents:
         befell = [f"plan {one.plan}" if one.plan else "", *(f"run {uid[:8]}" for uid in one.run_uids)]
         took = f"{one.outcome} ({duration(one.lasted_s)})" if one.outcome else ""
@@ -156,6 +161,14 @@ def _failed(story: Story) -> str:
         return "<p>Nothing: every run and every analysis came to a good end.</p>"
     shown = [(clock(t_s), *rest) for t_s, *rest in sorted(rows)]
     return '<div class="dated">' + table(shown, ("when (UTC)", "what", "where", "why", "what was done")) + "</div>"
+
+
+def _kept_of(one: DerivedStory) -> str:
+    """Say what there is of an analysis that did not come to its end, and that none of it is on the page."""
+    if not one.holds:
+        return "nothing of it was written"
+    there = (name if n < 0 else f"{name} ({n})" for name, n in one.holds.items())
+    return f"not shown, but in the catalog: {', '.join(there)}"
 
 
 def _focus(story: Story, plots: list[Plot]) -> str:
@@ -269,3 +282,19 @@ def _calibrations(story: Story, plots: list[Plot]) -> str:
     if not rows:
         return ""
     return table(rows, ("run", "", "focus", "usable range", "steps", "issues")) + _drawn(plots)
+
+
+def _characterizations(story: Story) -> str:
+    parts: list[str] = []
+    for run in story.runs:
+        if run.characterization is None:
+            continue
+        found = run.characterization.found
+        heading = f"{escape(characterization_title(found))}, run {link(run)}"
+        parts.append(f"<h3>{heading}</h3>")
+        said = [message for severity, message in found.issues if severity != "tells"]
+        if said:
+            verdict = "" if found.is_usable else "not fit for use: "
+            parts.append(f'<p class="note">{escape(verdict + "; ".join(said))}</p>')
+        parts.append(characterization_html(found))
+    return "".join(parts)

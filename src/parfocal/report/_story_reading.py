@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.catalog import Catalog
-from parfocal.errors import ParfocalError
+from parfocal.errors import BadInputError, ParfocalError
 from parfocal.frames import Frames
 
 Columns = dict[str, NDArray[Any]]
@@ -44,7 +44,7 @@ class Reading:
         try:
             return read()
         except _UNREADABLE as error:
-            said = str(error).partition("\n")[0] or type(error).__name__
+            said = _in_words(error)
             self.remarks.append(f"run {self.name}: {what} could not be read: {said}")
             return None
 
@@ -104,7 +104,9 @@ class Reading:
     @cached_property
     def frames(self) -> Array:
         """The frames of the run."""
-        return Array(self.run[self.camera_stream].base[self.data_key])
+        if not self.camera_stream:
+            raise BadInputError("the catalog has no frames of it")
+        return Array(stream_of(self.run, self.camera_stream)[self.data_key])
 
     def _key_in(self, stream: str) -> str:
         named = (self.start.get("parfocal") or {}).get("camera")
@@ -130,9 +132,29 @@ class Array:
         return self._frames.read(self._uri, index)
 
 
+def stream_of(run: Any, name: str) -> Any:
+    """Return what a stream holds: `internal`, its table, and an array a key.
+
+    Raises
+    ------
+    BadInputError
+        The run has no such stream: it was cut off before the stream's first row, or the rest went missing.
+    """
+    if name not in run:
+        raise BadInputError(f"stream {name} of run {str(run.metadata['start']['uid'])[:8]} is not there")
+    return run[name].base
+
+
+def _in_words(error: Exception) -> str:
+    said = str(error).partition("\n")[0]
+    if isinstance(error, KeyError):  # its text is a bare name, or nothing
+        return f"the catalog holds no {said}" if said else "a part of it is not in the catalog"
+    return said or type(error).__name__
+
+
 def columns_of(run: Any, stream: str) -> Columns:
     """Return the table of a stream's events by column; arrays kept outside of it are not read."""
-    base: Any = run[stream].base
+    base = stream_of(run, stream)
     if "internal" not in base:
         return {}
     table: Any = base["internal"].read()

@@ -106,7 +106,7 @@ def _audited(reading: Reading) -> list[Look]:
     if not auditor:
         return []
     told = {int(row[f"{auditor}_frame"]): row for row in reading.rows("audit")}  # the last word counts
-    places = _places(reading)
+    places = frame_places(reading)
     return [
         Look(
             str(row[f"{auditor}_slice_id"]),
@@ -124,7 +124,7 @@ def _audited(reading: Reading) -> list[Look]:
 def _looked_at(reading: Reading, derived: Iterable[Any]) -> list[Look]:
     for run in derived:
         if run.metadata["start"]["parfocal"]["analysis"] == "slice_audit" and "looks" in run:
-            c, places = columns_of(run, "looks"), _places(reading)
+            c, places = columns_of(run, "looks"), frame_places(reading)
             rows = zip(
                 c["slice_id"], c["attempt"], c["raw_frame"], c["accepted"], c["reason"], c["score"], c["plane"]
             )
@@ -145,7 +145,7 @@ def _looked_at(reading: Reading, derived: Iterable[Any]) -> list[Look]:
 
 
 def _plain(reading: Reading, n_frames: int) -> list[Look]:
-    places, columns = _places(reading), reading.columns(reading.camera_stream)
+    places, columns = frame_places(reading), reading.columns(reading.camera_stream)
     key = f"{reading.data_key}_frame"
     channels = dict(
         zip(columns.get(key, np.zeros(0)).tolist(), columns.get("point_channel", np.zeros(0)).tolist())
@@ -164,7 +164,7 @@ def _plain(reading: Reading, n_frames: int) -> list[Look]:
     ]
 
 
-def _places(reading: Reading) -> dict[int, tuple[float, float]]:
+def frame_places(reading: Reading) -> dict[int, tuple[float, float]]:
     """Return time and z of each frame that has an event."""
     columns = reading.columns(reading.camera_stream)
     frame = columns.get(f"{reading.data_key}_frame")

@@ -11,6 +11,7 @@ import pytest
 
 from parfocal.callbacks import KafkaSettings, document_to_wire, kafka_source, read_kafka_settings
 from parfocal.callbacks._follow_kafka import document_from_kafka
+from parfocal.callbacks._follow_sources import first_few
 from parfocal.errors import BadInputError
 
 
@@ -96,3 +97,11 @@ def test_documents_of_a_real_broker_are_heard(tmp_path):
         thread.join(30)
     assert heard[0] == ("event", {"uid": "after", "data": {"x": [1, 2]}})
     assert "only pickle could read" in said[0]
+
+
+def test_of_messages_that_cannot_be_read_the_first_three_are_said():
+    said = []
+    complain = first_few(said.append, "Kafka")
+    for k in range(5):
+        complain(ValueError(f"not\n a document {k}"))
+    assert said == [f"Kafka: not a document {k}" for k in range(3)]

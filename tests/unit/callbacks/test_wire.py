@@ -101,3 +101,25 @@ def test_threads_share_a_publisher_and_every_document_arrives_whole(proxy, heard
     sender.close()
     assert numbers() == [list(range(100))] * 4
     assert not reasons
+
+
+def test_one_thread_at_a_time_is_in_the_socket(proxy, monkeypatch):
+    sender = publisher(proxy[0])
+    inside, most, pause = set(), [], threading.Event()
+
+    class Socket:
+        def send(self, message):
+            inside.add(threading.get_ident())
+            pause.wait(0.01)
+            most.append(len(inside))
+            inside.discard(threading.get_ident())
+
+    with monkeypatch.context() as while_they_send:
+        while_they_send.setattr(sender, "_socket", Socket())
+        threads = [threading.Thread(target=sender, args=("event", {})) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    sender.close()
+    assert most == [1] * 4

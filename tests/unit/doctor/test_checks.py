@@ -11,6 +11,7 @@ import time
 import pytest
 
 from parfocal.catalog import DataFolder, write_private
+from parfocal.devices import CharacterizationShelf
 from parfocal.doctor import (
     check_clock,
     check_database,
@@ -21,6 +22,7 @@ from parfocal.doctor import (
     check_gpu,
     check_logs,
     check_memory,
+    check_pixel_size,
     check_private,
     check_processor,
     check_profile,
@@ -32,6 +34,7 @@ from parfocal.doctor import (
     examine,
 )
 from parfocal.doctor._check import looked_at
+from parfocal.focus import Characterization
 from parfocal.queue import QueueInfo, write_queue_file
 
 
@@ -218,6 +221,19 @@ def test_a_profile_is_looked_at_file_by_file(tmp_path):
     assert "64x64 px" in opened[-1].found
     (tmp_path / "devices.yml").write_text(small.replace("name: microscope,", "name: microscope, sample: cheese,"))
     assert list(check_profile(tmp_path, open_devices=True))[-1].state == "fail"
+
+
+def test_a_measured_pixel_size_that_is_not_the_told_one_is_said_with_what_to_do(folder, tmp_path):
+    assert list(check_pixel_size(folder)) == [], "none was measured"
+    shelf, about = CharacterizationShelf(folder.characterizations), {"camera": "orca", "serial": "7"}
+    numbers = {"pixel_size_um": 0.170, "pixel_size_se_um": 0.0005, "told_pixel_size_um": 0.1625}
+    shelf.keep(Characterization("pixel_size", about, numbers), "0123456789")
+    said = only(check_pixel_size(folder))
+    assert said.state == "warn"
+    assert said.found == "orca 7: measured 0.17 ± 0.0005 um (run 01234567), told 0.1625 um"
+    assert "not applied" in said.advice
+    (tmp_path / "devices.yml").write_text("parfocal.devices.orca:\n- {name: microscope, pixel_size_um: 0.17}\n")
+    assert only(check_pixel_size(folder, tmp_path)).state == "ok", "devices.yml was mended since"
 
 
 def test_a_look_that_cannot_be_made_is_a_finding():

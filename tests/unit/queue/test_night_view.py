@@ -20,6 +20,7 @@ from parfocal.plans import (
     z_stack,
 )
 from parfocal.queue import CatalogView, NightView, QueueView, asked, heard, looked, remembered
+from parfocal.queue._night_recall import recalled
 from parfocal.slices import Verdict
 
 
@@ -328,3 +329,27 @@ def test_the_view_keeps_no_more_than_it_shows():
     assert len(view.faults) == 50
     assert view.faults[-1].at_s == 199
     assert looked(view, CatalogView("ok")).catalog.state == "ok"
+
+
+def test_after_a_night_the_last_run_of_the_catalog_is_shown(RE, microscope, documents):
+    RE(z_stack(microscope, 1, 1, md={"sample": "embryo 7"}))
+    (start,), (stop,) = documents.of("start"), documents.of("stop")
+    supervisor = {"start": {"uid": "s", "time": start["time"] + 1, "plan_name": "supervisor"}, "stop": None}
+    view = recalled(NightView(), [supervisor, {"start": start, "stop": stop}])
+    run = view.run
+    assert (run.plan_name, run.sample, run.exit_status, run.n_done) == ("z_stack", "embryo 7", "success", 3)
+    assert not run.is_running
+    assert run.elapsed_s(1e12) == pytest.approx(stop["time"] - start["time"])
+    assert view.n_runs == 0, "of another night"
+    RE(positions(microscope, [[0, 0]]))
+    assert seen(documents.all, view).run.plan_name == "positions", "what is taken now comes first"
+
+
+def test_a_run_that_was_closed_in_the_catalog_does_not_go_on(RE, microscope, documents):
+    RE(z_stack(microscope, 1, 1))
+    view = seen(until(documents.all, 2))
+    assert view.run.is_running
+    closed = {**documents.of("stop")[0], "exit_status": "abort", "reason": "recovered"}
+    view = recalled(view, [{"start": documents.of("start")[0], "stop": closed}])
+    assert (view.run.exit_status, view.run.reason) == ("abort", "recovered")
+    assert view.runs == {}

@@ -88,6 +88,19 @@ def test_a_worker_that_died_between_plans_is_made_safe_too_and_a_stopped_queue_s
     assert kinds(note(state, decide(state, POLICY)[0], succeeded=True)) == []
 
 
+def test_a_worker_that_is_silent_for_longer_than_declared_is_ended_and_then_treated_as_dead():
+    patient = SupervisorPolicy(silent_s=60.0)
+    state = look(State(), RUNNING, replace(RUNNING, silent_s=59.0))
+    assert kinds(state, patient) == []
+    state = look(state, replace(RUNNING, silent_s=61.0))
+    assert kinds(state, patient) == ["end_worker"]
+    assert kinds(state, SupervisorPolicy(silent_s=0.0)) == [], "never"
+    assert kinds(look(state, replace(RUNNING, manager_state="paused", silent_s=1e6)), patient) == []
+    (action,) = decide(state, patient)
+    state = look(note(state, action, True), replace(RUNNING, worker_died=True))
+    assert kinds(state, patient) == ["destroy_environment"]
+
+
 def test_a_worker_that_dies_as_soon_as_the_queue_starts_counts_as_running():
     assert look(State(), FINE, replace(RUNNING, worker_died=True)).wants_queue
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from parfocal.errors import BadInputError, HardwareError
 from parfocal.frames import CameraSettings, CapturedFrame, SourceDescription
 from parfocal.optics import CameraModel, Disturbance, SimulatedScene
 
+_MOMENTS = 16  # of an exposure
 _READOUT_S = 0.0005
 _RING_FRAMES = 16
 
@@ -231,6 +233,8 @@ class SimulatedCamera:
                 world.bump(planted.kick_um, start_s)
                 self._disturbances.insert(0, planted.disturbance)
             focal_plane_um = world.focal_plane_um(middle_s)
+            if self._sequence is None:
+                focal_plane_um = _mean_um(world.focal_plane_um, start_s, settings.exposure_s)
             z_um = world.encoder_um("z", middle_s)
             number, self._number = self._number, self._number + 1
             disturbance = self._disturbances.pop(0) if self._disturbances else Disturbance()
@@ -294,3 +298,8 @@ def _binned(raw: NDArray[np.uint16], binning: int) -> NDArray[np.uint16]:
     height, width = raw.shape[0] // binning, raw.shape[1] // binning
     blocks = raw.reshape(height, binning, width, binning).sum(axis=(1, 3), dtype=np.uint32)
     return np.minimum(blocks, 65535).astype(np.uint16)
+
+
+def _mean_um(at_um: Callable[[float], float], start_s: float, exposure_s: float) -> float:
+    """Return the mean of where something was during an exposure; where it stood still, exactly that."""
+    return math.fsum(at_um(start_s + exposure_s * (k + 0.5) / _MOMENTS) for k in range(_MOMENTS)) / _MOMENTS
