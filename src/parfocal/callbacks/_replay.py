@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,9 @@ from rich.progress import (
 )
 
 from parfocal.callbacks._analysis import Analysis, NoParameters
-from parfocal.callbacks._replay_run import IfDone, MakeAnalysis, Replayed, replay_run
+from parfocal.callbacks._claims import Claims
+from parfocal.callbacks._replay_run import MakeAnalysis, Replayed, in_a_line, replay_run
+from parfocal.callbacks._standing import IfDone, is_owed
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.characterization import BenchCharacterization
 from parfocal.callbacks.focus import FocusParameters, FocusScores
@@ -47,9 +48,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CLAIMED_AT_ONCE = 32
 _N_AHEAD = 2
-_DRAIN_S = 120.0
 
 
 def analysis_named(name: str, parameters: Mapping[str, Any] | None = None, **kwargs: Any) -> Analysis:
@@ -193,22 +192,24 @@ def _replay_here(
 
     ahead = ThreadPoolExecutor(1, thread_name_prefix="replay-documents")
     coming = deque(ahead.submit(read, uid) for uid in uids[:_N_AHEAD])
+    claims = Claims(catalog.folder, used)
     try:
-        for first in range(0, len(uids), _CLAIMED_AT_ONCE):
-            # What is claimed is let go when the catalog has it: before, another process would not find it there.
-            with contextlib.ExitStack() as claims:
-                for n, uid in enumerate(uids[first : first + _CLAIMED_AT_ONCE], start=first):
-                    # The server gets the documents of the next ones together while this one is looked at.
-                    coming.extend(ahead.submit(read, one) for one in uids[n + _N_AHEAD : n + _N_AHEAD + 1])
-                    documents = coming.popleft().result
-                    results.append(replay_run(uid, documents, make, catalog, used, if_done, claims))
-                    told(results[-1])
-                if not used.drain(_DRAIN_S) and own is not None:
-                    raise CatalogError(
-                        f"replay: results are not all in the catalog ({own.last_error}); parfocal recover mends it"
-                    )
+        for n, uid in enumerate(uids):
+            # The server gets the documents of the next ones together while this one is looked at.
+            coming.extend(ahead.submit(read, one) for one in uids[n + _N_AHEAD : n + _N_AHEAD + 1])
+            try:
+                documents = coming.popleft().result()
+            except Exception as error:  # one run that cannot be read must not keep the others
+                results.append(Replayed(uid, "failed", reason=in_a_line(error)))
+            else:
+                results.append(replay_run(uid, documents, make, catalog, used, claims, is_owed(if_done)))
+            told(results[-1])
+        claims.settle()
+    except CatalogError as error:
+        raise CatalogError(f"replay: {error}") from error
     finally:
         ahead.shutdown(cancel_futures=True)
+        claims.close()
         if own is not None:
             own.close()
     return results

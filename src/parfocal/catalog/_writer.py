@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pyarrow as pa
@@ -168,6 +168,14 @@ class CatalogWriter:
                 self._progress.wait(min(remaining_s, 0.1))
         with self._lock:
             return not any(run.is_refused for run in self._runs.values())
+
+    def fate_of(self, run_uid: str) -> Literal["written", "waiting", "refused"]:
+        """Return whether a run and its rows are in the catalog (or never were ours), on their way, or given up."""
+        with self._lock:
+            run = self._runs.get(run_uid)
+            if run is not None:
+                return "refused" if run.is_refused else "waiting"
+        return "waiting" if any(rows.run_uid == run_uid for rows in self._spool.waiting) else "written"
 
     def close(self, timeout_s: float = 30.0) -> bool:
         """Drain and end; return whether all is in the catalog. What is not stays in its log: `recover`."""
