@@ -24,7 +24,7 @@ from rich.progress import (
 from parfocal.callbacks._analysis import Analysis, NoParameters
 from parfocal.callbacks._claims import Claims
 from parfocal.callbacks._replay_run import MakeAnalysis, Replayed, in_a_line, replay_run
-from parfocal.callbacks._standing import IfDone, is_owed
+from parfocal.callbacks._standing import IfDone, is_owed, standings
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.characterization import BenchCharacterization
 from parfocal.callbacks.focus import FocusParameters, FocusScores
@@ -34,6 +34,7 @@ from parfocal.callbacks.segmentation import Nuclei, NucleiParameters
 from parfocal.callbacks.slices import SliceAudit, SliceParameters
 from parfocal.catalog import Catalog, CatalogWriter
 from parfocal.errors import BadInputError, CatalogError
+from parfocal.frames import FrameRing, Frames
 
 ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_scores": (FocusScores, FocusParameters),
@@ -49,6 +50,7 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _N_AHEAD = 2
+_ASKED_AT_ONCE = 50
 
 
 def analysis_named(name: str, parameters: Mapping[str, Any] | None = None, **kwargs: Any) -> Analysis:
@@ -149,6 +151,7 @@ def replay(
     """
     uids = list(dict.fromkeys(_uids(catalog, runs)))
     make = _maker(analysis, parameters)
+    done = _done(uids, make, catalog) if make is not None and if_done == "skip" else {}
     with _bar(progress) as bar:
         task = bar.add_task("replay", total=len(uids))
 
@@ -157,6 +160,9 @@ def replay(
             if on_result is not None:
                 on_result(result)
 
+        for one in done.values():
+            told(one)
+        left = [uid for uid in uids if uid not in done]
         if scheduler is not None:
             if not isinstance(analysis, str) or make is None:
                 raise BadInputError(
@@ -164,14 +170,30 @@ def replay(
                 )
             from parfocal.callbacks._replay_cluster import replay_on_cluster  # Dask, where it is asked for
 
-            return replay_on_cluster(uids, make, catalog, if_done, scheduler, told)
-        if make is None:
+            results = replay_on_cluster(left, make, catalog, if_done, scheduler, told)
+        elif make is None:
             results: list[Replayed] = []
-            for uid in uids:
+            for uid in left:
                 results.append(_documents_only(uid, analysis, catalog))
                 told(results[-1])
-            return results
-        return _replay_here(uids, make, catalog, writer, if_done, told)
+        else:
+            results = _replay_here(left, make, catalog, writer, if_done, told) if left else []
+    known = done | {one.uid: one for one in results}
+    return [known[uid] for uid in uids]
+
+
+def _done(uids: Sequence[str], make: MakeAnalysis, catalog: Catalog) -> dict[str, Replayed]:
+    """Return the runs whose result is there, without reading them: many are asked for at once."""
+    analysis = make(frames=Frames(FrameRing(1)), mode="replay")
+    analysis.frames_root = catalog.folder.frames
+    try:
+        done: dict[str, Replayed] = {}
+        for first in range(0, len(uids), _ASKED_AT_ONCE):
+            held = standings(catalog, uids[first : first + _ASKED_AT_ONCE], analysis)
+            done |= {uid: Replayed(uid, "skipped", one.good) for uid, one in held.items() if one.good}
+        return done
+    finally:
+        analysis.close()
 
 
 def _replay_here(
