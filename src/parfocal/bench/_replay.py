@@ -104,7 +104,8 @@ def _two_workers(catalog: Catalog, rounds: int) -> list[Row]:
 
     def pids(address: str) -> list[int]:
         with Client(address, set_as_default=False) as client:
-            return [*client.run(os.getpid).values(), *([server.pid] if server else [])]
+            ran: Any = client.run(os.getpid)
+            return [*ran.values(), *([server.pid] if server else [])]
 
     def frames_per_s(address: str, n_workers: int, processes: list[psutil.Process]) -> float:
         cpu_s, began = _cpu_s(processes), time.perf_counter()
