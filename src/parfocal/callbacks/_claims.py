@@ -88,13 +88,6 @@ class Claims:
             self._is_open.discard(what)
         self.let_go()
 
-    def finished(self, run_uid: str) -> None:
-        """Note that nothing more is written of the result that a run holds."""
-        with self._lock:
-            known_as = [what for what, uid in self._made.items() if uid == run_uid]
-        for what in known_as:
-            self.done(what)
-
     def let_go(self) -> None:
         """Let go of what is done and written, or cannot be."""
         with self._lock:

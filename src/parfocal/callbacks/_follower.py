@@ -20,6 +20,7 @@ from parfocal.callbacks._follow_place import WantedAnalysis
 from parfocal.callbacks._follow_sources import Source
 from parfocal.callbacks._replay import analysis_named
 from parfocal.callbacks._replay_run import Replayed, replay_run
+from parfocal.callbacks._run_view import image_key
 from parfocal.callbacks._standing import MOST_FAILURES, owed_unless_settled, standings
 from parfocal.catalog import Catalog, CatalogWriter
 from parfocal.errors import CatalogError
@@ -62,6 +63,7 @@ class Follower:
         self._jobs: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._ledger = RunLedger(len(wanted))
         self._claims = Claims(catalog.folder, writer)
+        self._claimed_live: dict[tuple[str, int], str] = {}
         self.analyses = [
             analysis_named(
                 one.name,
@@ -143,7 +145,7 @@ class Follower:
         def listen() -> None:
             try:
                 source(
-                    lambda name, doc: self._inbox.put(lambda: self._live.take(name, doc)),
+                    lambda name, doc: self._inbox.put(lambda: self._hear(name, doc)),
                     lambda uid: self._inbox.put(lambda: self._ledger.owe(uid, at_once=True)),
                     until,
                     ready,
@@ -207,15 +209,25 @@ class Follower:
             return set()
         return owing if owing and self._ledger.begin_live(uid) else set()
 
+    def _hear(self, name: str, doc: dict[str, Any]) -> None:
+        if name == "descriptor" and doc["run_start"] in self._live.uids:
+            self._claim_live(doc["run_start"], doc)
+        self._live.take(name, doc)
+
+    def _claim_live(self, uid: str, descriptor: Mapping[str, Any]) -> None:
+        # Claimed like any result, as soon as it is known what it is of: a replay of a run that has just ended
+        # waits for what is made of it here.
+        key = image_key(dict(descriptor), dict(self._live.start_of(uid)))
+        for k, analysis in enumerate(self.analyses):
+            if key and descriptor["name"] == analysis.stream and (uid, k) not in self._claimed_live:
+                known_as = analysis.hash_for(uid, analysis.stream, key)
+                if self._claims.try_to_hold(known_as):
+                    self._claimed_live[uid, k] = known_as
+
     def _emit_live(self, name: str, doc: dict[str, Any]) -> None:
-        # Claimed like any result: a replay of a run that has just ended waits for what is made of it here.
-        if name == "start":
-            known_as = doc["parfocal"]["parameters_hash"]
-            if self._claims.try_to_hold(known_as):
-                self._claims.made(known_as, doc["uid"])
         self._writer(name, doc)
-        if name == "stop":
-            self._claims.finished(doc["run_start"])
+        if name == "start":
+            self._claims.made(doc["parfocal"]["parameters_hash"], doc["uid"])
 
     def _lost(self, uid: str, why: str, wanted: set[int]) -> None:
         self._say(f"run {uid[:8]}: {why}; taken from the catalog when it has ended")
@@ -223,6 +235,8 @@ class Follower:
 
     def _closed_live(self, k: int, outcome: RunOutcome) -> None:
         uid = outcome.raw_uid
+        if (uid, k) in self._claimed_live:
+            self._claims.done(self._claimed_live.pop((uid, k)))
         if outcome.derived_uid and outcome.exit_status != "success":
             self._ledger.note_begun(uid, k, outcome.derived_uid)
         if self._ledger.closes_lost(uid, k) or uid not in self._live.uids:
