@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from bluesky import RunEngine
 
-from parfocal.callbacks import WantedAnalysis, follow, publisher, replay, tiled_source, zmq_source
+from parfocal.callbacks import FocusScores, WantedAnalysis, follow, publisher, replay, tiled_source, zmq_source
 from parfocal.catalog import CatalogWriter, open_catalog
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
@@ -255,6 +256,41 @@ def test_who_comes_late_catches_up_and_who_comes_again_repeats_nothing(session, 
     assert once().n_done == 0
     assert results(session.catalog, bare) == []
     assert follow(session.catalog, [OTHER], since_s=since_s, once=True).n_done == 2, "other parameters, other runs"
+
+
+@pytest.mark.parametrize("how", ["from the catalog", "live"])
+def test_a_replay_and_a_follower_that_want_the_same_run_at_once_make_one_result(
+    session, microscope, heard_of, how, monkeypatch
+):
+    slow = threading.Barrier(2)
+    look = FocusScores.open
+
+    def open_slowly(self, run):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            slow.wait(1.0)  # both would be here at once, if both were let
+        return look(self, run)
+
+    monkeypatch.setattr(FocusScores, "open", open_slowly)
+    catalog = session.catalog
+    if how == "live":
+        with heard_of() as following:
+            uid = take(session, z_stack(microscope, 1, 0.5))
+            (replayed,) = replay([uid], SCORES.name, SCORES.parameters, catalog=catalog)
+            (told,) = following.wait_for(uid)
+        assert (replayed.status, told.mode) == ("skipped", "live")
+    else:
+        since_s = time.time()
+        uid = take(session, z_stack(microscope, 1, 0.5))
+        told = []
+        with ThreadPoolExecutor(2) as pool:
+            a = pool.submit(follow, catalog, [SCORES], since_s=since_s, once=True, tell=told.append)
+            b = pool.submit(replay, [uid], SCORES.name, SCORES.parameters, catalog=catalog)
+            made = [a.result().n_done, int(b.result()[0].status == "done")]
+        assert sorted(made) == [0, 1]
+        assert b.result()[0].status in ("done", "skipped")
+        assert len(told) == made[0]
+    assert [status for status, _ in results(catalog, uid)] == ["success"]
+    assert not list((catalog.folder.catalog / "claims").iterdir())
 
 
 @pytest.mark.long

@@ -1,6 +1,8 @@
 """Frames that have moved to an S3 bucket: a replay reads them there, and says the same."""
 
 import shutil
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -74,6 +76,25 @@ def test_an_array_is_read_by_its_s3_address_and_a_missing_one_is_a_line(bucket, 
     assert "\n" not in str(refused.value)
     elsewhere = FramesMirror(tmp_path / "frames", "s3://microscope")
     assert elsewhere.address_of(uri_of(tmp_path / "other" / "0")) == ""
+
+
+def test_a_bucket_that_does_not_answer_is_a_line_in_a_known_time_and_tried_once(monkeypatch, tmp_path):
+    with socket.socket() as nobody:  # bound, and never answers
+        nobody.bind(("127.0.0.1", 0))
+        nobody.listen()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.setattr("parfocal.frames._frames.S3_TIMEOUT_S", 0.5)
+        began = time.monotonic()
+        with pytest.raises(BadInputError, match="did not answer within 0") as refused:
+            Frames().get("s3://microscope/scope1/0", 0)
+        assert "\n" not in str(refused.value)
+        remote = np.ones((2, 2))
+        mirrored = Frames(remote=lambda uri, index: remote, mirror=FramesMirror(tmp_path, "s3://microscope"))
+        for index in range(10):
+            assert mirrored.get(uri_of(tmp_path / "gone" / "0"), index) is remote
+        assert time.monotonic() - began < 4.0, "ten frames, and one wait"
 
 
 def test_a_mirror_that_is_no_bucket_is_refused(tmp_path):

@@ -444,6 +444,32 @@ def test_two_replays_at_once_make_one_result(session, microscope):
     assert len({one.derived_uid for one in found}) == 1
 
 
+def test_replays_of_the_same_runs_in_another_order_do_not_wait_for_each_other(session, microscope):
+    uids = [session.RE(z_stack(microscope, 1, 0.5))[0] for _ in range(2)]
+    session.drain(60)
+    again = partial(replay, analysis="focus_scores", parameters={"log_sigma_px": 2.25}, catalog=session.catalog)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(again, order) for order in (uids, uids[::-1])]
+        found = [result for one in asked for result in one.result(60)]
+    assert sorted(one.status for one in found) == ["done", "done", "skipped", "skipped"]
+
+
+def test_a_run_that_goes_on_is_not_replayed(session, microscope):
+    said = []
+
+    def stack():
+        yield from bps.open_run({"parfocal": {"camera": "microscope_camera"}})
+        yield from bps.trigger_and_read([microscope.camera])
+        assert session.drain(60)
+        (uid,) = session.catalog.runs(limit=1)["uid"]
+        said.extend(replay([uid], "focus_scores", {"log_sigma_px": 2.5}, catalog=session.catalog))
+        yield from bps.close_run()
+
+    session.RE(bpp.stage_wrapper(stack(), [microscope.camera]))
+    assert (said[0].status, said[0].derived_uid) == ("failed", "")
+    assert "goes on" in said[0].reason
+
+
 def test_segment_of_a_run_is_its_derived_run_and_is_not_done_twice(session, microscope):
     uid = session.RE(RUNS["stack"](microscope))[0]
     session.drain(60)

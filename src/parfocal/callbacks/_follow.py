@@ -86,6 +86,7 @@ def follow(
         raise BadInputError("follow: no analysis was named")
     stop = until if until is not None else threading.Event()
     writer = CatalogWriter(catalog)
+    follower: Follower | None = None
     try:
         follower = Follower(catalog, writer, asked, source, tell, say, show, patience_s, poll_s)
         places = places_of(catalog.folder, follower.analyses)
@@ -100,6 +101,8 @@ def follow(
                 )
     finally:
         writer.close(5.0)
+        if follower is not None:
+            follower.close()
     return state
 
 

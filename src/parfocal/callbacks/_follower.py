@@ -1,4 +1,4 @@
-"""The loop of `follow`: who owns which run, and when the catalog is asked."""
+"""The loop of `follow`: runs as they come, and when the catalog is asked for what else is owed."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from parfocal.callbacks._analysis import RunOutcome
-from parfocal.callbacks._follow_catalog import (
-    MOST_FAILURES,
-    FollowedRun,
-    followed,
-    metadata_of,
-    standing,
-    take,
-    uids_since,
-)
+from parfocal.callbacks._claims import Claims
+from parfocal.callbacks._follow_catalog import FollowedRun, documents_of, followed, metadata_of, uids_since
+from parfocal.callbacks._follow_ledger import RunLedger
 from parfocal.callbacks._follow_live import LiveRuns
 from parfocal.callbacks._follow_place import WantedAnalysis
 from parfocal.callbacks._follow_sources import Source
 from parfocal.callbacks._replay import analysis_named
+from parfocal.callbacks._replay_run import Replayed, replay_run
+from parfocal.callbacks._run_view import image_key
+from parfocal.callbacks._standing import MOST_FAILURES, owed_unless_settled, standings
 from parfocal.catalog import Catalog, CatalogWriter
 from parfocal.errors import CatalogError
 from parfocal.frames import FrameRing, Frames
@@ -32,7 +29,6 @@ from parfocal.frames import FrameRing, Frames
 _TICK_S = 0.2
 _FULL_SWEEP_S = 600.0
 _LATE_S = 600.0
-_MOST_READ_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -43,17 +39,6 @@ class FollowState:
     n_waiting: int
     n_done: int
     n_failed: int
-
-
-@dataclass
-class _Waiting:
-    """A run that is owed a result, and not in live hands."""
-
-    not_before_s: float = 0.0
-    n_read_failures: int = 0
-    is_in_work: bool = False
-    began_s: float | None = None
-    has_stopped: bool = False
 
 
 class Follower:
@@ -76,11 +61,15 @@ class Follower:
         self._patience_s, self._poll_s = patience_s, poll_s
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._jobs: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._ledger = RunLedger(len(wanted))
+        self._claims = Claims(catalog.folder, writer)
+        self._claimed_live: dict[tuple[str, int], str] = {}
         self.analyses = [
             analysis_named(
                 one.name,
                 one.parameters,
-                emit=writer,
+                emit=self._emit_live,
+                emit_rows=writer.append_rows,
                 frames=Frames(FrameRing(1)),
                 frames_root=catalog.folder.frames,
                 queue_size=100_000,
@@ -90,14 +79,6 @@ class Follower:
         for k, analysis in enumerate(self.analyses):
             analysis.on_closed(lambda outcome, k=k: self._inbox.put(lambda: self._closed_live(k, outcome)))
         self._live = LiveRuns(self.analyses, self._admit, self._lost)
-        self._claims: dict[str, Literal["live", "catalog"]] = {}
-        self._claiming = threading.Lock()
-        self._waiting: dict[str, _Waiting] = {}
-        self._settled: set[str] = set()
-        self._settled_one: set[tuple[str, int]] = set()
-        self._abandoned: dict[str, set[int]] = {}  # and not yet closed
-        self._begun: dict[tuple[str, int], str] = {}  # derived runs that came to no good end
-        self._unreadable: list[float | None] = []
         self._n_done = self._n_failed = 0
         self._is_away = False
         self._ending = threading.Event()
@@ -125,20 +106,26 @@ class Follower:
                     wall_s = time.time()
                     if self._sweep(since_s if is_full else max(since_s, settled_s - _LATE_S)):
                         full_at_s = now_s if is_full else full_at_s
-                        settled_s = max(settled_s, self._settled_until(wall_s))
+                        settled_s = max(settled_s, self._settled_until_s(wall_s))
                         note_settled(settled_s)
                 if now_s - asked_at_s >= min(self._poll_s, self._patience_s / 2):
                     asked_at_s = now_s
                     self._look_for_ends()
-                self._give_out()
+                for uid in self._ledger.due():
+                    self._jobs.put(uid)
+                self._claims.let_go()
                 self._show(self._state())
-                if once and full_at_s > float("-inf") and not self._owed():
+                if once and full_at_s > float("-inf") and not self._ledger.is_owing:
                     break
         finally:
             self._end(worker, listener, until)
         if self._sweep(max(since_s, settled_s - _LATE_S)):
-            note_settled(max(settled_s, self._settled_until(time.time() - _LATE_S)))
+            note_settled(max(settled_s, self._settled_until_s(time.time() - _LATE_S)))
         return self._state()
+
+    def close(self) -> None:
+        """Let go of all claims: what is not in the catalog now is not waited for."""
+        self._claims.close()
 
     def _handle(self, wait_s: float) -> None:
         with contextlib.suppress(queue.Empty):
@@ -158,8 +145,8 @@ class Follower:
         def listen() -> None:
             try:
                 source(
-                    lambda name, doc: self._inbox.put(lambda: self._live.take(name, doc)),
-                    lambda uid: self._inbox.put(lambda: self._noticed(uid)),
+                    lambda name, doc: self._inbox.put(lambda: self._hear(name, doc)),
+                    lambda uid: self._inbox.put(lambda: self._ledger.owe(uid, at_once=True)),
                     until,
                     ready,
                     lambda line: self._inbox.put(lambda: self._say(line)),
@@ -194,15 +181,19 @@ class Follower:
         self._show(self._state())
 
     def _state(self) -> FollowState:
-        owed = sum(1 for one in self._waiting.values() if one.has_stopped or one.is_in_work)
-        return FollowState(len(self._live.uids), owed, self._n_done, self._n_failed)
+        return FollowState(len(self._live.uids), self._ledger.n_waiting, self._n_done, self._n_failed)
+
+    def _settled_until_s(self, now_s: float) -> float:
+        return self._ledger.settled_until_s(
+            [float(self._live.start_of(uid)["time"]) for uid in self._live.uids], now_s
+        )
 
     # -- runs as they come --------------------------------------------------------------------------------
 
     def _admit(self, start: Mapping[str, Any]) -> set[int]:
         """Say which analyses get a run whose start was just heard: none when the catalog has it whole already."""
         uid = start["uid"]
-        if uid in self._settled:
+        if self._ledger.is_settled(uid):
             return set()
         try:
             self._catalog.ping()
@@ -212,42 +203,50 @@ class Follower:
             owing = {
                 k
                 for k, analysis in enumerate(self.analyses)
-                if known is None or not standing(self._catalog, uid, analysis).is_settled
+                if known is None or not standings(self._catalog, [uid], analysis)[uid].is_settled
             }
         except Exception:  # what cannot be known is left to the catalog, when it is back
             return set()
-        if not owing or not self._claim(uid, "live"):
-            return set()
-        self._waiting.pop(uid, None)
-        return owing
+        return owing if owing and self._ledger.begin_live(uid) else set()
+
+    def _hear(self, name: str, doc: dict[str, Any]) -> None:
+        if name == "descriptor" and doc["run_start"] in self._live.uids:
+            self._claim_live(doc["run_start"], doc)
+        self._live.take(name, doc)
+
+    def _claim_live(self, uid: str, descriptor: Mapping[str, Any]) -> None:
+        # Claimed like any result, as soon as it is known what it is of: a replay of a run that has just ended
+        # waits for what is made of it here.
+        key = image_key(dict(descriptor), dict(self._live.start_of(uid)))
+        for k, analysis in enumerate(self.analyses):
+            if key and descriptor["name"] == analysis.stream and (uid, k) not in self._claimed_live:
+                known_as = analysis.hash_for(uid, analysis.stream, key)
+                if self._claims.try_to_hold(known_as):
+                    self._claimed_live[uid, k] = known_as
+
+    def _emit_live(self, name: str, doc: dict[str, Any]) -> None:
+        self._writer(name, doc)
+        if name == "start":
+            self._claims.made(doc["parfocal"]["parameters_hash"], doc["uid"])
 
     def _lost(self, uid: str, why: str, wanted: set[int]) -> None:
         self._say(f"run {uid[:8]}: {why}; taken from the catalog when it has ended")
-        self._abandoned[uid] = wanted
+        self._ledger.lose(uid, wanted)
 
     def _closed_live(self, k: int, outcome: RunOutcome) -> None:
         uid = outcome.raw_uid
+        if (uid, k) in self._claimed_live:
+            self._claims.done(self._claimed_live.pop((uid, k)))
         if outcome.derived_uid and outcome.exit_status != "success":
-            self._begun[uid, k] = outcome.derived_uid
-        if uid in self._abandoned:
-            self._abandoned[uid].discard(k)
-            if not self._abandoned[uid]:
-                del self._abandoned[uid]
-                self._release(uid)
-                self._waiting[uid] = _Waiting()
-            return
-        if uid not in self._live.uids:
+            self._ledger.note_begun(uid, k, outcome.derived_uid)
+        if self._ledger.closes_lost(uid, k) or uid not in self._live.uids:
             return
         start, stopped_s = self._live.start_of(uid), self._live.stopped_s(uid)
-        self._result(k, followed(outcome, self._wanted[k].name, "live", start, stopped_s))
+        self._result(k, followed(outcome, self._wanted[k].name, start, stopped_s))
         if outcome.exit_status != "fail":
-            self._settled_one.add((uid, k))
+            self._ledger.settle_one(uid, k)
         if self._live.closed(uid, k):
-            self._release(uid)
-            if all((uid, k) in self._settled_one for k in range(len(self._wanted))):
-                self._settled.add(uid)
-            else:
-                self._waiting[uid] = _Waiting()
+            self._ledger.end_live(uid)
 
     def _look_for_ends(self) -> None:
         for uid in self._live.quiet(self._patience_s):
@@ -259,10 +258,6 @@ class Follower:
                     self._live.lose(uid, "its end was not heard")
 
     # -- runs from the catalog ----------------------------------------------------------------------------
-
-    def _noticed(self, uid: str) -> None:
-        if uid not in self._settled and self._claims.get(uid) is None:
-            self._waiting.setdefault(uid, _Waiting()).not_before_s = 0.0
 
     def _sweep(self, since_s: float) -> bool:
         """Note what began since then and is not settled; False when the catalog is away."""
@@ -280,35 +275,8 @@ class Follower:
             self._say("the catalog is back")
         self._is_away = False
         for uid in uids:
-            if uid not in self._settled and self._claims.get(uid) is None:
-                self._waiting.setdefault(uid, _Waiting())
+            self._ledger.owe(uid)
         return True
-
-    def _owed(self) -> bool:
-        return any(one.is_in_work or one.has_stopped or one.began_s is None for one in self._waiting.values())
-
-    def _settled_until(self, now_s: float) -> float:
-        began = [one.began_s for one in self._waiting.values()]
-        began += self._unreadable  # they are tried again by the next process
-        began += [float(self._live.start_of(uid)["time"]) for uid in self._live.uids]
-        if any(one is None for one in began):
-            return 0.0
-        return min((one for one in began if one is not None), default=now_s)
-
-    def _give_out(self) -> None:
-        now_s = time.monotonic()
-        for uid, one in self._waiting.items():
-            if not one.is_in_work and now_s >= one.not_before_s:
-                one.is_in_work = True
-                self._jobs.put(uid)
-
-    def _claim(self, uid: str, by: Literal["live", "catalog"]) -> bool:
-        with self._claiming:
-            return self._claims.setdefault(uid, by) == by
-
-    def _release(self, uid: str) -> None:
-        with self._claiming:
-            self._claims.pop(uid, None)
 
     def _result(self, k: int, run: FollowedRun) -> None:
         self._n_done += run.status == "done"
@@ -332,63 +300,46 @@ class Follower:
         known = metadata_of(self._catalog, uid)
         if known is None or not known.get("stop"):
             began_s = time.time() if known is None else float(known["start"]["time"])
-            self._inbox.put(partial(self._under_way, uid, began_s))
+            self._inbox.put(partial(self._ledger.put_off, uid, began_s, self._poll_s))
             return
-        if not self._claim(uid, "catalog"):
-            self._inbox.put(partial(self._waiting.pop, uid, None))
+        if not self._ledger.own(uid, "catalog"):
+            self._inbox.put(partial(self._ledger.drop, uid))
             return
-        self._inbox.put(partial(self._has_stopped, uid, float(known["start"]["time"])))
+        self._inbox.put(partial(self._ledger.note_stopped, uid, float(known["start"]["time"])))
         is_settled = True
-        for k, wanted in enumerate(self._wanted):
+        for k in range(len(self._wanted)):
             if self._ending.is_set():
                 return
-            if (uid, k) in self._settled_one:
+            if self._ledger.is_one_settled(uid, k):
                 continue
-            before = standing(self._catalog, uid, self.analyses[k])
+            before = standings(self._catalog, [uid], self.analyses[k])[uid]
             if before.is_settled:
                 continue
-            begun = self._begun.get((uid, k), before.latest)
-            outcome = take(self._catalog, uid, wanted, self._writer, begun)
-            line = followed(outcome, wanted.name, "replay", known["start"], float(known["stop"]["time"]))
-            self._inbox.put(partial(self._result, k, line))
-            n_failed = before.n_failed + 1
-            if line.status == "failed" and n_failed < MOST_FAILURES:
+            if self._take_one(uid, k, known).status == "failed" and before.n_failed + 1 < MOST_FAILURES:
                 is_settled = False  # once more, later: it may have been the disk, or the network
             else:
-                self._settled_one.add((uid, k))
-        self._inbox.put(partial(self._taken, uid, is_settled))
+                self._ledger.settle_one(uid, k)
+        self._inbox.put(partial(self._ledger.taken, uid, is_settled, self._poll_s))
 
-    # -- and what the loop does about it ------------------------------------------------------------------
-
-    def _has_stopped(self, uid: str, began_s: float) -> None:
-        if uid in self._waiting:
-            self._waiting[uid].has_stopped, self._waiting[uid].began_s = True, began_s
-
-    def _under_way(self, uid: str, began_s: float) -> None:
-        one = self._waiting.get(uid)
-        if one is not None:
-            one.is_in_work, one.began_s, one.has_stopped = False, began_s, False
-            one.not_before_s = time.monotonic() + self._poll_s
-
-    def _taken(self, uid: str, is_settled: bool) -> None:
-        self._release(uid)
-        one = self._waiting.pop(uid, None)
-        if is_settled:
-            self._settled.add(uid)
-        elif one is not None:
-            self._waiting[uid] = _Waiting(time.monotonic() + self._poll_s, has_stopped=True)
+    def _take_one(self, uid: str, k: int, known: Mapping[str, Any]) -> Replayed:
+        wanted = self._wanted[k]
+        done = replay_run(
+            uid,
+            documents_of(self._catalog, uid),
+            partial(analysis_named, wanted.name, wanted.parameters, queue_size=100),
+            self._catalog,
+            self._writer,
+            self._claims,
+            owed_unless_settled,
+            begun=self._ledger.begun(uid, k),
+            is_over=self._ending.is_set,
+        )
+        if done.status != "skipped":  # by whoever was first: its result, not ours
+            line = followed(done, wanted.name, known["start"], float(known["stop"]["time"]))
+            self._inbox.put(partial(self._result, k, line))
+        return done
 
     def _unread(self, uid: str, why: str, is_away: bool) -> None:
-        self._release(uid)
-        one = self._waiting.get(uid)
-        if one is None:
-            return
-        one.is_in_work = False
-        one.not_before_s = time.monotonic() + self._poll_s
-        one.n_read_failures += not is_away
-        if one.n_read_failures >= _MOST_READ_FAILURES:
+        if self._ledger.unread(uid, is_away, self._poll_s):
             self._say(f"run {uid[:8]} cannot be read, and is left: {why}")
-            self._settled.add(uid)
             self._n_failed += 1
-            self._unreadable.append(one.began_s)
-            del self._waiting[uid]

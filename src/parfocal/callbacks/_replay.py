@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,9 @@ from rich.progress import (
 )
 
 from parfocal.callbacks._analysis import Analysis, NoParameters
-from parfocal.callbacks._replay_run import IfDone, MakeAnalysis, Replayed, replay_run
+from parfocal.callbacks._claims import Claims
+from parfocal.callbacks._replay_run import MakeAnalysis, Replayed, in_a_line, replay_run
+from parfocal.callbacks._standing import IfDone, is_owed, standings
 from parfocal.callbacks.calibration import CalibrationParameters, FocusCalibration
 from parfocal.callbacks.characterization import BenchCharacterization
 from parfocal.callbacks.focus import FocusParameters, FocusScores
@@ -33,6 +34,7 @@ from parfocal.callbacks.segmentation import Nuclei, NucleiParameters
 from parfocal.callbacks.slices import SliceAudit, SliceParameters
 from parfocal.catalog import Catalog, CatalogWriter
 from parfocal.errors import BadInputError, CatalogError
+from parfocal.frames import FrameRing, Frames
 
 ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
     "focus_scores": (FocusScores, FocusParameters),
@@ -47,9 +49,8 @@ ANALYSES: dict[str, tuple[type[Analysis], type[Any]]] = {
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WHOLE_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CLAIMED_AT_ONCE = 32
 _N_AHEAD = 2
-_DRAIN_S = 120.0
+_ASKED_AT_ONCE = 50
 
 
 def analysis_named(name: str, parameters: Mapping[str, Any] | None = None, **kwargs: Any) -> Analysis:
@@ -150,6 +151,7 @@ def replay(
     """
     uids = list(dict.fromkeys(_uids(catalog, runs)))
     make = _maker(analysis, parameters)
+    done = _done(uids, make, catalog) if make is not None and if_done == "skip" else {}
     with _bar(progress) as bar:
         task = bar.add_task("replay", total=len(uids))
 
@@ -158,6 +160,9 @@ def replay(
             if on_result is not None:
                 on_result(result)
 
+        for one in done.values():
+            told(one)
+        left = [uid for uid in uids if uid not in done]
         if scheduler is not None:
             if not isinstance(analysis, str) or make is None:
                 raise BadInputError(
@@ -165,14 +170,30 @@ def replay(
                 )
             from parfocal.callbacks._replay_cluster import replay_on_cluster  # Dask, where it is asked for
 
-            return replay_on_cluster(uids, make, catalog, if_done, scheduler, told)
-        if make is None:
+            results = replay_on_cluster(left, make, catalog, if_done, scheduler, told)
+        elif make is None:
             results: list[Replayed] = []
-            for uid in uids:
+            for uid in left:
                 results.append(_documents_only(uid, analysis, catalog))
                 told(results[-1])
-            return results
-        return _replay_here(uids, make, catalog, writer, if_done, told)
+        else:
+            results = _replay_here(left, make, catalog, writer, if_done, told) if left else []
+    known = done | {one.uid: one for one in results}
+    return [known[uid] for uid in uids]
+
+
+def _done(uids: Sequence[str], make: MakeAnalysis, catalog: Catalog) -> dict[str, Replayed]:
+    """Return the runs whose result is there, without reading them: many are asked for at once."""
+    analysis = make(frames=Frames(FrameRing(1)), mode="replay")
+    analysis.frames_root = catalog.folder.frames
+    try:
+        done: dict[str, Replayed] = {}
+        for first in range(0, len(uids), _ASKED_AT_ONCE):
+            held = standings(catalog, uids[first : first + _ASKED_AT_ONCE], analysis)
+            done |= {uid: Replayed(uid, "skipped", one.good) for uid, one in held.items() if one.good}
+        return done
+    finally:
+        analysis.close()
 
 
 def _replay_here(
@@ -193,22 +214,24 @@ def _replay_here(
 
     ahead = ThreadPoolExecutor(1, thread_name_prefix="replay-documents")
     coming = deque(ahead.submit(read, uid) for uid in uids[:_N_AHEAD])
+    claims = Claims(catalog.folder, used)
     try:
-        for first in range(0, len(uids), _CLAIMED_AT_ONCE):
-            # What is claimed is let go when the catalog has it: before, another process would not find it there.
-            with contextlib.ExitStack() as claims:
-                for n, uid in enumerate(uids[first : first + _CLAIMED_AT_ONCE], start=first):
-                    # The server gets the documents of the next ones together while this one is looked at.
-                    coming.extend(ahead.submit(read, one) for one in uids[n + _N_AHEAD : n + _N_AHEAD + 1])
-                    documents = coming.popleft().result
-                    results.append(replay_run(uid, documents, make, catalog, used, if_done, claims))
-                    told(results[-1])
-                if not used.drain(_DRAIN_S) and own is not None:
-                    raise CatalogError(
-                        f"replay: results are not all in the catalog ({own.last_error}); parfocal recover mends it"
-                    )
+        for n, uid in enumerate(uids):
+            # The server gets the documents of the next ones together while this one is looked at.
+            coming.extend(ahead.submit(read, one) for one in uids[n + _N_AHEAD : n + _N_AHEAD + 1])
+            try:
+                documents = coming.popleft().result()
+            except Exception as error:  # one run that cannot be read must not keep the others
+                results.append(Replayed(uid, "failed", reason=in_a_line(error)))
+            else:
+                results.append(replay_run(uid, documents, make, catalog, used, claims, is_owed(if_done)))
+            told(results[-1])
+        claims.settle()
+    except CatalogError as error:
+        raise CatalogError(f"replay: {error}") from error
     finally:
         ahead.shutdown(cancel_futures=True)
+        claims.close()
         if own is not None:
             own.close()
     return results

@@ -11,12 +11,13 @@ import contextlib
 import socket
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from parfocal.callbacks._replay_run import IfDone, MakeAnalysis, Replayed, in_a_line, replay_run
+from parfocal.callbacks._claims import Claims
+from parfocal.callbacks._replay_run import MakeAnalysis, Replayed, in_a_line, replay_run
+from parfocal.callbacks._standing import IfDone, is_owed
 from parfocal.catalog import Catalog, CatalogWriter, DataFolder, find_server, open_catalog
 from parfocal.errors import BadInputError, CatalogError
 from parfocal.imaging import limit_cores
@@ -27,7 +28,6 @@ except ImportError as error:
     raise BadInputError("--scheduler needs Dask distributed: pip install 'parfocal[dask]'") from error
 
 _CONNECT_S = 10
-_DRAIN_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,22 @@ class ReplayDesk(WorkerPlugin):
         self.if_done: IfDone = if_done
         self.catalog: Catalog | None = None
         self.writer: CatalogWriter | None = None
+        self.claims: Claims | None = None
 
     def setup(self, worker: Any) -> None:
         """Open the catalog; raises what keeps this worker from it."""
         del worker
         self.catalog = self.place.open()
         self.writer = CatalogWriter(self.catalog)
+        self.claims = Claims(self.catalog.folder, self.writer)
         limit_cores(1)
 
     def teardown(self, worker: Any) -> None:
         """Close what was opened."""
         del worker
         limit_cores(None)
+        if self.claims is not None:
+            self.claims.close()
         if self.writer is not None:
             self.writer.close()
         if self.catalog is not None:
@@ -94,17 +98,27 @@ class ReplayDesk(WorkerPlugin):
         """Replay a run; when this returns, the catalog has the result."""
         assert self.catalog is not None  # noqa: S101  (set up)
         assert self.writer is not None  # noqa: S101
-        with contextlib.ExitStack() as claims:
-            read = partial(_documents, self.catalog, uid)
-            result = replay_run(uid, read, self.make, self.catalog, self.writer, self.if_done, claims, self.batch)
-            if not self.writer.drain(_DRAIN_S):
-                reason = f"the result is not in the catalog ({self.writer.last_error}); parfocal recover mends it"
-                return Replayed(uid, "failed", result.derived_uid, reason)
+        assert self.claims is not None  # noqa: S101
+        try:
+            documents = list(self.catalog.documents(uid))
+        except Exception as error:  # one run that cannot be read must not keep the others
+            return Replayed(uid, "failed", reason=in_a_line(error))
+        result = replay_run(
+            uid,
+            documents,
+            self.make,
+            self.catalog,
+            self.writer,
+            self.claims,
+            is_owed(self.if_done),
+            batch=self.batch,
+        )
+        with contextlib.suppress(CatalogError):  # it may be the result of another thread
+            self.claims.settle()
+        if result.derived_uid and self.writer.fate_of(result.derived_uid) != "written":
+            reason = f"the result is not in the catalog ({self.writer.last_error}); parfocal recover mends it"
+            return Replayed(uid, "failed", result.derived_uid, reason)
         return result
-
-
-def _documents(catalog: Catalog, uid: str) -> list[tuple[str, dict[str, Any]]]:
-    return list(catalog.documents(uid))
 
 
 def replay_in_worker(uid: str, batch: str) -> Replayed:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tiled.queries import Key
-
-from parfocal.callbacks._analysis import Analysis
+from parfocal.callbacks._analysis import Analysis, RunOutcome
+from parfocal.callbacks._claims import Claims
 from parfocal.callbacks._run_view import image_key
-from parfocal.catalog import Catalog, CatalogWriter, claim, recover_result, remote_frames
+from parfocal.callbacks._standing import IsOwed, standings
+from parfocal.catalog import Catalog, CatalogWriter, recover_result, remote_frames
 from parfocal.frames import FrameRing, Frames, FramesMirror
 
 NamedDocument = tuple[str, dict[str, Any]]
-IfDone = Literal["skip", "supersede"]
 MakeAnalysis = Callable[..., Analysis]
 
 
@@ -31,83 +29,105 @@ class Replayed:
     status: Literal["done", "skipped", "no_images", "failed"]
     derived_uid: str = ""
     reason: str = ""
+    verdict: str = ""
 
 
 def replay_run(
     uid: str,
-    read: Callable[[], list[NamedDocument]],
+    documents: list[NamedDocument],
     make: MakeAnalysis,
     catalog: Catalog,
     writer: CatalogWriter,
-    if_done: IfDone,
-    claims: contextlib.ExitStack,
+    claims: Claims,
+    is_owed: IsOwed,
+    *,
     batch: str = "",
+    begun: str = "",
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Replayed:
-    """Replay one run, unless its result is there; the result stays claimed until `claims` is closed.
+    """Send the documents of a stored run through an analysis, unless its result is there.
 
-    `read` returns the run's documents in the live order. Close `claims` when `writer` has drained. `batch` marks
-    results: one of the same batch is this call's own, of a worker that died before it could say so, and is not
-    superseded by it.
+    Whoever wants a result from the catalog gets it here, `replay` and `follow` alike, and of those that want the
+    same at once one makes it: the result is claimed, what a process that died has left of it is recovered, and
+    then the catalog is asked.
+
+    Parameters
+    ----------
+    documents
+        In the live order.
+    make
+        Makes the analysis.
+    is_owed
+        Says by what the catalog holds whether to do it.
+    batch
+        Marks results: one of the same batch is this call's own, of a worker that died before it could say so, and
+        is not superseded by it.
+    begun
+        Uid of what was begun of the result live and came to no good end, and may not be in the catalog yet: the
+        result supersedes it.
+    is_over
+        Says whether to wait no longer for another process that makes the same result.
+
+    Raises
+    ------
+    CatalogError
+        It is over; or results do not reach the catalog.
+    Exception
+        Whatever the catalog raises when it is asked: nothing was written then.
     """
-    try:
-        documents = read()
-    except Exception as error:  # one run that cannot be read must not keep the others
-        return Replayed(uid, "failed", reason=in_a_line(error))
-    derived: list[tuple[str, dict[str, Any]]] = []
-
-    def emit(name: str, doc: dict[str, Any]) -> None:
-        if name in ("start", "stop"):
-            derived.append((name, doc))
-        writer(name, doc)
-
+    if documents[-1][0] != "stop":
+        return Replayed(uid, "failed", reason="the run goes on, or was cut off: parfocal recover ends it then")
     # Found on this machine's disk, or else in its mirror, or else asked of the server.
     mirror = FramesMirror.from_environment(catalog.folder.frames)
     frames = Frames(FrameRing(1), remote_frames(catalog, documents), mirror=mirror)
-    analysis = make(emit=emit, emit_rows=writer.append_rows, frames=frames, mode="replay", overflow="wait")
+    known_as = ""
+
+    def emit(name: str, doc: dict[str, Any]) -> None:
+        writer(name, doc)
+        if name == "start":
+            claims.made(known_as, doc["uid"])
+
+    analysis = make(
+        emit=emit,
+        emit_rows=writer.append_rows,
+        frames=frames,
+        mode="replay",
+        overflow="wait",
+    )
     analysis.frames_root = catalog.folder.frames
     analysis.batch = batch
+    outcomes: list[RunOutcome] = []
+    analysis.on_closed(outcomes.append)
     try:
         target = _target(documents, analysis)
         if target is None:
             return Replayed(uid, "no_images", reason=f"stream {analysis.stream!r} holds no images")
         known_as = analysis.hash_for(uid, *target)
-        claims.enter_context(claim(catalog.folder, known_as))
-        left = [
-            run.uid for run in recover_result(catalog, known_as) if run.exit_status != "success" and not run.table
-        ]
-        existing, its_batch = _existing(catalog, known_as)
-        if existing and batch and its_batch == batch:
-            return Replayed(uid, "done", existing)
-        if existing and if_done == "skip":
-            return Replayed(uid, "skipped", existing)
-        analysis.supersedes = existing or (left[-1] if left else "")
-        frames.expect(*_frames_asked_for(documents, *target))
-        for name, doc in documents:
-            analysis(name, doc)
-        analysis.drain()
+        with claims.held(known_as, is_over):
+            recovered = recover_result(catalog, known_as)
+            left = [run.uid for run in recovered if run.exit_status != "success" and not run.table]
+            standing = standings(catalog, [uid], analysis)[uid]
+            if standing.good and batch and standing.batch == batch:
+                return Replayed(uid, "done", standing.good)
+            if not is_owed(standing):
+                return Replayed(uid, "skipped", standing.good or standing.latest)
+            analysis.supersedes = begun or standing.latest or (left[-1] if left else "")
+            frames.expect(*_frames_asked_for(documents, *target))
+            for name, doc in documents:
+                analysis(name, doc)
+            analysis.drain()
     finally:
         analysis.close()
-    if not derived:
+    (outcome,) = outcomes
+    if not outcome.derived_uid:
         return Replayed(uid, "no_images", reason="no frame was found")
-    stop = derived[-1][1]
-    failed = stop.get("exit_status") != "success"
-    return Replayed(uid, "failed" if failed else "done", derived[0][1]["uid"], stop.get("reason", ""))
+    status = "done" if outcome.exit_status == "success" else "failed"
+    return Replayed(uid, status, outcome.derived_uid, outcome.reason, outcome.verdict)
 
 
 def in_a_line(error: BaseException) -> str:
     """Return the first line of what an error says, or its kind."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _existing(catalog: Catalog, parameters_hash: str) -> tuple[str, str]:
-    """Return uid and batch of the newest good result of this hash; empty where there is none."""
-    found = catalog.analysis.search(Key("start.parfocal.parameters_hash") == parameters_hash)
-    good = found.search(Key("stop.exit_status") == "success")
-    runs: list[Any] = list(good.sort(("start.time", -1)).values().head(1))
-    if not runs:
-        return "", ""
-    start = runs[0].metadata["start"]
-    return str(start["uid"]), str(start["parfocal"].get("batch", ""))
 
 
 def _frames_asked_for(documents: list[NamedDocument], stream: str, key: str) -> tuple[str, list[int]]:

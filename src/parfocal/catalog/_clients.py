@@ -6,10 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from bluesky_tiled_plugins import BlueskyEventStream, BlueskyRun, CatalogOfBlueskyRuns
 from numpy.typing import NDArray
 from tiled.client.array import DaskArrayClient
 from tiled.client.container import DEFAULT_STRUCTURE_CLIENT_DISPATCH
+from tiled.client.utils import handle_error
 from tiled.utils import OneShotCachedMap
 
 from parfocal.catalog._display import runs_html, runs_text
@@ -60,6 +62,17 @@ def read_array(client: Any, slice: Any = None) -> NDArray[Any]:
     """
     lazy: Any = DaskArrayClient.read(client, slice)
     return np.asarray(lazy.compute(scheduler="threads"))
+
+
+def count_rows(client: Any, column: str = "seq_num") -> int:
+    """Return how many rows a table has, by one request for one of its columns, made in this process."""
+    reply = client.context.http_client.get(
+        client.item["links"]["full"],
+        headers={"Accept": "application/vnd.apache.arrow.file"},
+        params={"column": [column]},
+    )
+    content: bytes = handle_error(reply).read()  # pyright: ignore[reportOptionalMemberAccess]
+    return pa.ipc.open_file(content).read_all().num_rows
 
 
 def _itself(value: Any) -> Any:

@@ -13,7 +13,7 @@ from bluesky_tiled_plugins.writing.tiled_writer import (
 )
 from tiled.client.container import Container
 
-from parfocal.catalog._clients import read_array
+from parfocal.catalog._clients import count_rows, read_array
 from parfocal.catalog._log import Document
 
 
@@ -21,7 +21,8 @@ class _FlushingRunWriter(_RunWriter):
     """Collects rows and frame ranges until `flush` writes them, one request a table and one an array."""
 
     def __init__(self, container: Container) -> None:
-        super().__init__(container.include_data_sources(), batch_size=10_000)
+        # Not `include_data_sources()`, which asks for the container again: a request a run.
+        super().__init__(container.new_variation(include_data_sources=True), batch_size=10_000)
         self._data_source_ids: dict[str, int] = {}
 
     def flush(self) -> None:
@@ -33,6 +34,18 @@ class _FlushingRunWriter(_RunWriter):
             if rows:
                 self._write_internal_data(rows, desc_node=self._desc_nodes[stream])
                 rows.clear()
+
+    def n_rows_held(self, stream: str) -> int | None:
+        """Ask the catalog how many rows a stream's table has; None where this writer has made none."""
+        for table in self._internal_tables.values():
+            if table.path_parts[-2] == stream and "seq_num" in table.columns:
+                return count_rows(table)
+        return None
+
+    def n_frames_held(self, resource_uid: str) -> int | None:
+        """Ask the catalog how many frames an array has; None where this writer has made none."""
+        node: Any = self._sres_nodes.get(resource_uid)
+        return None if node is None else int(node.refresh().shape[0])
 
     def _append_with_retry(self, df_client: Any, table: Any, desc_name: str) -> None:
         # BTP retries an append whose reply was lost, and may double rows. We write the whole run again from
@@ -91,6 +104,7 @@ class RunSink:
         self._normalizer.subscribe(self._writer)
         self._streams: dict[str, str] = {}
         self._data_keys: dict[str, str] = {}
+        self._resources: dict[tuple[str, str], str] = {}  # the last one of each (stream, data key)
         self.run_uid = ""
         self.stop_uid = ""
         self.n_rows: dict[str, int] = defaultdict(int)
@@ -118,11 +132,17 @@ class RunSink:
         if run.metadata.get("stop", {}).get("uid") != self.stop_uid:
             return "the stop document is not there"
         for stream, n_rows in self.n_rows.items():
-            found = len(read_array(run[stream]["seq_num"]))
+            found = self._writer.n_rows_held(
+                stream
+            )  # a request, where the names of nodes would be asked for first
+            if found is None:
+                found = len(read_array(run[stream]["seq_num"]))
             if found != n_rows:
                 return f"stream {stream} has {found} rows of {n_rows}"
         for (stream, key), n_frames in self.n_frames.items():
-            found = run[stream].base[key].shape[0]
+            found = self._writer.n_frames_held(self._resources[stream, key])
+            if found is None:
+                found = run[stream].base[key].shape[0]
             if found != n_frames:
                 return f"{stream}/{key} has {found} frames of {n_frames}"
         return ""
@@ -142,4 +162,5 @@ class RunSink:
             self._data_keys[doc["uid"]] = doc["data_key"]
         elif name == "stream_datum":
             key = (self._streams[doc["descriptor"]], self._data_keys[doc["stream_resource"]])
+            self._resources[key] = doc["stream_resource"]
             self.n_frames[key] += doc["indices"]["stop"] - doc["indices"]["start"]

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pyarrow as pa
@@ -32,6 +32,7 @@ from parfocal.catalog._table_spool import TableSpool
 from parfocal.errors import CatalogError
 from parfocal.frames import give_way
 
+_STILL_THERE_S = 0.5  # a server that has answered so lately is not asked whether it is there
 _SUSPICIOUS_S = 1.5  # a document that waits for longer makes us ask whether the server is there
 
 
@@ -108,6 +109,7 @@ class CatalogWriter:
         self._run_of: dict[str, str] = {}  # descriptor, resource or datum_page resource uid -> run uid
         self._last_error = ""
         self._is_down = False
+        self._reached_s = float("-inf")
         self._wake = threading.Event()
         self._hurry = threading.Event()
         self._closing = threading.Event()
@@ -168,6 +170,14 @@ class CatalogWriter:
                 self._progress.wait(min(remaining_s, 0.1))
         with self._lock:
             return not any(run.is_refused for run in self._runs.values())
+
+    def fate_of(self, run_uid: str) -> Literal["written", "waiting", "refused"]:
+        """Return whether a run and its rows are in the catalog (or never were ours), on their way, or given up."""
+        with self._lock:
+            run = self._runs.get(run_uid)
+            if run is not None:
+                return "refused" if run.is_refused else "waiting"
+        return "waiting" if any(rows.run_uid == run_uid for rows in self._spool.waiting) else "written"
 
     def close(self, timeout_s: float = 30.0) -> bool:
         """Drain and end; return whether all is in the catalog. What is not stays in its log: `recover`."""
@@ -241,10 +251,9 @@ class CatalogWriter:
         if not self._spool.waiting or self._closing.is_set() or time.monotonic() < self._tables_retry_at_s:
             return
         try:
-            if self._is_down:
-                self._catalog.reconnect()
-            self._catalog.ping()
+            self._reach()
             self._spool.send(self._catalog)
+            self._reached_s = time.monotonic()
             self._n_table_failures = 0
         except Exception as error:  # the rows stay on disk, and are tried again
             self._n_table_failures += 1
@@ -254,9 +263,7 @@ class CatalogWriter:
 
     def _advance(self, run: _Run) -> None:
         started_s = time.monotonic()
-        if self._is_down:
-            self._catalog.reconnect()
-        self._catalog.ping()
+        self._reach()
         if run.sink is None:
             run.sink = self._open_sink(run)
         documents = self._hold_back(run, run.log.read(run.at))
@@ -268,10 +275,19 @@ class CatalogWriter:
         run.n_seen += len(documents)
         run.n_failures = 0
         self._is_down = False
+        self._reached_s = time.monotonic()
         with self._lock:
             run.oldest_unseen_s = started_s if run.backlog else None
         if run.sink.stop_uid:
             self._finish(run, run.sink)
+
+    def _reach(self) -> None:
+        """Raise at once where the server is not there; not asked of one that has just answered."""
+        if self._is_down:
+            self._catalog.reconnect()
+        if self._is_down or time.monotonic() - self._reached_s > _STILL_THERE_S:
+            self._reached_s = float("-inf")
+            self._catalog.ping()
 
     def _hold_back(self, run: _Run, documents: list[LoggedDocument]) -> list[LoggedDocument]:
         # StreamDatums come just before their event: written without it, the stream's columns would differ in
@@ -306,6 +322,7 @@ class CatalogWriter:
     def _failed(self, run: _Run, error: Exception) -> None:
         run.is_ours = run.is_ours or (run.sink is not None and bool(run.sink.run_uid))
         run.sink = None
+        self._reached_s = float("-inf")
         run.n_failures += 1
         run.retry_at_s = time.monotonic() + min(0.25 * 2**run.n_failures, 5.0)
         lost = is_connection_lost(error)

@@ -17,6 +17,8 @@ from parfocal.frames._mirror import FramesMirror, kvstore_of
 from parfocal.frames._ring import FrameRing, shared_ring
 
 _N_AHEAD = 4
+S3_TIMEOUT_S = 20.0
+"""How long a bucket may take to answer; tensorstore alone would try for many minutes."""
 Remote = Callable[[str, int], NDArray[np.generic]]
 
 
@@ -79,7 +81,7 @@ class Frames:
             return pixels
         coming = self._coming.pop((uri, index), None)
         self._read_ahead()
-        return self.read(uri, index) if coming is None else coming.result()
+        return self.read(uri, index) if coming is None else self._pixels(coming, uri, f"frame {index}")
 
     def expect(self, uri: str, indices: Iterable[int]) -> None:
         """Say which frames of an array will be asked for, in this order; from S3, they are read a few ahead.
@@ -106,7 +108,13 @@ class Frames:
                 self._coming[uri, index] = store[index].read()
 
     def read(self, uri: str, index: int) -> NDArray[np.generic]:
-        """Return one frame from disk (or `remote`), passing the memory ring by."""
+        """Return one frame from disk (or `remote`), passing the memory ring by.
+
+        Raises
+        ------
+        BadInputError
+            Nobody has it; or it is in a bucket that did not answer for 20 s.
+        """
         try:
             store = self._store(uri, index)
         except (BadInputError, ValueError, OSError) as error:
@@ -115,7 +123,7 @@ class Frames:
             raise BadInputError(f"frame {index} at {uri} cannot be read: {_first_line(error)}") from error
         if not 0 <= index < store.shape[0]:
             raise BadInputError(f"frame {index} at {uri} does not exist: it holds {store.shape[0]} frames")
-        return store[index].read().result()
+        return self._pixels(store[index].read(), uri, f"frame {index}")
 
     def read_range(self, uri: str, start: int, stop: int) -> NDArray[np.generic]:
         """Return consecutive items `[n, ...]` of a local array in one read, such as a burst's `z_um`."""
@@ -129,7 +137,13 @@ class Frames:
             ) from error
         if not 0 <= start <= stop <= store.shape[0]:
             raise BadInputError(f"items {start} to {stop} at {uri} do not exist: it holds {store.shape[0]}")
-        return store[start:stop].read().result()
+        return self._pixels(store[start:stop].read(), uri, f"items {start} to {stop}")
+
+    def _pixels(self, future: Any, uri: str, what: str) -> NDArray[np.generic]:
+        try:  # a disk is waited for, however long it takes to wake up
+            return _answer(future, uri, is_far=self._mirror is not None or _is_in_bucket(uri))
+        except TimeoutError as error:
+            raise BadInputError(f"{what} at {uri} cannot be read: {error}") from error
 
     def _opened(self, uri: str) -> Any:
         try:
@@ -138,7 +152,11 @@ class Frames:
             there = self._mirror.address_of(uri) if self._mirror is not None else ""
             if not there:
                 raise
-        return _open(there)
+        try:
+            return _open(there)
+        except TimeoutError:
+            self._mirror = None  # once is enough to wait: the next frame is not tried there
+            raise
 
     def _store(self, uri: str, index: int) -> Any:
         """Return the opened array, opened again when it has grown beyond what was seen."""
@@ -156,7 +174,21 @@ class Frames:
 
 
 def _open(uri: str) -> Any:
-    return ts.open({"driver": "zarr3", "kvstore": kvstore_of(uri)}, read=True, write=False).result()
+    future: Any = ts.open({"driver": "zarr3", "kvstore": kvstore_of(uri)}, read=True, write=False)
+    return _answer(future, uri, is_far=_is_in_bucket(uri))
+
+
+def _is_in_bucket(uri: str) -> bool:
+    return uri.startswith("s3:")
+
+
+def _answer(future: Any, uri: str, *, is_far: bool) -> Any:
+    try:
+        return future.result(timeout=S3_TIMEOUT_S if is_far else None)
+    except TimeoutError:
+        raise TimeoutError(
+            f"{uri} did not answer within {S3_TIMEOUT_S:g} s: check the address, the network, AWS_ENDPOINT_URL"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
