@@ -188,7 +188,7 @@ def test_the_same_blocks_come_from_a_dask_cluster(volume, tmp_path):
         distributed.Client(cluster) as client,
     ):
         found, labels = tiled(tmp_path / "raw.npy", tmp_path / "b.ome.zarr", scheduler=client, **options)
-        with pytest.raises(BadInputError, match="given as paths"):
+        with pytest.raises(BadInputError, match="given by its path"):
             tiled(volume[:8, :60, :60], tmp_path / "c.ome.zarr", scheduler=client)
     assert found.n_blocks > 1
     np.testing.assert_array_equal(labels, expected)
