@@ -6,6 +6,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from uuid import uuid4
 
 import bluesky.plan_stubs as bps
 import bluesky.plans as bp
@@ -13,6 +14,7 @@ import bluesky.preprocessors as bpp
 import numpy as np
 import pytest
 from bluesky.utils import Msg, RunEngineInterrupted
+from bluesky_tiled_plugins import TiledWriter
 from typer.testing import CliRunner
 
 from parfocal.callbacks import (
@@ -226,6 +228,42 @@ def test_a_repeated_event_counts_once_and_the_last_wins(session, microscope):
     assert np.asarray(analysis["stacks"].read()["n_planes"]).tolist() == [7]
 
 
+def as_it_was_written(run, uid):
+    """Documents of an audit as they were when its correlations were arrays."""
+    for name, doc in run.documents():
+        doc = {key: value for key, value in doc.to_dict().items() if key != "object_keys"}
+        if name == "start":
+            doc["uid"] = uid
+        elif "run_start" in doc:
+            doc["run_start"] = uid
+        for columns in filter(None, (doc.get("data_keys"), doc.get("data"), doc.get("timestamps"))):
+            for side in ("ncc_before", "ncc_after"):
+                beside = [columns.pop(key) for key in sorted(columns) if key.startswith(f"{side}_")]
+                if beside and name == "descriptor":
+                    columns[side] = {"source": "parfocal", "dtype": "array", "shape": [len(beside)]}
+                elif beside:
+                    columns[side] = beside if columns is doc["data"] else beside[0]
+        yield name, doc
+
+
+def test_audits_are_read_that_were_written_with_other_columns(session, microscope):
+    with looking_on(session, "slice_audit"):
+        session.RE(z_stack(microscope, 1, 0.5))
+    session.drain(60)
+    [audit] = session.catalog.analyses_of(session.catalog.raw[-1])
+    uid = str(uuid4())
+    writer = TiledWriter(session.catalog.analysis)  # which keeps small arrays in the table
+    for name, doc in as_it_was_written(audit, uid):
+        writer(name, doc)
+    old = session.catalog.analysis[uid]
+    assert np.asarray(old["looks"].read()["grid_ncc"]).dtype.kind == "U", "as they were kept"
+    for now, then in zip(stored_looks(audit), stored_looks(old), strict=True):
+        np.testing.assert_array_equal((then.before, then.after), (now.before, now.after))
+    for name, grid in grids_of(audit).items():
+        np.testing.assert_array_equal(grids_of(old)[name], grid)
+    np.testing.assert_array_equal(evidence_of(old).adjacent, evidence_of(audit).adjacent)
+
+
 def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscope):
     with looking_on(session, "slice_audit"):
         session.RE(z_stack(microscope, 2, 0.5))
@@ -252,6 +290,13 @@ def test_rules_run_again_on_a_stored_audit_without_its_pixels(session, microscop
     assert RULES["peak_relative"](evidence).keep.any()
     strict = SliceParameters(stack_least_drop=1e-9, stack_k=1e-3)
     assert sum(v.accepted for *_, v in judge_slices(looks, strict)) < len(again)
+    # The same numbers by Tiled's own client, one tile though it is.
+    told = audit["looks"].read()
+    for name, grid in grids.items():
+        assert grid.shape == (9, 1, 1)
+        np.testing.assert_array_equal(audit["looks"][f"grid_{name}"].read(), grid)
+        np.testing.assert_array_equal(told[f"grid_{name}"], grid)
+    np.testing.assert_array_equal(told["ncc_before_1"], [one.before[0] for one in looks])
     with pytest.raises(BadInputError, match="no derived run of slice_audit"):
         stored_looks(session.catalog.raw[-1])
 

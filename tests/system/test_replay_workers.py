@@ -45,7 +45,7 @@ def folder(tmp_path_factory):
 def scheduler():
     """The address of two workers, each a process that shares nothing with this one but the disk."""
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as cluster:
         yield cluster.scheduler_address
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,12 @@ from parfocal.callbacks._standing import IfDone, is_owed
 from parfocal.catalog import Catalog, CatalogWriter, DataFolder, find_server, open_catalog
 from parfocal.errors import BadInputError, CatalogError
 from parfocal.imaging import limit_cores
+from parfocal.learning import cluster_client
 
 try:
-    from distributed import Client, WorkerPlugin, as_completed, get_worker
+    from distributed import WorkerPlugin, as_completed, get_worker
 except ImportError as error:
     raise BadInputError("--scheduler needs Dask distributed: pip install 'parfocal[dask]'") from error
-
-_CONNECT_S = 10
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def replay_on_cluster(
     """
     batch = str(uuid4())
     done: dict[str, Replayed] = {}
-    with _client(scheduler) as client:
+    with cluster_client(scheduler) as client:
         desk = ReplayDesk(batch, Place.of(catalog), make, if_done)
         client.register_plugin(desk)
         try:
@@ -176,13 +175,3 @@ def _result(future: Any, uid: str) -> Replayed:
 
 def _desk_name(batch: str) -> str:
     return f"parfocal-replay-{batch}"
-
-
-@contextlib.contextmanager
-def _client(scheduler: str) -> Generator[Any]:
-    try:
-        client: Any = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from error
-    with client:
-        yield client

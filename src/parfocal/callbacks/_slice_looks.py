@@ -102,8 +102,7 @@ def row_of(frame: AuditedFrame, verdict: Verdict) -> dict[str, Any]:
         **said(verdict),
         **frame.look.as_dict(),
         **{name: frame.scores[name] for name in SCORES},
-        "ncc_before": list(frame.before),
-        "ncc_after": list(frame.after),
+        **dict(zip(beside_names(len(frame.before)), (*frame.before, *frame.after), strict=True)),
         **{f"grid_{name}": frame.grids[name].tolist() for name in GRIDS},
     }
 
@@ -120,10 +119,22 @@ def frame_of(row: Mapping[str, Any]) -> AuditedFrame:
         float(row["z_um"]),
         SliceLook(**{name: float(row[name]) for name in SliceLook.names()}),
         {name: float(row[name]) for name in SCORES},
-        tuple(float(v) for v in row["ncc_before"]),
-        tuple(float(v) for v in row["ncc_after"]),
+        _beside(row, "ncc_before"),
+        _beside(row, "ncc_after"),
         {name: np.array([list(line) for line in row[f"grid_{name}"]], np.float64) for name in GRIDS},
     )
+
+
+def beside_names(reach: int) -> list[str]:
+    """Return the columns of the correlations with the planes before, nearest first, and then of those after."""
+    return [f"ncc_{side}_{gap}" for side in ("before", "after") for gap in range(1, reach + 1)]
+
+
+def _beside(row: Mapping[str, Any], side: str) -> tuple[float, ...]:
+    if side in row:  # until version 0.1.0 an array
+        return tuple(float(v) for v in row[side])
+    gaps = sorted(int(key.removeprefix(f"{side}_")) for key in row if key.startswith(f"{side}_"))
+    return tuple(float(row[f"{side}_{gap}"]) for gap in gaps)
 
 
 def which(frame: AuditedFrame) -> dict[str, Any]:

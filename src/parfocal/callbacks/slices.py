@@ -19,6 +19,7 @@ from parfocal.callbacks._slice_looks import (
     AuditedFrame,
     Place,
     SliceParameters,
+    beside_names,
     expected_of,
     frame_of,
     judge_one,
@@ -105,15 +106,11 @@ class _RunAudit:
     @property
     def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         n_tiles = [max(1, round(n / self.parameters.tile_px)) for n in self.shape]
-        gaps = {**_ARRAY, "shape": [self.parameters.stack_reach + 1]}
-        arrays = {
-            "ncc_before": gaps,
-            "ncc_after": gaps,
-            **{f"grid_{name}": {**_ARRAY, "shape": n_tiles} for name in GRIDS},
-        }
+        beside = dict.fromkeys(beside_names(self.parameters.stack_reach + 1), _NUMBER)
+        grids = {f"grid_{name}": {**_ARRAY, "shape": n_tiles} for name in GRIDS}
         attempt = {"attempt": _INTEGER, "z_um": {**_NUMBER, "units": "um"}}
         return {
-            "looks": {**_WHICH, **attempt, **_VERDICT, **_NUMBERS, **arrays},
+            "looks": {**_WHICH, **attempt, **_VERDICT, **_NUMBERS, **beside, **grids},
             "slices": {**_WHICH, "attempts": _INTEGER, "frame": _INTEGER, **_VERDICT, **_NUMBERS},
         }
 

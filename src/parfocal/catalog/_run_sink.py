@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from bluesky_tiled_plugins.writing.consolidators import DataSource, Patch
 from bluesky_tiled_plugins.writing.tiled_writer import (
     RunNormalizer,
@@ -24,6 +26,21 @@ class _FlushingRunWriter(_RunWriter):
         # Not `include_data_sources()`, which asks for the container again: a request a run.
         super().__init__(container.new_variation(include_data_sources=True), batch_size=10_000)
         self._data_source_ids: dict[str, int] = {}
+        self._numeric: dict[str, dict[str, _Declared]] = {}  # by stream, by data key
+
+    def descriptor(self, doc: Any) -> None:
+        # BTP keeps arrays of up to 16 numbers in the table, where a stream's `read()` finds their text, and of
+        # those with two axes a column's own `read()` too. As nodes of their own they stay numbers.
+        is_new = doc["name"] not in self._desc_nodes
+        super().descriptor(doc)
+        if is_new:
+            stream = doc["name"]
+            self._numeric[stream] = {
+                key: declared
+                for key, about in doc["data_keys"].items()
+                if key not in self._int_array_keys[stream] and (declared := _numeric_array(about)) is not None
+            }
+            self._int_array_keys[stream].update(self._numeric[stream])
 
     def flush(self) -> None:
         # Arrays first: a reader between the two sees frames without rows, never rows without frames.
@@ -47,6 +64,27 @@ class _FlushingRunWriter(_RunWriter):
         node: Any = self._sres_nodes.get(resource_uid)
         return None if node is None else int(node.refresh().shape[0])
 
+    def _write_internal_data(self, data_cache: list[dict[str, Any]], desc_node: Container) -> None:
+        stream: str = desc_node.item["id"]
+        for key, declared in list(self._numeric.get(stream, {}).items()):
+            if all(declared.is_kept_by(row[key]) for row in data_cache if key in row):
+                continue
+            if f"{stream}/{key}" in self._internal_arrays:
+                # The run is written again from its log, all of it at once: then this is seen in time.
+                raise ValueError(f"stream {stream}: a value of {key} is not of the shape that its descriptor says")
+            del self._numeric[stream][key]
+            self._int_array_keys[stream].discard(key)  # whatever it is, the table takes it
+        super()._write_internal_data(data_cache, desc_node)
+
+    def _internal_dims(self, desc_name: str, shape: tuple[int | None, ...]) -> tuple[str, ...]:
+        # BTP names an axis after its length alone: both axes of a square array have one name, which xarray
+        # warns of and then cannot select by.
+        names = super()._internal_dims(desc_name, shape)
+        return tuple(
+            f"{name}_{nth}" if (nth := names[:axis].count(name) + 1) > 1 else name
+            for axis, name in enumerate(names)
+        )
+
     def _append_with_retry(self, df_client: Any, table: Any, desc_name: str) -> None:
         # BTP retries an append whose reply was lost, and may double rows. We write the whole run again from
         # its log instead.
@@ -66,6 +104,32 @@ class _FlushingRunWriter(_RunWriter):
             known = self._data_source_ids[node.uri] = node.data_sources()[0].id
         proxy = _KnownDataSource(node, known)
         super()._update_data_source_for_node(proxy, data_source, patch)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """Shape and dtype of an array that events carry, as its descriptor tells."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def is_kept_by(self, value: Any) -> bool:
+        """Say whether a value is such an array."""
+        try:
+            array = np.asarray(value)
+        except ValueError:  # lines of different lengths
+            return False
+        return array.shape == self.shape and np.can_cast(array.dtype, self.dtype, "same_kind")
+
+
+def _numeric_array(about: Mapping[str, Any]) -> _Declared | None:
+    """Return what a data key says of arrays in events; None where they are external, of no one shape, or text."""
+    shape, dtype = about.get("shape", ()), about.get("dtype_numpy")
+    if about.get("dtype") != "array" or "external" in about or not isinstance(dtype, str):
+        return None
+    if not shape or not all(shape) or np.dtype(dtype).kind not in "biuf":  # a length of None: differs
+        return None
+    return _Declared(tuple(shape), np.dtype(dtype))
 
 
 class _KnownDataSource:
@@ -132,9 +196,8 @@ class RunSink:
         if run.metadata.get("stop", {}).get("uid") != self.stop_uid:
             return "the stop document is not there"
         for stream, n_rows in self.n_rows.items():
-            found = self._writer.n_rows_held(
-                stream
-            )  # a request, where the names of nodes would be asked for first
+            # One request, where the names of nodes would be asked for first.
+            found = self._writer.n_rows_held(stream)
             if found is None:
                 found = len(read_array(run[stream]["seq_num"]))
             if found != n_rows:

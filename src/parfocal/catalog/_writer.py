@@ -1,10 +1,10 @@
-"""The writer beside the RunEngine: documents to the log at once, to the catalog within half a second.
+"""The writer beside the RunEngine: documents to the log at once, to the catalog within a second.
 
 ::
 
     RunEngine thread            writer thread                        watch thread
     append to the run's log --> read the log from where it was,      fsync at start, stop, each second;
-    and go on (about 0.1 ms)    write, flush; five times a second    health
+    and go on (about 0.1 ms)    write, flush; twice a second         health
                                 failed: back off, then delete the incomplete run (never its frames)
                                 and write it whole from its log
                                 stopped and read back: remove the log
@@ -95,7 +95,7 @@ class CatalogWriter:
     """
 
     def __init__(
-        self, catalog: Catalog, *, flush_s: float = 0.2, behind_s: float = 5.0, name: str = "catalog_health"
+        self, catalog: Catalog, *, flush_s: float = 0.5, behind_s: float = 5.0, name: str = "catalog_health"
     ) -> None:
         self.health = Signal(name=name, value=int(CatalogHealth.OK), kind=Kind.hinted)
         self._catalog = catalog

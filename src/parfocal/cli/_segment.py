@@ -5,24 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import secrets
-import shutil
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from parfocal import __version__
 from parfocal.cli._catalog import DataOption, folder_of
+from parfocal.cli._segment_blocks import segment_in_blocks
+from parfocal.cli._segment_folder import in_words, progress, tell, whole_folder, write_objects, write_summary
 from parfocal.cli._segment_run import segment_run
 from parfocal.errors import BadInputError
-from parfocal.files import csv_text, write_atomically, write_ome_tiff, write_ome_zarr
+from parfocal.files import write_ome_tiff, write_ome_zarr
 
 if TYPE_CHECKING:
     from parfocal.segmentation.volumes import GivenVolume
@@ -81,6 +78,10 @@ def segment_command(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="NAME=VALUE of the backend's settings. May be repeated.")
     ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Block by block: a Dask scheduler, tcp://..., or `threads`. OME-Zarr; unet3d."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder that is there.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="List the backends and end.", is_eager=True)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -109,6 +110,7 @@ def segment_command(
             "--weights": weights,
         }
         for_files |= {"--command": command, "--option": option, "--channel": channel, "--offset": offset}
+        for_files |= {"--scheduler": scheduler}
         parameters = {
             "backend": backend or "",
             "model": model,
@@ -125,7 +127,6 @@ def segment_command(
             not_for_runs=[name for name, value in for_files.items() if value],
         )
         return
-    given = open_given(file, axes, at or [], channel, _voxel_size(voxel_size))
     tiff = out if out is not None and is_tiff(out) else None
     target = (
         Path(f"{_stem(file)}_nuclei") if out is None else out if tiff is None else out.with_name(_stem(out.name))
@@ -133,10 +134,33 @@ def segment_command(
     for path in (target, tiff):
         if path is not None and path.exists() and not overwrite:
             raise BadInputError(f"{path}: exists already; name another with --out, or replace it with --overwrite")
+    if scheduler is not None:
+        unfit = {
+            "--backend": (backend or "unet3d") != "unet3d",
+            "--restoration": restoration != "none",
+            "--command": command is not None,
+            "--out NAME.ome.tif": tiff is not None,
+        }
+        if others := [name for name, is_so in unfit.items() if is_so]:
+            raise BadInputError(f"--scheduler segments block by block, by unet3d: leave out {', '.join(others)}")
+        segment_in_blocks(
+            file,
+            target,
+            lambda: open_given(file, axes, at or [], channel, _voxel_size(voxel_size)),
+            scheduler=scheduler,
+            voxel_size_um=_voxel_size(voxel_size),
+            diameter_um=diameter,
+            offset=offset,
+            weights=weights or model_options("unet3d", folder_of(data).models, model)["weights"],
+            settings=_options(option or []),
+            as_json=as_json,
+        )
+        return
+    given = open_given(file, axes, at or [], channel, _voxel_size(voxel_size))
     told: dict[str, Any] = {**_options(option or []), "weights": weights, "command": command}
     if weights is None:
         told |= model_options(backend or default_backend(), folder_of(data).models, model)
-    with _progress(as_json) as said, _whole_folder(target) as folder:
+    with progress(as_json) as said, whole_folder(target) as folder:
         said("segmenting")
         began = time.monotonic()
         found = segment_volume(
@@ -168,16 +192,7 @@ def segment_command(
         _write(folder, given, found, objects, facts)
     if tiff is not None:
         write_ome_tiff(tiff, found.labels, found.voxel_size_um)
-    if as_json:
-        typer.echo(json.dumps({**facts, "folder": str(target), "tiff": None if tiff is None else str(tiff)}))
-        return
-    console = Console(highlight=False)
-    console.print(f"{len(objects)} nuclei by {found.backend} in {seconds:.1f} s", markup=False)
-    for remark in facts["remarks"]:
-        console.print(remark, markup=False, soft_wrap=True)
-    for path in (target, tiff):
-        if path is not None:
-            console.print(str(path), markup=False, soft_wrap=True)
+    tell(facts, target, tiff, as_json=as_json)
 
 
 def is_run(name: str) -> bool:
@@ -222,49 +237,6 @@ def _stem(file: str) -> str:
     return re.sub(r"(\.ome)?\.[A-Za-z0-9]+$", "", name) or "stack"
 
 
-@contextmanager
-def _progress(silent: bool) -> Generator[Any, None, None]:
-    """Show what is being done and for how long; on stderr, so that stdout holds the result alone."""
-    console = Console(stderr=True)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=silent,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def say(what: str) -> None:
-            bar.reset(task, description=what, total=None)
-
-        yield say
-
-
-@contextmanager
-def _whole_folder(target: Path) -> Generator[Path, None, None]:
-    """Give a temporary folder; when the block ends well it becomes `target`, which is else as before."""
-    if not target.absolute().parent.is_dir():
-        raise BadInputError(f"{target}: cannot be made, there is no folder {target.parent}")
-    mark = secrets.token_hex(6)
-    temporary = target.parent / f".{target.name[:80]}.{mark}"
-    temporary.mkdir()
-    try:
-        yield temporary
-        if target.exists():
-            if target.is_dir() and not (target / "summary.json").is_file():
-                raise BadInputError(f"{target}: holds no segmentation; it is not replaced")
-            old = target.parent / f".{target.name[:80]}.{mark}.old"
-            target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
-        else:
-            temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _write(folder: Path, given: GivenVolume, found: Any, objects: Any, facts: Mapping[str, Any]) -> None:
     from parfocal.report import draw_segmentation, write_segmentation_page
     from parfocal.segmentation.uncertainty import object_doubts
@@ -281,9 +253,7 @@ def _write(folder: Path, given: GivenVolume, found: Any, objects: Any, facts: Ma
     columns = objects.columns()
     columns["doubt"] = doubts.score[order]
     columns["reasons"] = np.array(["; ".join(doubts.reasons[k]) for k in order], dtype=object)
-    cells = [[_cell(value) for value in column.tolist()] for column in columns.values()]
-    with write_atomically(folder / "objects.csv") as temporary:
-        temporary.write_text(csv_text(list(columns), cells), encoding="utf-8")
+    write_objects(folder, columns)
     title = f"{Path(given.source).name}: {len(objects)} nuclei by {found.backend}"
     picture = draw_segmentation(folder / "picture.png", given.images[given.nuclei], found, title)
     told = {
@@ -292,14 +262,5 @@ def _write(folder: Path, given: GivenVolume, found: Any, objects: Any, facts: Ma
         "channels": list(given.images),
         "asked": dict(given.asked),
     }
-    with write_atomically(folder / "summary.json") as temporary:
-        temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    shown = {name: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in facts.items() if v}
-    shown.pop("remarks", None)
-    write_segmentation_page(folder / "summary.html", found, objects, shown, picture, time_s=time.time())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    write_summary(folder, told)
+    write_segmentation_page(folder / "summary.html", found, objects, in_words(facts), picture, time_s=time.time())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from parfocal.cli._catalog import DataOption, JsonOption, folder_of
 from parfocal.cli._models import store_of
-from parfocal.errors import BadInputError
 
 if TYPE_CHECKING:
     from parfocal.learning import TrainProgress
@@ -60,6 +58,7 @@ def adapter_command(
     as_json: JsonOption = False,
 ) -> None:
     """Teach a model the corrections of the journal; it is promoted if held-out ones say that it is better."""
+    from parfocal.learning import cluster_client
     from parfocal.segmentation.corrections import CorrectionJournal, RetrainSettings, readiness, retrain
 
     store = store_of(data)
@@ -72,7 +71,8 @@ def adapter_command(
     settings = RetrainSettings(
         method=method.value, steps=steps, rate=rate, replay=replay, min_new=min_new, seed=seed
     )
-    with _workers(scheduler) as client, _Bar(console, name, steps) as bar:
+    cluster = nullcontext() if scheduler is None else cluster_client(scheduler)
+    with cluster as client, _Bar(console, name, steps) as bar:
         done = retrain(
             journal, store, name, settings, device=device.value, client=client, promote=promote,
             on_progress=bar.hear, on_step=bar.stage,
@@ -124,23 +124,6 @@ def _say_what_came(console: Console, done: Retrained) -> None:
         )
     else:
         console.print(f"kept as a candidate, not promoted: {found.reason}", markup=False)
-
-
-@contextmanager
-def _workers(scheduler: str | None) -> Generator[Any, None, None]:
-    if scheduler is None:
-        yield None
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise BadInputError("--scheduler needs Dask: pip install 'parfocal[dask]'") from error
-    try:
-        client: Any = Client(scheduler, timeout=10)
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"--scheduler {scheduler}: no scheduler answers there ({error})") from error
-    with client:
-        yield client
 
 
 class _Bar:

@@ -11,6 +11,7 @@ from parfocal.learning._adapters import (
 )
 from parfocal.learning._build import build_unet
 from parfocal.learning._card import ModelCard
+from parfocal.learning._cluster import cluster_client
 from parfocal.learning._inference import for_inference
 from parfocal.learning._need_torch import need_torch
 from parfocal.learning._networks import architecture_of, build_network, read_pth
@@ -39,6 +40,7 @@ __all__ = [
     "architecture_of",
     "build_network",
     "build_unet",
+    "cluster_client",
     "for_inference",
     "is_half",
     "load_adapter",

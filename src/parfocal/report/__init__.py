@@ -29,7 +29,12 @@ from parfocal.report._references_report import (
     references_report,
     write_references_report,
 )
-from parfocal.report._segmentation_report import draw_segmentation, write_segmentation_page
+from parfocal.report._segmentation_report import (
+    Projection,
+    draw_projections,
+    draw_segmentation,
+    write_segmentation_page,
+)
 from parfocal.report._slices_report import SlicesStory, slices_report, write_slices_report
 from parfocal.report._story import DerivedStory, Failure, Incident, RunStory, Story, read_story
 from parfocal.report._story_data import story_data
@@ -52,6 +57,7 @@ __all__ = [
     "LockRun",
     "Look",
     "NucleiStory",
+    "Projection",
     "PunctaRun",
     "PunctaStory",
     "RunStory",
@@ -66,6 +72,7 @@ __all__ = [
     "co_occurrence",
     "draw_calibration",
     "draw_characterization",
+    "draw_projections",
     "draw_puncta",
     "draw_reference_metrics",
     "draw_reference_stack",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,25 +23,43 @@ _SHOWN = ("volume_um3", "diameter_um", "elongation", "solidity", "contact", "n_p
 
 def draw_segmentation(path: Path, image: NDArray[np.generic], segmentation: Segmentation, title: str) -> Path:
     """Draw the maximum along z and along y with the outlines of all objects; return where it was written."""
+    pixels, labels = np.asarray(image), segmentation.labels
+    along_z, along_y = (Projection(pixels.max(axis=a), labels.max(axis=a)) for a in (0, 1))
+    return draw_projections(path, along_z, along_y, segmentation.voxel_size_um, title)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Maxima of a volume and of its labels along an axis: what is left of both is `[y, x]` or `[z, x]`."""
+
+    image: NDArray[np.generic]
+    labels: NDArray[np.int32]
+
+
+def draw_projections(
+    path: Path, along_z: Projection, along_y: Projection, voxel_size_um: tuple[float, float, float], title: str
+) -> Path:
+    """Draw projections as `draw_segmentation` does, of a volume that is not in memory."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    z_um, y_um, x_um = segmentation.voxel_size_um
-    depth, height, width = segmentation.labels.shape
+    z_um, y_um, x_um = voxel_size_um
+    height, width = along_z.image.shape
+    depth = along_y.image.shape[0]
     sides = depth > 1
     ratios = (height * y_um, depth * z_um) if sides else (1.0,)
     figure = Figure(figsize=(8.0, 8.0 * sum(ratios) / (width * x_um) + 0.8 if sides else 8.4), dpi=120)
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(len(ratios), 1, height_ratios=ratios, squeeze=False)[:, 0]
-    for axis, along, aspect in zip(axes, (0, 1), (y_um / x_um, z_um / x_um)):
-        seen = np.asarray(image).max(axis=along).astype(np.float32)
+    for axis, one, aspect, name in zip(axes, (along_z, along_y), (y_um / x_um, z_um / x_um), "yz"):
+        seen = one.image.astype(np.float32)
         low, high = np.percentile(seen, (1, 99.8))
         axis.imshow(seen, cmap="gray", vmin=low, vmax=max(float(high), float(low) + 1e-9), aspect=aspect)
-        axis.contour(_outlines(segmentation.labels, along), levels=[0.5], colors=_OUTLINE, linewidths=0.8)
+        axis.contour(_outlines(one.labels), levels=[0.5], colors=_OUTLINE, linewidths=0.8)
         axis.set_xticks([])
         axis.set_yticks([])
-        axis.set_ylabel("y" if along == 0 else "z")
+        axis.set_ylabel(name)
     axes[0].set_title(title, fontsize=10)
     with write_atomically(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -85,9 +104,8 @@ def _is_measure(name: str) -> bool:
     return name in _SHOWN or name.startswith(("mean_", "sd_", "max_"))
 
 
-def _outlines(labels: NDArray[np.int32], along: int) -> NDArray[np.float32]:
+def _outlines(top: NDArray[np.int32]) -> NDArray[np.float32]:
     """Return 1 where the projected objects are and 0 where they end, also between two that touch."""
-    top = labels.max(axis=along)
     edge = np.zeros(top.shape, bool)
     edge[:, :-1] |= top[:, :-1] != top[:, 1:]
     edge[:-1] |= top[:-1] != top[1:]

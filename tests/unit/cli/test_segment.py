@@ -1,5 +1,6 @@
 """`parfocal segment`: a file in; labels, a table, a picture and a page out."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -10,6 +11,9 @@ import zarr
 
 from parfocal.cli import main
 from parfocal.files import open_stack, read_ome_zarr
+from parfocal.segmentation import Segmentation
+from parfocal.segmentation.backends import measure_objects
+from parfocal.segmentation.corrections import CorrectionJournal, open_segmented
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,38 @@ def test_labels_come_out_as_ome_tiff_beside_the_folder(stack, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
+def test_block_by_block_a_file_becomes_the_same_folder(stack, tmp_path, capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed: parfocal[torch]")
+    path, truth = stack
+    labels = {}
+    for name, options in {
+        "whole": ("--backend", "unet3d"),
+        "cut": ("--scheduler", "threads", "--option", "block_px=[64,24,64]"),
+    }.items():
+        out = tmp_path / name
+        asked = ("--diameter", "8", "--offset", "100", "--out", out, "--data", tmp_path / "none", "--json")
+        assert run("segment", path, *asked, *options) == 0
+        told = json.loads(capsys.readouterr().out)
+        labels[name], voxel_um = read_ome_zarr(out / "labels.ome.zarr")
+        assert (told["n_objects"], told["backend"], voxel_um) == (3, "unet3d", (1.0, 0.5, 0.5))
+    assert told["blocks"] == 2
+    cut = labels["cut"]
+    assert np.mean((cut > 0) == (labels["whole"] > 0)) > 0.995
+    assert np.mean((cut > 0) == (truth > 0)) > 0.95
+    table = pd.read_csv(tmp_path / "cut" / "objects.csv")
+    whole = measure_objects(Segmentation(cut, voxel_um, ""))
+    assert table["n_voxels"].tolist() == whole.n_voxels.tolist()
+    assert table["mean_DAPI"].between(300, 410).all()
+    assert sorted(table["mean_marker"].round(-1)) == pytest.approx([50, 100, 150], abs=20)
+    summary = json.loads((tmp_path / "cut" / "summary.json").read_text())
+    assert summary["labels_sha256"] == hashlib.sha256(np.ascontiguousarray(cut, np.int32).tobytes()).hexdigest()
+    assert (tmp_path / "cut" / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert "3 nuclei by unet3d" in (tmp_path / "cut" / "summary.html").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cut", "whole"], "no block is left, and no copy"
+    reviewed = open_segmented(tmp_path / "cut", CorrectionJournal(tmp_path / "journal"))
+    assert reviewed.session.labels.max() == 3
+
+
 def test_what_is_there_is_replaced_only_when_asked(stack, tmp_path, capsys):
     path, _ = stack
     out = tmp_path / "found"
@@ -109,12 +145,19 @@ def test_a_failure_leaves_nothing_behind(stack, tmp_path, capsys):
         (("--option", "split"), "expected NAME=VALUE"),
         (("--backend", "watershed", "--option", "colour=1"), "the backend watershed has no option colour"),
         (("--backend", "cellpose"), "no weights were named"),
+        (
+            ("--scheduler", "threads", "--backend", "watershed", "--restoration", "auto"),
+            "--backend, --restoration",
+        ),
+        (("--scheduler", "threads", "--option", "tiles=3"), "blocks have block_px, halo_px, n_workers"),
+        (("--scheduler", "threads", "--option", "block_px=3"), "expected such as block_px="),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(stack, tmp_path, capsys, options, complaint):
     assert run("segment", stack[0], "--out", tmp_path / "found", *options) == 2
     said = capsys.readouterr().err
     assert complaint in " ".join(said.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_backends_are_listed_without_a_stack(capsys):

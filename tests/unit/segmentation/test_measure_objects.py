@@ -7,7 +7,7 @@ from skimage.measure import regionprops
 
 from parfocal.errors import BadInputError
 from parfocal.segmentation import Segmentation
-from parfocal.segmentation.backends import measure_objects
+from parfocal.segmentation.backends import measure_in_parts, measure_objects
 
 VOXEL_UM = (1.0, 0.5, 0.25)
 
@@ -101,3 +101,36 @@ def test_an_image_of_another_shape_is_refused():
         measure_objects(of(np.ones((2, 4, 4))), {"red": np.zeros((2, 4, 5))})
     with pytest.raises(BadInputError, match="offset of channel blue"):
         measure_objects(of(np.ones((2, 4, 4))), {"red": np.zeros((2, 4, 4))}, offset={"blue": 1.0})
+
+
+def some_objects(shape=(20, 60, 70), n=40):
+    """Ellipsoids that touch each other, the sides, and the borders of parts; ids with gaps."""
+    rng = np.random.default_rng(0)
+    labels, grid = np.zeros(shape, np.int32), np.indices(shape)
+    for k in range(1, n):
+        centre, reach = rng.uniform(0, 1, 3) * shape, rng.uniform(20, 70)
+        labels[sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, (2, 1, 1))) < reach] = 3 * k
+    return labels, rng.poisson(100 + 50 * (labels > 0)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("shape", [(20, 60, 70), (1, 60, 70)])
+@pytest.mark.parametrize("part_px", [(8, 20, 25), (64, 512, 512)])
+def test_measured_in_parts_objects_are_what_they_are_as_a_whole(shape, part_px):
+    labels, image = some_objects(shape)
+    whole = measure_objects(of(labels), {"a": image, "b": image[::-1]}, offset=10.0).columns()
+    in_parts = measure_in_parts(
+        labels, {"a": image, "b": image[::-1]}, VOXEL_UM, offset=10.0, part_px=part_px
+    ).columns()
+    assert list(in_parts) == list(whole)
+    assert len(whole["id"]) > 10
+    for name, column in whole.items():
+        np.testing.assert_allclose(in_parts[name], column, rtol=1e-9, err_msg=name)
+
+
+def test_of_nothing_the_parts_are_nothing_and_other_images_are_refused():
+    nothing = np.zeros((3, 10, 10), np.int32)
+    table = measure_in_parts(nothing, {"a": nothing}, VOXEL_UM)
+    assert len(table) == 0
+    assert list(table.columns()) == list(measure_objects(of(nothing), {"a": nothing}).columns())
+    with pytest.raises(BadInputError, match="channel a"):
+        measure_in_parts(nothing, {"a": nothing[:2]}, VOXEL_UM)

@@ -20,6 +20,7 @@ from parfocal.segmentation.networks import (
     predict,
     predict_on,
     run_tiles,
+    save_net,
     shipped_weights,
 )
 
@@ -198,3 +199,24 @@ def test_what_is_no_such_network_is_refused():
         shipped_weights("mine")
     with pytest.raises(BadInputError, match="tiles: tile_px"):
         TileSettings((0, 3))
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_a_network_that_is_written_as_it_is_asked_says_the_same_to_the_last_bit(tmp_path, norm):
+    module = build_unet(UNetShape(3, 1, 5, (8, 8), norm=norm), seed=3)
+    if norm == "batch":
+        with torch.no_grad():  # statistics of their own, as training leaves them
+            module.train()(torch.randn(4, 1, 8, 8, 8))
+    net = as_net(module, diameter_px=11.0, device="cpu", name="taught")
+    save_net(net, tmp_path / "net.safetensors")
+    again = open_net(tmp_path / "net.safetensors", device="cpu")
+    image = np.random.default_rng(0).normal(size=(12, 20, 20)).astype(np.float32)
+    assert (again.dims, again.diameter_px, again.multiple_px) == (net.dims, 11.0, net.multiple_px)
+    for one in ("flow", "foreground", "boundary"):
+        np.testing.assert_array_equal(getattr(predict(again, image), one), getattr(predict(net, image), one))
+
+
+def test_a_network_of_others_is_not_written(tmp_path):
+    with pytest.raises(BadInputError, match="no U-Net of ours"):
+        save_net(local(3), tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())

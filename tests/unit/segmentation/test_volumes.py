@@ -11,6 +11,7 @@ from parfocal.learning import ModelCard, UNetShape, build_unet, save_weights
 from parfocal.segmentation.flows import MaskSettings, find_masks
 from parfocal.segmentation.networks import NucleiNet, TileSettings, predict_on
 from parfocal.segmentation.volumes import BlockSettings, labels_back, open_source, segment_tiled
+from parfocal.segmentation.volumes._cluster import _unseen
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -184,14 +185,22 @@ def test_the_same_blocks_come_from_a_dask_cluster(volume, tmp_path):
     options = {"net": str(weights), "masks": MaskSettings(max_flow_error=None), "block": (1000, 30, 1000)}
     _, expected = tiled(tmp_path / "raw.npy", tmp_path / "a.ome.zarr", **options)
     with (
-        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
         found, labels = tiled(tmp_path / "raw.npy", tmp_path / "b.ome.zarr", scheduler=client, **options)
-        with pytest.raises(BadInputError, match="given as paths"):
+        with pytest.raises(BadInputError, match="given by its path"):
             tiled(volume[:8, :60, :60], tmp_path / "c.ome.zarr", scheduler=client)
+        blind = client.submit(_unseen, str(tmp_path / "raw.npy"), str(tmp_path / "elsewhere")).result()
+    assert blind.endswith(f"no {tmp_path / 'elsewhere'}")
     assert found.n_blocks > 1
     np.testing.assert_array_equal(labels, expected)
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+        pytest.raises(BadInputError, match="no worker is there"),
+    ):
+        tiled(tmp_path / "raw.npy", tmp_path / "d.ome.zarr", scheduler=client, **options)
 
 
 def test_an_empty_volume_has_no_objects(tmp_path):

@@ -7,6 +7,7 @@ PyTorch until a network does.
 from parfocal.segmentation.backends._cellpose import Cellpose, CellposeSettings, read_cellpose_weights
 from parfocal.segmentation.backends._external import External, ExternalSettings
 from parfocal.segmentation.backends._measure import ObjectTable, measure_objects
+from parfocal.segmentation.backends._measure_parts import measure_in_parts
 from parfocal.segmentation.backends._models import USUAL_MODELS, model_options, model_store, open_model
 from parfocal.segmentation.backends._registry import BACKENDS, DEFAULT_BACKEND, default_backend, open_backend
 from parfocal.segmentation.backends._segment import segment_volume
@@ -30,6 +31,7 @@ __all__ = [
     "WatershedSettings",
     "default_backend",
     "label_nuclei",
+    "measure_in_parts",
     "measure_objects",
     "measured_diameter_um",
     "model_options",

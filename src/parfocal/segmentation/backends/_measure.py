@@ -165,7 +165,7 @@ def measure_objects(
             2.0 * np.sqrt(volume_um3 / voxel_um[0] / math.pi) if flat else np.cbrt(6.0 / math.pi * volume_um3)
         ),
         elongation=_elongation(sums[ids], voxel_um, flat=flat),
-        solidity=_solidity(labels, ids, box) if solidity else np.full(ids.size, np.nan),
+        solidity=solidity_of(labels, ids, box) if solidity else np.full(ids.size, np.nan),
         contact=surface_um2[:, 1] / np.maximum(surface_um2[:, 0], 1e-300),
         at_border=at_border[ids],
         mean={channel: one[0] - less(channel) for channel, one in statistics.items()},
@@ -197,7 +197,7 @@ def _elongation(sums: Numbers, voxel_um: Numbers, *, flat: bool) -> Numbers:
     return np.sqrt(axes[:, -1] / np.maximum(axes[:, 0], 1e-300))
 
 
-def _solidity(labels: Labels, ids: NDArray[np.int64], box: NDArray[np.int64]) -> Numbers:
+def solidity_of(labels: Labels, ids: NDArray[np.int64], box: NDArray[np.int64]) -> Numbers:
     """Return voxels over those of the convex hull of the voxels' corners; it is the same in voxels and in um."""
     out = np.ones(ids.size)
     for row, i in enumerate(ids):

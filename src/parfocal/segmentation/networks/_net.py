@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from parfocal.errors import BadInputError
-from parfocal.learning import UNetShape, build_unet, for_inference, load_into, load_weights, need_torch
+from parfocal.learning import (
+    ModelCard,
+    UNetShape,
+    build_unet,
+    for_inference,
+    load_into,
+    load_weights,
+    need_torch,
+    save_weights,
+)
 
 KNOWN_DIAMETER_PX = 13.0
 """Diameter of the nuclei that our networks were taught on, where their card says nothing."""
@@ -136,3 +145,28 @@ def open_net(weights: str | os.PathLike[str], *, device: str | None = None) -> N
     known = float(card.recipe.get("diameter_px", KNOWN_DIAMETER_PX))
     net = as_net(module, diameter_px=known, device=device, name=card.name)
     return NucleiNet(net.module, net.dims, known, net.multiple_px, net.device, card.name, card.weights_sha256)
+
+
+def save_net(net: NucleiNet, path: str | os.PathLike[str]) -> None:
+    """Write a network as it is asked, adapters merged, so that `open_net` of another process has the same.
+
+    Parameters
+    ----------
+    path : str or path
+        `NAME.safetensors`; a card is written beside it. Its hash is that of this file, not `net.model_hash`.
+
+    Raises
+    ------
+    BadInputError
+        It is none of our U-Nets, or cannot be written.
+    """
+    module: Any = for_inference(net.module)
+    shape = getattr(module, "shape", None)
+    if not isinstance(shape, UNetShape):
+        raise BadInputError(f"network {net.name or type(module).__name__}: no U-Net of ours, it cannot be written")
+    if shape.norm == "batch":  # folded into the convolutions
+        shape = replace(shape, norm="none")
+    card = ModelCard(
+        net.name or "network", "asked", shape.as_architecture(), "", recipe={"diameter_px": net.diameter_px}
+    )
+    save_weights(path, module.state_dict(), card)

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from parfocal.segmentation.networks import (
     pixel_range,
 )
 from parfocal.segmentation.volumes._block import is_whole, led_back, read_block, segment_block
+from parfocal.segmentation.volumes._cluster import blocks_on_workers
 from parfocal.segmentation.volumes._merge import Merged, merge_blocks
 from parfocal.segmentation.volumes._plan import BlockSettings, TiledPlan, plan_settings
 from parfocal.segmentation.volumes._source import Source, open_source
@@ -107,8 +107,9 @@ def segment_tiled(
         Of the nuclei; estimated from a part of the volume where not told.
     masks, tiles, blocks : settings, optional
     scheduler : {"threads", "synchronous"}, address or dask.distributed.Client
-        An address (`tcp://...`) is of a Dask scheduler: workers open volume and weights by their paths, and
-        write blocks beside `out`, so all three lie on a disk that they share.
+        An address (`tcp://...`) is of a Dask scheduler. Each worker opens the volume by its path, finds the
+        network beside `out`, where its weights are put as they are asked (adapters merged), and writes blocks
+        there: volume and `out` lie on a disk that all share. A block whose worker dies is done by another.
     n_workers : int
         Threads: each needs memory for a block (about 0.5 GB for the default).
     on_progress : callable, optional
@@ -119,8 +120,8 @@ def segment_tiled(
     Raises
     ------
     BadInputError
-        No such volume or weights, no voxel size, a network of planes, `out` exists, or a cluster that is given
-        what is only in this process's memory.
+        No such volume or weights, no voxel size, a network of planes, `out` exists; of a cluster: no scheduler
+        answers, a worker does not see the files, or the volume is only in this process's memory.
     """
     source = open_source(volume)
     ready = _net(net)
@@ -139,10 +140,14 @@ def segment_tiled(
     done = taken_up
     if on_progress is not None:
         on_progress(done, plan.n_blocks)
-    for _ in _run(plan, todo, source, ready, net, folder, scheduler, n_workers):
-        done += 1
-        if on_progress is not None:
-            on_progress(done, plan.n_blocks)
+    try:
+        for _ in _run(plan, todo, source, ready, folder, scheduler, n_workers):
+            done += 1
+            if on_progress is not None:
+                on_progress(done, plan.n_blocks)
+    finally:
+        if not any(is_whole(folder, b) for b in range(plan.n_blocks)):  # there is nothing to take up
+            shutil.rmtree(folder, ignore_errors=True)
     merged = merge_blocks(plan, folder)
     _write(target, plan, merged, folder, overwrite)
     shutil.rmtree(folder, ignore_errors=True)
@@ -225,7 +230,6 @@ def _run(
     todo: list[int],
     source: Source,
     net: NucleiNet,
-    named: Any,
     folder: Path,
     scheduler: Any,
     n_workers: int,
@@ -235,34 +239,8 @@ def _run(
         return
     if scheduler in ("threads", "synchronous"):
         yield from _run_here(plan, todo, source, net, folder, 1 if scheduler == "synchronous" else n_workers)
-        return
-    if source.path is None or not isinstance(named, (str, os.PathLike)):
-        raise BadInputError(
-            "segmenting on a cluster: the volume and the weights are given as paths, which the workers can open"
-        )
-    try:
-        from distributed import Client
-        from distributed import as_completed as finished
-    except ImportError as error:
-        raise BadInputError(
-            "segmenting on a cluster needs Dask distributed: pip install 'parfocal[dask]'"
-        ) from error
-    own = isinstance(scheduler, str)
-    try:
-        client: Any = Client(scheduler, timeout=10) if own else scheduler
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"scheduler {scheduler}: no scheduler answers there ({error})") from error
-    try:
-        where = str(folder.resolve())
-        futures = [
-            client.submit(block_in_worker, plan, index, source.path, str(named), where, pure=False)
-            for index in todo
-        ]
-        for future in finished(futures):
-            yield int(future.result())
-    finally:
-        if own:
-            client.close()
+    else:
+        yield from blocks_on_workers(plan, todo, source, net, folder, scheduler)
 
 
 def _run_here(
@@ -282,19 +260,6 @@ def _run_here(
                 yield future.result()
         finally:
             enough.set()  # one failed, or nobody listens any more: what waits is not begun
-
-
-@lru_cache(maxsize=2)
-def _in_worker(path: str, weights: str, fingerprint: str) -> tuple[Source, NucleiNet, TileMemory]:
-    del fingerprint  # another plan's tiles are not this one's
-    return open_source(path), open_net(weights), TileMemory()
-
-
-def block_in_worker(plan: TiledPlan, index: int, path: str, weights: str, folder: str) -> int:
-    """Segment a block in a process of a cluster, which opens volume and weights once."""
-    source, net, memory = _in_worker(path, weights, plan.fingerprint())
-    segment_block(plan, index, source, net, memory, Path(folder), 1)
-    return index
 
 
 def _write(target: Path, plan: TiledPlan, merged: Merged, folder: Path, overwrite: bool) -> None:
