@@ -68,7 +68,7 @@ def lines_of(process):
     return lambda: json.loads(lines.get(timeout=30))
 
 
-@pytest.mark.long  # after other tests of a worker its process outlived Ctrl-C by 20 s, not each time: not understood
+@pytest.mark.long  # after other tests its process outlived Ctrl-C by 20 s, not each time: not understood
 def test_a_line_of_json_comes_at_each_change_and_ctrl_c_ends_it_cleanly(prompt, proxy, data, program):
     session, microscope, source = prompt
     source.at_frame[3] = source.gate.clear  # the fifth frame waits
