@@ -81,7 +81,7 @@ def _draw_curve(axis: Any, found: BestImage) -> None:
     axis.tick_params(labelsize=8, colors=_INK)
     axis.set_xlabel("z (µm) or frame", fontsize=8, color=_INK)
     axis.set_title(f"{evidence.score_name} along the stack", fontsize=9, color=_INK)
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
 
 
 def _draw_matrix(axis: Any, found: BestImage) -> None:

@@ -127,7 +127,7 @@ def draw_calibration(calibration: Calibration, path: Path) -> Path:
         if c.model is not None:
             widths.plot(fine_um, c.model.widths_px(fine_um)[k], color=colour, lw=1)
     widths.set_ylabel("width (px)")
-    widths.legend(fontsize=8, frameon=False)
+    widths.legend(fontsize=8, frameon=False, loc="upper center")
     q = np.log(steps.sigma_px[:, 0] / steps.sigma_px[:, 1])
     _points(ratio, z_um, q, c, _GREEN, "")
     if c.model is not None:
@@ -138,7 +138,7 @@ def draw_calibration(calibration: Calibration, path: Path) -> Path:
         low, high = c.signal_model.signal_range
         told = np.linspace(low, high, 200)
         signal.plot(c.signal_model.z_um(told), told, color=_BLUE, lw=1, label=c.signal_model.kind)
-        signal.legend(fontsize=8, frameon=False)
+        signal.legend(fontsize=8, frameon=False, loc="upper left")
     signal.set_ylabel("signal of the moments")
     _points(light, z_um, steps.photons, c, _GREY, "")
     light.set_ylabel("photons")

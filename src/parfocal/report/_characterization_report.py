@@ -268,7 +268,7 @@ def _stage(figure: Any, found: Characterization) -> None:
         steps.set_xlim(-0.1e3 * settled_s, 4e3 * settled_s)
     steps.set_xlabel("time from the command (ms)")
     steps.set_ylabel("share of the step")
-    steps.legend(fontsize=8, frameon=False)
+    steps.legend(fontsize=8, frameon=False, loc="lower right")
     rows = [row for row in found.rows if row["part"] == "side"]
     for side, colour, name in ((-1, _BLUE, "from below"), (1, _ORANGE, "from above")):
         chosen = [row for row in rows if row["side"] == side]
@@ -276,7 +276,7 @@ def _stage(figure: Any, found: Characterization) -> None:
         sides.plot(at, [1e3 * row["moved_um"] for row in chosen], "o", ms=4, color=colour, label=name)
     sides.set_xlabel("time (s)")
     sides.set_ylabel("where the picture says it stands (nm)")
-    sides.legend(fontsize=8, frameon=False)
+    sides.legend(fontsize=8, frameon=False, loc="center right")
     _plain(steps, sides)
 
 
@@ -294,7 +294,7 @@ def _latency(figure: Any, found: Characterization) -> None:
         axis.set_title(f"{outside} of {after.size} frames lie outside", fontsize=8)
     axis.set_xlabel("middle of the exposure after the command (ms)")
     axis.set_ylabel("moved along the step (nm)")
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(fontsize=8, frameon=False, loc="upper left")
     _plain(axis)
 
 

@@ -54,7 +54,7 @@ def _histogram(axis: Any, run: LockRun, locked: NDArray[np.bool_]) -> None:
         for side in (-bound_nm, bound_nm):
             axis.axvline(side, color=_ORANGE, lw=1, ls="--")
         axis.plot([], [], color=_ORANGE, ls="--", label="Kalman bound, RMS")
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, frameon=False, loc="upper right")
     axis.set_xlabel("error (nm)")
     axis.set_ylabel("frames")
 

@@ -112,7 +112,7 @@ def _precision(figure: Any, results: PunctaResults) -> None:
     axis.axvline(middle, color=_ORANGE, lw=1, ls="--", label=f"median {middle:.1f} nm")
     axis.set_xlabel("localization precision (nm)")
     axis.set_ylabel("puncta")
-    axis.legend(frameon=False)
+    axis.legend(frameon=False, loc="upper right")
 
 
 def _correlation(figure: Any, results: PunctaResults) -> None:
@@ -150,7 +150,7 @@ def _co_occurrence(figure: Any, results: PunctaResults) -> None:
     left.set_xlabel("bright frames with calcium (%)")
     left.set_ylabel("shifts")
     left.set_title(f"odds ratio {found['odds_ratio']:.2f}, p = {found['p']:.3g}", fontsize=8)
-    left.legend(frameon=False, fontsize=7)
+    left.legend(frameon=False, loc="upper right", fontsize=7)
     names = ("own", "beside", "waves")
     middle.bar(names, [found[f"n_{name}"] for name in names], color=(_GREEN, _GREY, _BLUE))
     middle.set_ylabel("calcium events")
