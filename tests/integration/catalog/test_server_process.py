@@ -1,0 +1,54 @@
+"""What the server asks its database for, in this process so that its queries can be seen."""
+
+import asyncio
+
+import httpx
+import pytest
+from sqlalchemy import Engine, event
+
+from parfocal.catalog import DataFolder
+from parfocal.catalog._serve import server_settings
+from parfocal.catalog._server_process import make_app
+
+
+@pytest.fixture
+def asked():
+    """Return the queries of this process, as they come."""
+    statements = []
+
+    def note(conn, cursor, statement, *rest):
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:No path_separator found in configuration:DeprecationWarning"
+)  # Tiled's alembic.ini
+def test_what_is_looked_up_is_asked_for_without_access_tags_and_found_at_its_own_path(tmp_path, asked):
+    folder = DataFolder(tmp_path).make()
+    (folder.catalog / "arrays").mkdir()
+    app, _ = make_app(server_settings(folder), "secret")
+
+    async def use() -> None:
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://server/api/v1/metadata",
+            headers={"Authorization": "Apikey secret"},
+        )
+        async with app.router.lifespan_context(app), client:
+            for path, name in (("", "one"), ("", "two"), ("one", "inner"), ("two", "inner")):
+                about = {"metadata": {"where": f"{path}/{name}"}, "specs": [], "id": name}
+                node = {"structure_family": "container", "data_sources": [], **about}
+                (await client.post(f"/{path}", json=node)).raise_for_status()
+            asked.clear()
+            for path in ("one/inner", "two/inner", "one/inner"):
+                reply = (await client.get(f"/{path}")).raise_for_status().json()
+                assert reply["data"]["attributes"]["metadata"] == {"where": path}
+            assert (await client.get("/two/other")).status_code == 404
+
+    asyncio.run(use())
+    assert asked
+    assert not [statement for statement in asked if "access_tags" in statement]
