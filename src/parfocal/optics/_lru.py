@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -12,25 +13,29 @@ from numpy.typing import NDArray
 
 
 class ArrayCache:
-    """Arrays by key, at most `max_bytes` of them (but always the latest). One thread at a time."""
+    """Arrays by key, at most `max_bytes` of them (but always the latest), for any number of threads."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._arrays: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the array of a key, made now if it is not there."""
-        found = self._arrays.get(key)
-        if found is not None:
-            self._arrays.move_to_end(key)
-            return found
-        made = make()
-        self._arrays[key] = made
-        self._bytes += made.nbytes
-        while self._bytes > self._max_bytes and len(self._arrays) > 1:
-            _, old = self._arrays.popitem(last=False)
-            self._bytes -= old.nbytes
+        with self._lock:
+            found = self._arrays.get(key)
+            if found is not None:
+                self._arrays.move_to_end(key)
+                return found
+        made = make()  # two threads that want the same at once both make it: none waits for another's
+        with self._lock:
+            if key not in self._arrays:
+                self._arrays[key] = made
+                self._bytes += made.nbytes
+            while self._bytes > self._max_bytes and len(self._arrays) > 1:
+                _, old = self._arrays.popitem(last=False)
+                self._bytes -= old.nbytes
         return made
 
 

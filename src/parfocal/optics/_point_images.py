@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,13 @@ _SAMPLES_PER_PIXEL = 4  # half of that beyond four depths of field
 # Half window beyond the geometric cone, in Airy radii: leaves out some 3 % of the light, in far rings.
 _MARGIN_AIRY = 6.0
 _COARSER_BEYOND_DOF = 4.0
+# Shared by all of a process: what is seen through the same optics again, by a new scene or another camera, is not
+# computed again.
+_PLANES = ArrayCache(256 * 2**20)
 
 
 class PointImages:
-    """Adds spots to an image at any place and defocus.
+    """Adds spots to an image at any place and defocus, for any number of threads.
 
     Parameters
     ----------
@@ -44,14 +48,13 @@ class PointImages:
         objective: Objective,
         zernike_waves: Mapping[int, float],
         z_step_um: float | None = None,
-        max_bytes: int = 256 * 2**20,
     ) -> None:
         self._objective = objective
         self._zernike_waves = dict(zernike_waves)
         # At least 32 steps in the shortest axial period: a cubic in z is then good to a few 1e-5.
         self._z_step_um = z_step_um or min(0.02, 1 / (32 * objective.axial_cutoff_per_um))
         self._near_um = _COARSER_BEYOND_DOF * objective.depth_of_field_um
-        self._planes = ArrayCache(max_bytes)
+        self._optics = _same_for_same(objective, tuple(sorted(self._zernike_waves.items())))
         self._pupils: dict[int, Pupil] = {}
 
     def reach_px(self, defocus_um: float) -> float:
@@ -84,8 +87,8 @@ class PointImages:
             _add_spot(image, p0, p1, p2, p3, weights, y, x)
 
     def _plane(self, index: int, step: float, half: int, samples: int) -> NDArray[np.float32]:
-        key = (index, step, half, samples)
-        return self._planes.get(key, lambda: self._make_plane(index * step, half, samples))
+        key = (self._optics, index, step, half, samples)
+        return _PLANES.get(key, lambda: self._make_plane(index * step, half, samples))
 
     def _make_plane(self, defocus_um: float, half: int, samples: int) -> NDArray[np.float32]:
         """Return a spot's spline coefficients by phase, `[phase_y, phase_x, y, x]`, centred on `half`."""
@@ -110,6 +113,13 @@ class PointImages:
         window = image[(span % image.shape[0])[:, None], (span % image.shape[1])[None, :]]
         side = 2 * half + 1
         return np.ascontiguousarray(window.reshape(side, fine, side, fine).transpose(1, 3, 0, 2), np.float32)
+
+
+@cache
+def _same_for_same(objective: Objective, zernike_waves: tuple[tuple[int, float], ...]) -> object:
+    """Return one object for the same optics, quicker to look up by than the optics themselves."""
+    del objective, zernike_waves
+    return object()
 
 
 def _spline_response(frequency: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -110,22 +108,13 @@ def _airy(psf: Psf, pixel_size_um: tuple[float, float]) -> Paint:
     return paint
 
 
-@lru_cache(maxsize=8)
-def _tables(
-    objective: Objective, zernike_waves: tuple[tuple[int, float], ...]
-) -> tuple[PointImages, threading.Lock]:
-    """Return the tables of spots of an objective: scenes share them, as they take a while to make."""
-    return PointImages(objective, dict(zernike_waves)), threading.Lock()
-
-
 def _diffraction(psf: Psf, pixel_size_um: tuple[float, float]) -> Paint:
     objective = Objective(psf.na, psf.immersion_index, psf.wavelength_um, pixel_size_um)
-    images, lock = _tables(objective, psf.zernike_waves)
+    images = PointImages(objective, dict(psf.zernike_waves))
 
     def paint(
         image: NDArray[np.float32], y: Floats, x: Floats, z: Floats, _sigma: Floats, photons: Floats
     ) -> None:
-        with lock:
-            images.add(image, y, x, z, photons)
+        images.add(image, y, x, z, photons)
 
     return paint
