@@ -67,6 +67,7 @@ def namespace(served_folder, tmp_path, monkeypatch):
             value.destroy()
     names.clear()
     gc.collect()
+    gc.freeze()  # what pages have imported stays
 
 
 @pytest.mark.parametrize("page", having("python", "pycon"))

@@ -74,7 +74,7 @@ def segment_in_blocks(
     from parfocal.segmentation.volumes import open_source, segment_tiled
 
     blocks, n_workers = _settings(settings)
-    # Blocks lie beside it, where another attempt takes them up.
+    # Blocks lie beside it until all is done, where another attempt takes them up.
     labels_path = target.parent / f".{target.name}.labels.ome.zarr"
     with progress(as_json) as said, whole_folder(target) as folder:
         raw = folder / "raw.ome.zarr"
@@ -91,6 +91,7 @@ def segment_in_blocks(
             n_workers=n_workers,
             on_progress=lambda done, n: said(f"segmenting: {done} of {n} blocks"),
             overwrite=True,
+            keep_blocks=True,
         )
         labels_path.rename(folder / "labels.ome.zarr")
         seconds = time.monotonic() - began
@@ -126,6 +127,7 @@ def segment_in_blocks(
             folder / "summary.html", about, objects, in_words(facts), picture, time_s=time.time()
         )
         shutil.rmtree(raw, ignore_errors=True)
+    shutil.rmtree(found.blocks_path, ignore_errors=True)
     tell(facts, target, as_json=as_json)
 
 

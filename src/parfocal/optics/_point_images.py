@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from parfocal.optics._fourier import frequencies, half_frequencies, irfft2
-from parfocal.optics._lru import ArrayCache, cubic_weights
+from parfocal.optics._lru import ArrayCache, cubic_weights, one_for
 from parfocal.optics._objective import Objective
 from parfocal.optics._psf import Pupil, image_grid, make_pupil
 
@@ -54,7 +53,7 @@ class PointImages:
         # At least 32 steps in the shortest axial period: a cubic in z is then good to a few 1e-5.
         self._z_step_um = z_step_um or min(0.02, 1 / (32 * objective.axial_cutoff_per_um))
         self._near_um = _COARSER_BEYOND_DOF * objective.depth_of_field_um
-        self._optics = _same_for_same(objective, tuple(sorted(self._zernike_waves.items())))
+        self._optics = one_for(objective, tuple(sorted(self._zernike_waves.items())))
         self._pupils: dict[int, Pupil] = {}
 
     def reach_px(self, defocus_um: float) -> float:
@@ -113,13 +112,6 @@ class PointImages:
         window = image[(span % image.shape[0])[:, None], (span % image.shape[1])[None, :]]
         side = 2 * half + 1
         return np.ascontiguousarray(window.reshape(side, fine, side, fine).transpose(1, 3, 0, 2), np.float32)
-
-
-@cache
-def _same_for_same(objective: Objective, zernike_waves: tuple[tuple[int, float], ...]) -> object:
-    """Return one object for the same optics, quicker to look up by than the optics themselves."""
-    del objective, zernike_waves
-    return object()
 
 
 def _spline_response(frequency: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,13 +16,15 @@ from numba import njit
 from numpy.typing import NDArray
 
 from parfocal.optics._fourier import even_size, frequencies, half_frequencies, irfft2, rfft2
-from parfocal.optics._lru import ArrayCache, cubic_weights
+from parfocal.optics._lru import ArrayCache, cubic_weights, one_for
 from parfocal.optics._objective import Objective
 from parfocal.optics._psf import Pupil, make_pupil
 from parfocal.optics._samples import Box, VolumeLayer
 
 _MARGIN_PX = 64  # beyond the camera on each side: half a re-anchoring step plus the reach of out-of-focus light
 _ANCHOR_STEP_PX = 32
+# Shared by all of a process, as they are the same whatever lies under the objective.
+_OTFS = ArrayCache(320 * 2**20)
 
 
 class VolumeImages:
@@ -34,7 +36,7 @@ class VolumeImages:
         zernike_waves: Mapping[int, float],
         layers: tuple[VolumeLayer, ...],
         shape: tuple[int, int],
-        max_bytes: int = 576 * 2**20,
+        max_bytes: int = 256 * 2**20,
     ) -> None:
         self._objective = objective
         self._zernike_waves = dict(zernike_waves)
@@ -50,9 +52,9 @@ class VolumeImages:
         # Nyquist for matter that is itself smooth in z; the series is finer, as it is interpolated.
         self._series_step_um = 1 / (20 * objective.axial_cutoff_per_um)
         self._plane_every = max(1, round(0.5 / (objective.axial_cutoff_per_um * self._series_step_um) * 0.6))
-        self._densities = ArrayCache(max_bytes // 9)
-        self._series = ArrayCache(max_bytes // 3)
-        self._otfs = ArrayCache(max_bytes * 5 // 9)
+        self._densities = ArrayCache(max_bytes // 4)
+        self._series = ArrayCache(max_bytes * 3 // 4)
+        self._optics = one_for(objective, tuple(sorted(self._zernike_waves.items())), self._grid)
         self._pupil: Pupil | None = None
 
     def photons_per_s(self, y_um: float, x_um: float, focus_um: float) -> NDArray[np.float32]:
@@ -126,7 +128,7 @@ class VolumeImages:
 
     def _otf(self, steps: int) -> NDArray[np.complex64]:
         """Return the transfer function of a defocus, in steps of the series."""
-        return self._otfs.get(steps, lambda: self._make_otf(steps))
+        return _OTFS.get((self._optics, steps), lambda: self._make_otf(steps))
 
     def _make_otf(self, steps: int) -> NDArray[np.complex64]:
         if self._pupil is None:

@@ -10,6 +10,7 @@ import tifffile
 import zarr
 
 from parfocal.cli import main
+from parfocal.errors import BadInputError
 from parfocal.files import open_stack, read_ome_zarr
 from parfocal.segmentation import Segmentation
 from parfocal.segmentation.backends import measure_objects
@@ -112,6 +113,25 @@ def test_block_by_block_a_file_becomes_the_same_folder(stack, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cut", "whole"], "no block is left, and no copy"
     reviewed = open_segmented(tmp_path / "cut", CorrectionJournal(tmp_path / "journal"))
     assert reviewed.session.labels.max() == 3
+
+
+def test_blocks_outlive_a_failure_after_them_and_are_taken_up(stack, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("torch", reason="PyTorch is not installed: parfocal[torch]")
+    path, _ = stack
+    asked = ("--scheduler", "threads", "--option", "block_px=[64,24,64]", "--diameter", "8", "--offset", "100")
+    asked = (*asked, "--out", tmp_path / "found", "--data", tmp_path / "none", "--json")
+
+    def full(*args, **kwargs):
+        raise BadInputError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("parfocal.segmentation.backends.measure_in_parts", full)
+        assert run("segment", path, *asked) == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()
+    assert run("segment", path, *asked) == 0
+    assert "2 of them were there from before" in json.loads(capsys.readouterr().out)["remarks"]
+    assert [p.name for p in tmp_path.iterdir()] == ["found"]
 
 
 def test_what_is_there_is_replaced_only_when_asked(stack, tmp_path, capsys):

@@ -57,6 +57,8 @@ class TiledSegmentation:
         What was found and not kept; centres and volumes at the size that the network knows.
     n_blocks, n_taken_up : int
         Blocks in all, and those that an earlier run had left on disk.
+    blocks_path : Path
+        Where blocks were, and are where they were to be kept.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class TiledSegmentation:
     dropped: tuple[DroppedObject, ...]
     n_blocks: int
     n_taken_up: int
+    blocks_path: Path
 
 
 def segment_tiled(
@@ -85,6 +88,7 @@ def segment_tiled(
     n_workers: int = 2,
     on_progress: Progress | None = None,
     overwrite: bool = False,
+    keep_blocks: bool = False,
 ) -> TiledSegmentation:
     """Segment a volume that need not fit into memory.
 
@@ -116,6 +120,9 @@ def segment_tiled(
         Told how many blocks of how many are done.
     overwrite : bool
         Replace what is at `out`.
+    keep_blocks : bool
+        Leave the blocks on disk, for whoever has more to do before the result is safe: the same call then merges
+        them again, in a fraction of the time. To be removed by the caller.
 
     Raises
     ------
@@ -150,7 +157,8 @@ def segment_tiled(
             shutil.rmtree(folder, ignore_errors=True)
     merged = merge_blocks(plan, folder)
     _write(target, plan, merged, folder, overwrite)
-    shutil.rmtree(folder, ignore_errors=True)
+    if not keep_blocks:
+        shutil.rmtree(folder, ignore_errors=True)
     return TiledSegmentation(
         target,
         merged.n_objects,
@@ -162,6 +170,7 @@ def segment_tiled(
         merged.dropped,
         plan.n_blocks,
         taken_up,
+        folder,
     )
 
 
