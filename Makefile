@@ -7,7 +7,7 @@ JOBS ?= 2
 # Commands of ours start a second sooner where Python may keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long lint suite site docs peers bench constraints clean
+.PHONY: demo test test-long lint lint-and-docs suite docs peers bench constraints clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,22 +32,19 @@ lint: $(VENV)/.dev  ## style, types, and the arrows of the house
 
 # What waits leaves a core to what computes: the pages and the types are looked at beside the tests.
 test: $(VENV)/.dev  ## set up, then everything that must hold before a change lands
-	@$(MAKE) --no-print-directory --jobs=2 lint-and-site suite
+	@$(MAKE) --no-print-directory --jobs=2 lint-and-docs suite
 
 suite: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
 
-site: $(VENV)/.dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-
-lint-and-site:
-	nice -n 19 $(MAKE) --no-print-directory lint site
+lint-and-docs:
+	nice -n 19 $(MAKE) --no-print-directory lint docs
 
 test-long: $(VENV)/.dev  ## what takes minutes
 	$(BIN)/python -m pytest -m long
 
 docs: $(VENV)/.dev
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 peers: .venv-peers/.made  ## the peers that `parfocal bench` measures beside us, in their own environment
 

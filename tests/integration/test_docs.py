@@ -32,6 +32,18 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 _PLACE = re.compile(r"`(?P<file>(?:src|tests|docs|profiles)/[\w/.-]+)(?:::(?P<name>[\w.]+))?`")
+# Each takes ten seconds; README and the tutorials are for everyday use, however long they take.
+LONG = {
+    f"docs/how-to/{page}.md"
+    for page in (
+        "analyze-in-a-process-of-its-own",
+        "audit-slices",
+        "hold-focus-under-a-plan",
+        "image-puncta",
+        "recover-after-a-crash",
+        "run-an-mda-sequence",
+    )
+}
 _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -48,8 +60,12 @@ def name_of(page):
     return page.relative_to(ROOT).as_posix()
 
 
-def having(*languages):
-    return [pytest.param(page, id=name_of(page)) for page in PAGES if blocks(page, *languages)]
+def having(*languages, long=()):
+    return [
+        pytest.param(page, id=name_of(page), marks=pytest.mark.long if name_of(page) in long else ())
+        for page in PAGES
+        if blocks(page, *languages)
+    ]
 
 
 @pytest.fixture
@@ -70,7 +86,7 @@ def namespace(served_folder, tmp_path, monkeypatch):
     gc.freeze()  # what pages have imported stays
 
 
-@pytest.mark.parametrize("page", having("python", "pycon"))
+@pytest.mark.parametrize("page", having("python", "pycon", long=LONG))
 def test_the_code_of_a_page_runs(page, namespace):
     for line, text in blocks(page, "python", "pycon"):
         if text.lstrip().startswith(">>>"):

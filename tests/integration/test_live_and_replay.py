@@ -153,7 +153,14 @@ TABLES = {
 SERVED = {"section_stages": ("aligned", "stacked"), "nuclei": ("labels_0",), "puncta": ("image_0",)}
 
 
-LONG = {("section_stages", "stacks")}
+# What is heard of the same streams by another analysis in `make test`.
+LONG = {
+    ("section_stages", "stacks"),
+    ("slice_audit", "burst"),
+    ("slice_audit", "audited stack"),
+    ("puncta", "burst"),
+    ("focus_scores", "time-lapse"),
+}
 
 
 def kinds():

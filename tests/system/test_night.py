@@ -30,7 +30,7 @@ def safe_events(catalog):
         yield catalog.run(uid)["safe"].read()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.long
 def test_a_killed_worker_and_a_lost_frame_cost_a_queue_one_retry_and_one_skip(tmp_path):
     """The short night: what a worker's death cut off is taken again, what fails twice is skipped."""
     night = Night(tmp_path / "data", small_profile(tmp_path / "profile"))

@@ -15,8 +15,8 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the shared recordings are not here")
 
 # path, --axes, number of planes, dtype
-MANY_PLANES = 40  # longer recordings are imaged by `make test-long`
-IN_SHORT = ("B_focus/cluster_tzc.nd2",)  # the only one of its format
+MANY_PLANES = 16  # longer recordings are imaged by `make test-long`
+IN_SHORT = ("B_focus/cluster_tzc.nd2", "B_focus/imagexpress_E07")  # the only ones of their formats
 STACKS = [
     ("A_beads/astig_beads_field.tif", "", 80, "uint8"),
     ("A_beads/bead_field_no_astigmatism.tif", "", 34, "uint8"),

@@ -85,7 +85,7 @@ def test_a_cameras_noise_is_found_kept_and_gone_by(RE, documents, bench, tmp_pat
 
 def test_a_calibration_names_the_run_that_its_noise_was_measured_in(RE, documents, bench):
     microscope = bench()
-    RE(quick(microscope, camera="focus_camera"))
+    RE(quick(microscope, camera="focus_camera", defocus_um=5.0))
     noise_run = documents.of("start")[0]["uid"]
     RE(calibrate_focus(microscope, exposure_s=0.01, settle_s=0.0, n_steps=13, retry=False))
     start = documents.of("start")[-1]
