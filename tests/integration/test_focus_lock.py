@@ -138,7 +138,8 @@ def test_dirt_over_one_of_two_beads_does_not_lose_the_lock(at_focus, monkeypatch
     assert n_beads[first] == 2, "no more stand alone in view"
     assert lonely.size > 30
     assert n_beads[-1] == 2, "it is followed again when the dirt is gone"
-    assert not {"LOST", "FAULT", "RECOVERY"} & set(state[first:])
+    while_dirty = state[lonely[0] : lonely[-1] + 20]  # a machine that stands still costs a lock too, at any time
+    assert not {"LOST", "FAULT", "RECOVERY"} & set(while_dirty)
     assert np.mean(state[lonely] == "LOCKED") > 0.9
     start = at_focus.session.catalog.raw[-1].metadata["start"]
     assert start["parfocal"]["lock"]["n_beads"] == 5
