@@ -119,7 +119,7 @@ def _spline_response(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
     return (2 + np.cos(2 * np.pi * frequency)) / 3
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def _add_spot(
     image: Any,
     plane_0: Any,

@@ -42,7 +42,7 @@ def mixed(value: Any) -> Any:
     return value ^ (value >> _S31)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def stream(seed: Any, number: Any) -> Any:
     """Return the start state of stream `number` of a seed."""
     return mixed(mixed(np.uint64(seed) + _STEP) ^ (np.uint64(number) * _MIX_2 + _STEP))
@@ -55,7 +55,7 @@ def uniform(state: Any) -> Any:
     return state, (np.float64(mixed(state) >> _S11) + 0.5) * _TO_UNIT
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def normal_pair(state: Any) -> Any:
     """Return (new state, two independent standard normal numbers): Marsaglia's polar method."""
     while True:
@@ -69,7 +69,7 @@ def normal_pair(state: Any) -> Any:
             return state, u * factor, v * factor
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def poisson(state: Any, mean: Any) -> Any:
     """Return (new state, Poisson count as a float): inversion below a mean of 10, PTRS above."""
     if mean <= 0.0:
@@ -102,7 +102,7 @@ def poisson(state: Any, mean: Any) -> Any:
             return state, count
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def gamma(state: Any, shape: Any) -> Any:
     """Return (new state, gamma number of scale 1) of a shape of 1 or more; 0 of a shape of 0."""
     if shape < 1.0:
@@ -144,7 +144,7 @@ def add_noise(
             adu[y, x] = np.uint16(min(max(value + 0.5, 0.0), ceiling))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def brownian(t_s: Any, seed: Any) -> Any:
     """Return W(t), W(0) = 0, variance t: Levy's midpoints, each from its own stream; linear below 1 ms."""
     left_t, right_t = 0.0, BROWNIAN_SPAN_S

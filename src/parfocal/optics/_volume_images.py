@@ -136,14 +136,14 @@ class VolumeImages:
         return self._pupil.otf(steps * self._series_step_um, np.complex64)
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def _multiply_add(total: Any, a: Any, b: Any) -> None:
     for y in range(total.shape[0]):
         for x in range(total.shape[1]):
             total[y, x] += a[y, x] * b[y, x]
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def _combine(s0: Any, s1: Any, s2: Any, s3: Any, w: Any, ramp_y: Any, ramp_x: Any, out: Any) -> None:
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
