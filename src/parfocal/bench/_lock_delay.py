@@ -55,7 +55,7 @@ def worst_delay(alone_s: float = _ALONE_S, n_stacks: int = _N_STACKS) -> Row:
 
 
 def _delays_ms(session: Session, microscope: Any, inside: Any) -> tuple[_Milliseconds, _Milliseconds]:
-    """Run a plan under the lock; return of each frame how long it was answered after it came, and how late it came.
+    """Run a plan under the lock; return how long after it came each frame was answered, and how late it came.
 
     The first ones, in which the lock engages, are left out.
     """
