@@ -7,7 +7,7 @@ JOBS ?= 2
 # Commands of ours start a second sooner where Python may keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-long lint lint-and-docs suite docs peers bench constraints clean
+.PHONY: demo test test-long lint docs peers bench constraints clean
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -27,18 +27,12 @@ demo: $(VENV)/.base  ## set up, then run the main job on the simulated microscop
 lint: $(VENV)/.dev  ## style, types, and the arrows of the house
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --threads $(JOBS)
 	$(BIN)/lint-imports
 
-# What waits leaves a core to what computes: the pages and the types are looked at beside the tests.
-test: $(VENV)/.dev  ## set up, then everything that must hold before a change lands
-	@$(MAKE) --no-print-directory --jobs=2 lint-and-docs suite
-
-suite: $(VENV)/.dev
+# One after the other: a lock in real time does not hold beside a check of types.
+test: lint docs  ## set up, then everything that must hold before a change lands
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
-
-lint-and-docs:
-	nice -n 19 $(MAKE) --no-print-directory lint docs
 
 test-long: $(VENV)/.dev  ## what takes minutes
 	$(BIN)/python -m pytest -m long

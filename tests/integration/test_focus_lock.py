@@ -1,6 +1,7 @@
 """Calibrate, lock and run plans under the lock: a simulated bench in real time, a real catalog."""
 
 import contextlib
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -288,7 +289,8 @@ def test_a_stage_that_goes_the_other_way_is_found_out_before_it_matters(at_focus
     try:
         with pytest.raises(FailedStatus) as failed:
             at_focus.RE(lock_focus(at_focus.m, 2.0))
-        assert "against the stage" in str(failed.value.__cause__)
+        # Where frames come late, the probe tells less: that it does not follow is enough to let go.
+        assert re.search("against the stage|does not follow the stage", str(failed.value.__cause__))
         assert abs(z.position + start_um) < 0.3
         assert at_focus.session.drain(30)
         assert at_focus.session.catalog.raw[-1].metadata["stop"]["exit_status"] == "fail"
