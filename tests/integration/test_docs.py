@@ -32,16 +32,19 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 _PLACE = re.compile(r"`(?P<file>(?:src|tests|docs|profiles)/[\w/.-]+)(?:::(?P<name>[\w.]+))?`")
-# Each takes ten seconds; README and the tutorials are for everyday use, however long they take.
+# Each takes some seconds, and other tests hold what it tells; README and tutorials stay, however long they take.
 LONG = {
     f"docs/how-to/{page}.md"
     for page in (
         "analyze-in-a-process-of-its-own",
         "audit-slices",
+        "check-your-machine",
         "hold-focus-under-a-plan",
         "image-puncta",
         "recover-after-a-crash",
         "run-an-mda-sequence",
+        "take-a-stack-of-a-moving-sample",
+        "use-micro-manager",
     )
 }
 _OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
