@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 JOBS ?= 2
-# Commands of ours start a second sooner where Python may keep what it has compiled.
+# Commands of ours start sooner where Python may keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-long lint docs peers bench constraints clean

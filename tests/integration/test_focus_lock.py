@@ -1,7 +1,6 @@
 """Calibrate, lock and run plans under the lock: a simulated bench in real time, a real catalog."""
 
 import contextlib
-import re
 import threading
 import time
 from types import SimpleNamespace
@@ -139,8 +138,7 @@ def test_dirt_over_one_of_two_beads_does_not_lose_the_lock(at_focus, monkeypatch
     assert n_beads[first] == 2, "no more stand alone in view"
     assert lonely.size > 30
     assert n_beads[-1] == 2, "it is followed again when the dirt is gone"
-    while_dirty = state[lonely[0] : lonely[-1] + 20]  # a machine that stands still costs a lock too, at any time
-    assert not {"LOST", "FAULT", "RECOVERY"} & set(while_dirty)
+    assert not {"LOST", "FAULT", "RECOVERY"} & set(state[first:])
     assert np.mean(state[lonely] == "LOCKED") > 0.9
     start = at_focus.session.catalog.raw[-1].metadata["start"]
     assert start["parfocal"]["lock"]["n_beads"] == 5
@@ -289,8 +287,7 @@ def test_a_stage_that_goes_the_other_way_is_found_out_before_it_matters(at_focus
     try:
         with pytest.raises(FailedStatus) as failed:
             at_focus.RE(lock_focus(at_focus.m, 2.0))
-        # Where frames come late, the probe tells less: that it does not follow is enough to let go.
-        assert re.search("against the stage|does not follow the stage", str(failed.value.__cause__))
+        assert "against the stage" in str(failed.value.__cause__)
         assert abs(z.position + start_um) < 0.3
         assert at_focus.session.drain(30)
         assert at_focus.session.catalog.raw[-1].metadata["stop"]["exit_status"] == "fail"

@@ -157,9 +157,7 @@ SERVED = {"section_stages": ("aligned", "stacked"), "nuclei": ("labels_0",), "pu
 LONG = {
     ("section_stages", "stacks"),
     ("slice_audit", "burst"),
-    ("slice_audit", "audited stack"),
     ("puncta", "burst"),
-    ("focus_scores", "time-lapse"),
 }
 
 

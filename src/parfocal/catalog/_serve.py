@@ -30,7 +30,7 @@ from parfocal.errors import CatalogError
 _started: dict[int, subprocess.Popen[str]] = {}
 
 _LOG_LIMIT_BYTES = 5_000_000
-# A server of ours is asked by http alone: httpx would read the system's certificates for each question, 40 ms.
+# A server of ours is asked by http alone: httpx would read the system's certificates for each question.
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
