@@ -29,8 +29,8 @@ def worst_delay(alone_s: float = _ALONE_S, n_stacks: int = _N_STACKS) -> Row:
     stores, focus scores are computed live, and somebody asks the catalog for runs all the time.
 
     What counts is the lock's own part. How late the frames came is told beside it: the simulated camera forms each
-    on the cores that it shares with all the rest, and needs longest where a stack has just left the focus. A wait of the lock for a frame that lies ready is in
-    that lateness too, and not in the row.
+    on the cores that it shares with all the rest, and needs longest where a stack has just left the focus. A wait
+    of the lock for a frame that lies ready is in that lateness too, and not in the row.
     """
     with tempfile.TemporaryDirectory(prefix="parfocal-bench-", ignore_cleanup_errors=True) as folder:
         microscope = simulated_microscope("microscope")
