@@ -16,6 +16,7 @@ from bluesky_tiled_plugins.writing.tiled_writer import (
 from tiled.client.container import Container
 
 from parfocal.catalog._clients import count_rows, read_array
+from parfocal.catalog._known_shapes import remember_shapes
 from parfocal.catalog._log import Document
 
 
@@ -162,6 +163,7 @@ class RunSink:
     """
 
     def __init__(self, container: Container) -> None:
+        remember_shapes()
         self._container = container
         self._writer = _FlushingRunWriter(container)
         self._normalizer = RunNormalizer()

@@ -287,6 +287,20 @@ def _remember_signatures() -> None:
     utils.get_dependant = remembered
 
 
+def give_way(niceness: int = 10) -> None:
+    """Lower this process's priority: acquisition goes first, the catalog takes what it leaves of the cores.
+
+    Linux schedules each thread by its own niceness; threads to come have that of the one that starts them. On
+    Windows nothing is done.
+    """
+    if sys.platform == "linux":
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, int(thread), niceness)
+    elif sys.platform != "win32":
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+
+
 def read_secrets(path: Path) -> dict[str, Any]:
     """Return the folder's API key (made once, kept) and the port used last, 0 for none yet."""
     try:
@@ -327,6 +341,7 @@ def _run_locked(settings: ServerSettings) -> None:
             await make_containers()
             gc.enable()
             gc.freeze()
+            give_way()
             content = {"pid": os.getpid(), "url": f"http://{host}:{port}", "api_key": kept["api_key"]}
             write_private(info_file, content)
 

@@ -16,7 +16,7 @@ class FrameRing:
     uncopied. A frame put again under the same key replaces the old one: it was overwritten on disk too.
     """
 
-    def __init__(self, max_bytes: int = 512 * 2**20) -> None:
+    def __init__(self, max_bytes: int = 256 * 2**20) -> None:
         self.max_bytes = max_bytes
         self._frames: OrderedDict[tuple[str, int], NDArray[np.generic]] = OrderedDict()
         self._bytes = 0
