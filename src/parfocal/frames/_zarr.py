@@ -7,9 +7,10 @@ does not do is refuse: it widens dtypes and broadcasts shapes, so both are check
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,9 +94,11 @@ class GrowingArray:
         self.path = path
         self.item_shape = item_shape
         self.dtype = np.dtype(dtype)
+        self._chunk = chunk
         item_bytes = max(1, int(np.prod(item_shape, dtype=np.int64)) * self.dtype.itemsize)
         self._block = max(chunk[0], min(1024, _BLOCK_BYTES // item_bytes) // chunk[0] * chunk[0], 1)
         self._length = 0
+        self._begun = 0  # one more than the highest index that anybody began to write
         self._capacity = self._block
         codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
         metadata = {
@@ -156,6 +159,7 @@ class GrowingArray:
                 self._store = self._store.resize(
                     exclusive_max=[self._capacity, *self.item_shape], expand_only=True
                 ).result()
+            self._begun = max(self._begun, stop)
             future = self._store[start:stop].write(items, can_reference_source_data_indefinitely=True)
         except (ValueError, OSError) as error:
             raise self._refusal(start, error) from error
@@ -174,11 +178,18 @@ class GrowingArray:
 
     def trim(self, length: int | None = None) -> None:
         """Cut the array to `length` items (default: those written); what lies beyond is removed."""
-        self._length = self._length if length is None else length
-        self._capacity = self._length
+        self._length = self._capacity = self._length if length is None else length
+        # Told to remove the chunks too, tensorstore reads the whole folder, frame by frame.
         self._store = self._store.resize(
-            exclusive_max=[self._capacity, *self.item_shape], shrink_only=True, resize_metadata_only=False
+            exclusive_max=[self._capacity, *self.item_shape], shrink_only=True, resize_metadata_only=True
         ).result()
+        for index in self._chunks(self._length, self._begun):
+            (self.path / ("c." + ".".join(map(str, index)))).unlink(missing_ok=True)
+
+    def _chunks(self, start: int, stop: int) -> Iterator[tuple[int, ...]]:
+        """Yield the places of the chunks that hold items from `start` on, up to `stop`, and none before."""
+        along = (range(-(-n // size)) for n, size in zip(self.item_shape, self._chunk[1:], strict=True))
+        return itertools.product(range(-(-start // self._chunk[0]), -(-stop // self._chunk[0])), *along)
 
 
 class FrameWriter:

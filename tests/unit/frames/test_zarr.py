@@ -40,6 +40,26 @@ def test_zarr_python_reads_the_trimmed_array_and_its_names(writer):
     assert not (writer.path / "0" / "c.4.0.0").exists(), "a trimmed frame leaves no chunk behind"
 
 
+def test_trimming_leaves_no_tile_of_a_large_frame_behind(tmp_path):
+    writer = FrameWriter(tmp_path / "large.ome.zarr", (2100, 4100), np.dtype(np.uint16))
+    for i in range(3):
+        writer.write(i, frame(i + 1, (2100, 4100)))
+    writer.close(1)
+    chunks = {path.name for path in (writer.path / "0").glob("c.*")}
+    assert chunks == {f"c.0.{y}.{x}" for y in range(2) for x in range(3)}
+    assert (zarr.open_array(writer.path / "0")[0] == 1).all()
+
+
+def test_trimming_keeps_the_chunk_that_holds_both_kept_and_trimmed_numbers(tmp_path):
+    writer = FrameWriter(tmp_path / "burst.ome.zarr", (4, 4), np.dtype(np.uint8), companions=("t_s",))
+    writer.pixels.write_many(0, np.ones((600, 4, 4), np.uint8))
+    writer.companions["t_s"].write_many(0, np.arange(600.0))
+    writer.close(300)
+    assert np.array_equal(zarr.open_array(writer.path / "t_s")[:], np.arange(300.0))
+    assert sorted(path.name for path in (writer.path / "t_s").glob("c.*")) == ["c.0", "c.1"]
+    assert len(list((writer.path / "0").glob("c.*"))) == 300
+
+
 def test_the_group_is_ome_zarr_before_the_first_frame(writer):
     ome = json.loads((writer.path / "zarr.json").read_text())["attributes"]["ome"]
     assert ome["version"] == "0.5"
