@@ -1,11 +1,11 @@
-"""The lock's worst delay: from a frame's arrival until the stage was told, alone and while all else works."""
+"""The lock's worst delay: from the end of an exposure until the stage was told, while all else works."""
 
 from __future__ import annotations
 
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from bluesky import plan_stubs as bps
@@ -14,11 +14,13 @@ from parfocal.bench._table import Row
 from parfocal.callbacks import FocusCalibration, FocusScores
 from parfocal.catalog import stop_server
 from parfocal.devices import simulated_microscope
+from parfocal.optics import SimulatedScene
 from parfocal.plans import calibrate_focus, focus_locked, z_stack
 from parfocal.session import Session, start_session
 
 _EXPOSURE_S = 0.008
 _ALONE_S, _N_STACKS = 10.0, 10
+_STOCK_HALF_UM, _STOCK_STEP_UM = 3.0, 0.005
 _Milliseconds = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -28,45 +30,67 @@ def worst_delay(alone_s: float = _ALONE_S, n_stacks: int = _N_STACKS) -> Row:
     Busy is: the RunEngine takes stacks with the other camera, the writer writes, the server (a process of its own)
     stores, focus scores are computed live, and somebody asks the catalog for runs all the time.
 
-    What counts is the lock's own part. How late the frames came is told beside it: the simulated camera forms each
-    on the cores that it shares with all the rest, and needs longest where a stack has just left the focus. A wait
-    of the lock for a frame that lies ready is in that lateness too, and not in the row.
+    What counts is all of it, from the end of the exposure. The lock's camera has its frames in stock, as forming
+    them by diffraction would take more of the cores that it shares with the rest than all of parfocal does.
     """
     with tempfile.TemporaryDirectory(prefix="parfocal-bench-", ignore_cleanup_errors=True) as folder:
-        microscope = simulated_microscope("microscope")
+        microscope: Any = simulated_microscope("microscope")
         session = start_session(folder, analyses=[FocusCalibration, FocusScores])
         try:
             session.use(microscope)
             microscope.focus_camera.exposure_s.put(_EXPOSURE_S)
-            session.RE(calibrate_focus(cast(Any, microscope), go_to_focus=True))
+            session.RE(calibrate_focus(microscope, go_to_focus=True))
             session.drain(60)
-            alone, _ = _delays_ms(session, microscope, lambda: _wait(alone_s))
+            source = microscope.backend.focus_camera
+            source.scene = _Stock(source.scene, microscope.xyz.z.position)
+            microscope.focus_camera.owner.call(lambda: source.snap(60.0))  # fills the stock
+            alone = _delays_ms(session, microscope, lambda: _wait(alone_s))
             with _Asking(session):
-                busy, late = _delays_ms(session, microscope, lambda: _stacks(microscope, n_stacks))
+                busy = _delays_ms(session, microscope, lambda: _stacks(microscope, n_stacks))
         finally:
             microscope.destroy()
             session.close()
             stop_server(Path(folder))
     name = (
         f"{busy.size} frames, median {np.median(busy):.1f} ms, 99 % {np.percentile(busy, 99):.1f} ms; "
-        f"alone: median {np.median(alone):.1f} ms, worst {alone.max():.1f} ms; the simulated camera's frames came "
-        f"{np.median(late):.1f} ms after their exposure, 99 % within {np.percentile(late, 99):.0f} ms; goal"
+        f"alone: median {np.median(alone):.1f} ms, worst {alone.max():.1f} ms; goal"
     )
     return Row.limited("lock/worst-delay-ms-busy", float(busy.max()), 20.0, unit="ms", name=name)
 
 
-def _delays_ms(session: Session, microscope: Any, inside: Any) -> tuple[_Milliseconds, _Milliseconds]:
-    """Run a plan under the lock; return how long after it came each frame was answered, and how late it came.
+class _Stock:
+    """A scene that has its frames ready, one each 5 nm of z; drift stands still, noise is the same."""
+
+    def __init__(self, scene: SimulatedScene, z_um: float) -> None:
+        self._scene = scene
+        self._frames: dict[tuple[int, Any], Any] = {}
+        self._around = round(z_um / _STOCK_STEP_UM)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scene, name)
+
+    def frame(self, x_um: float, y_um: float, z_um: float, *rest: Any, roi_px: Any = None, **more: Any) -> Any:
+        """Return the frame of the nearest z; the first of a region fills the shelf about where z stood."""
+        reach = round(_STOCK_HALF_UM / _STOCK_STEP_UM)
+        if (self._around, roi_px) not in self._frames:
+            for k in range(self._around - reach, self._around + reach + 1):
+                at_um = k * _STOCK_STEP_UM
+                self._frames[k, roi_px] = self._scene.frame(x_um, y_um, at_um, *rest, roi_px=roi_px, **more)
+        nearest = min(max(round(z_um / _STOCK_STEP_UM), self._around - reach), self._around + reach)
+        return self._frames[nearest, roi_px].copy()
+
+
+def _delays_ms(session: Session, microscope: Any, inside: Any) -> _Milliseconds:
+    """Run a plan under the lock; return how long after its exposure each frame was answered.
 
     The first ones, in which the lock engages, are left out.
     """
     cursor = microscope.lock.ring.cursor
     session.RE(focus_locked(inside(), microscope))
     session.drain(60)
-    columns = microscope.lock.ring.since(cursor).columns
-    arrived_s, answered_s = (np.asarray(columns[name])[10:] for name in ("arrival_s", "answer_s"))
+    answered_s = np.asarray(microscope.lock.ring.since(cursor).columns["answer_s"])[10:]
     # A time stamp is the middle of the exposure.
-    return (answered_s - arrived_s) * 1e3, (arrived_s - _EXPOSURE_S / 2) * 1e3
+    return (answered_s - _EXPOSURE_S / 2) * 1e3
 
 
 def _wait(seconds: float) -> Any:

@@ -14,6 +14,7 @@ from parfocal.devices._feed import FedFrame
 from parfocal.devices._stage import StageAxis
 from parfocal.devices.lock._regions import Region, RoiPx, regions_beside, shapes_of
 from parfocal.devices.lock._ring import LockRing
+from parfocal.devices.lock._undisturbed import undisturbed
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import DefocusModel
 from parfocal.focus import (
@@ -200,7 +201,7 @@ class LockLoop:
                 with camera.feed.open(take=self._take):
                     self._stop.wait()
                 return
-            with camera.feed.open() as frames:
+            with undisturbed(), camera.feed.open() as frames:
                 self._follow(lambda: frames.newest(camera.facts.settings.exposure_s + camera.timeout_s))
         except Exception as error:  # the loop must say why it ended, whatever it was
             self._on_step(_failed(error))

@@ -52,13 +52,15 @@ class SimulatedCamera:
 
     Attributes
     ----------
+    scene : SimulatedScene
+        What forms its frames.
     after_frame : list of callable
         Called when a frame has come, before anybody has it.
     """
 
     def __init__(self, world: SimulatedWorld, scene: SimulatedScene | None = None) -> None:
         self.world = world
-        self._scene = scene if scene is not None else world.scene
+        self.scene = scene if scene is not None else world.scene
         self._own_channel = "" if scene is None else next(iter(scene.channels))
         self._settings = CameraSettings()
         self._sequence: _Sequence | None = None
@@ -94,7 +96,7 @@ class SimulatedCamera:
 
     def describe(self) -> SourceDescription:
         """Return what the camera delivers with its present settings, in the present channel."""
-        settings, scene = self._settings, self._scene
+        settings, scene = self._settings, self.scene
         objective = scene.channels[self._channel].objective
         pixel_y, pixel_x = objective.pixel_size_um
         return SourceDescription(
@@ -109,7 +111,7 @@ class SimulatedCamera:
             temperature_c=-10.0,
             can_sequence_z=True,
             simulated=True,
-            serial=f"seed {self._scene.seed}",
+            serial=f"seed {self.scene.seed}",
         )
 
     def apply(self, settings: CameraSettings) -> None:
@@ -239,10 +241,10 @@ class SimulatedCamera:
             number, self._number = self._number, self._number + 1
             disturbance = self._disturbances.pop(0) if self._disturbances else Disturbance()
             if not disturbance.path_um:
-                path_um = self.world.sample_path_um(start_s, end_s, self._scene.smallest_pixel_um(self._channel))
+                path_um = self.world.sample_path_um(start_s, end_s, self.scene.smallest_pixel_um(self._channel))
                 disturbance = replace(disturbance, path_um=path_um)
         is_lit = not self._is_shut and (bool(self._own_channel) or world.light.is_on)
-        raw = self._scene.frame(
+        raw = self.scene.frame(
             places["x"],
             places["y"],
             focal_plane_um,
@@ -277,7 +279,7 @@ class SimulatedCamera:
     def _shape(self, settings: CameraSettings) -> tuple[int, int]:
         if settings.roi_px is not None:
             return settings.roi_px[2], settings.roi_px[3]
-        height, width = self._scene.shape
+        height, width = self.scene.shape
         return height // settings.binning, width // settings.binning
 
     def _sensor_roi(self) -> tuple[int, int, int, int]:
@@ -287,7 +289,7 @@ class SimulatedCamera:
         return y * b, x * b, height * b, width * b
 
     def _camera_model(self) -> CameraModel:
-        model = self._scene.camera_model.cropped(self._sensor_roi())
+        model = self.scene.camera_model.cropped(self._sensor_roi())
         return model.with_gain(self._settings.gain).binned(self._settings.binning)
 
 
