@@ -30,8 +30,9 @@ lint: $(VENV)/.dev  ## style, types, and the arrows of the house
 	$(BIN)/pyright --threads $(JOBS)
 	$(BIN)/lint-imports
 
-# One after the other: a lock in real time does not hold beside a check of types.
-test: lint docs  ## set up, then everything that must hold before a change lands
+# Not all at once: a lock in real time does not hold beside a check of types.
+test: $(VENV)/.dev  ## set up, then everything that must hold before a change lands
+	$(MAKE) --no-print-directory --jobs $(JOBS) --output-sync=target lint docs
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
 
 test-long: $(VENV)/.dev  ## what takes minutes

@@ -1,6 +1,8 @@
-"""Stored runs in napari. Its model is asked, without a window: those need OpenGL, which CI's machines lack."""
+"""Stored runs in napari. Its model is asked, without a window; a real one where a screen can be made for it."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -161,3 +163,68 @@ def test_napari_takes_labels_spots_and_tracks(nuclei_run, puncta_run, served_fol
     assert kinds[:4] == ["Image", "Image", "Points", "Tracks"]
     spots = next(one for name, one in told.items() if name.startswith("puncta"))
     assert {"precision_nm", "photons"} <= set(spots["features"])
+
+
+# The command as users have it; instead of waiting for them, it looks at each plane as its window draws it.
+_LOOK_AT_WINDOW = """
+import json, sys
+import napari, numpy as np
+from parfocal.catalog import open_catalog
+from parfocal.gui._view import view_command
+
+told = {}
+
+def look():
+    viewer = napari.current_viewer()
+    told["title"], told["layers"] = viewer.title, [layer.name for layer in viewer.layers]
+    frames = np.asarray(viewer.layers[0].data).reshape(-1, 96, 96)
+    told["alike"] = []
+    for k in range(viewer.layers[0].data.shape[1]):
+        viewer.dims.set_current_step(1, k)
+        seen = viewer.export_figure(flash=False)[..., :3].mean(axis=2)
+        ys, xs = (np.linspace(0, n - 1, 96).round().astype(int) for n in seen.shape)
+        shown = seen[np.ix_(ys, xs)]
+        told["alike"].append([float(np.corrcoef(shown.ravel(), one.ravel())[0, 1]) for one in frames[:5]])
+    viewer.close()
+
+napari.run = look
+view_command(sys.argv[2], frames_only=True, labels="", user="", data=sys.argv[1])
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture
+def screen():
+    """Return the environment of a screen of its own."""
+    if shutil.which("Xvfb") is None:
+        pytest.skip("Xvfb is not on PATH")
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x900x24"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        number = server.stdout.readline().strip()
+        yield os.environ | {"DISPLAY": f":{number}", "LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"}
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+@pytest.mark.long
+@needs_napari
+def test_the_window_draws_the_plane_that_its_slider_stands_at(nuclei_run, served_folder, screen):
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _LOOK_AT_WINDOW, str(served_folder.root), nuclei_run],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env=screen,
+    )
+    assert said.returncode == 0, said.stderr
+    told = json.loads(said.stdout.splitlines()[-1])
+    assert told["layers"] == ["camera"]
+    assert told["title"].startswith("parfocal")
+    alike = np.array(told["alike"])
+    assert alike.shape == (5, 5)
+    assert (alike.argmax(axis=1) == np.arange(5)).all(), alike
+    assert (np.diag(alike) > 0.9).all(), alike
