@@ -84,13 +84,16 @@ def recover(
     folder = as_folder(data) if catalog is None or data is not None else catalog.folder
     results: list[RecoveredRun] = []
     with contextlib.ExitStack() as ours:
-        for path in sorted(folder.wal.glob("*.jsonl"), key=lambda path: path.stat().st_mtime):
-            if is_being_written(path):
-                results.append(RecoveredRun(path.stem, "running"))
+        for path in _oldest_first(folder.wal):
+            try:
+                if is_being_written(path):
+                    results.append(RecoveredRun(path.stem, "running"))
+                    continue
+                logged = read_log(path)
+            except FileNotFoundError:  # its run was written just now
                 continue
-            logged = read_log(path)
             if not logged or logged[0].name != "start":  # killed before the first document was whole
-                path.unlink()
+                path.unlink(missing_ok=True)
                 continue
             if not only(logged[0].doc):
                 continue
@@ -104,6 +107,15 @@ def recover(
             results.append(_recover_rows(spooled, cast("Catalog", catalog)))
         remove_empty(folder.spooled_tables)
     return results
+
+
+def _oldest_first(logs: Path) -> list[Path]:
+    """Return the logs of a folder; what goes away meanwhile is no log any more."""
+    found: list[tuple[float, Path]] = []
+    for path in logs.glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found)]
 
 
 def recover_result(catalog: Catalog, parameters_hash: str) -> list[RecoveredRun]:
@@ -171,7 +183,7 @@ def _recover_run(path: Path, logged: list[LoggedDocument], catalog: Catalog) -> 
         shelf = catalog.shelf(shelf_of(documents[0][1]))
         if run_or_none(shelf, uid) is not None:
             if _holds_whole(shelf, documents):
-                path.unlink()
+                path.unlink(missing_ok=True)
                 return RecoveredRun(uid, "present", status, n_events, n_loose)
             delete_run(shelf, uid)
         sink = RunSink(shelf)
@@ -181,7 +193,7 @@ def _recover_run(path: Path, logged: list[LoggedDocument], catalog: Catalog) -> 
             raise CatalogError(f"it was written, but {missing}")
     except Exception as error:  # one bad log must not keep the others back
         return RecoveredRun(uid, "failed", n_events=n_events, problem=" ".join(str(error).split()))
-    path.unlink()
+    path.unlink(missing_ok=True)
     return RecoveredRun(uid, "written", status, n_events, n_loose)
 
 

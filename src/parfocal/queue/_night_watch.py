@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -179,6 +179,16 @@ class NightWatch:
             self._change(lambda view: looked(view, catalog))  # noqa: B023  (called at once)
             if self._ended.wait(_LOOK_EVERY_S):
                 return
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Read in its log what a run has told that goes on, and whose beginning was not heard.
+
+        A subscription takes effect a moment after it was made: 0MQ hands nobody what was sent before.
+        """
+        view = self._view
+        for name, doc in logged(self.folder, {*view.runs, *view.ended, *view.lost}, only_open=True):
+            self._hear(name, doc)
 
 
 class _Asker:
@@ -251,14 +261,20 @@ def look_at_catalog(folder: DataFolder, ended: tuple[str, ...], now_s: float | N
     return CatalogView("behind" if n_waiting else "ok", n_waiting)
 
 
-def logged(folder: DataFolder) -> Iterator[tuple[str, dict[str, Any]]]:
+def logged(
+    folder: DataFolder, known: Collection[str] = (), *, only_open: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the documents of runs that a living process writes, the oldest run first.
+
+    Those of `known` uids are left out, and if told so those that have been closed.
 
     What a process that died has left is no run any more, ended or not: it waits for `parfocal recover`. Of a log
     of many megabytes only its begin and its end are read: how many events there were is in the last of them.
     """
     found: list[tuple[float, Path]] = []
     for path in folder.wal.glob("*.jsonl"):
+        if path.stem in known:
+            continue
         try:
             found.append((path.stat().st_ctime, path))
         except OSError:  # the catalog has it by now
@@ -266,7 +282,8 @@ def logged(folder: DataFolder) -> Iterator[tuple[str, dict[str, Any]]]:
     runs = [documents for _, path in sorted(found) if (documents := _live_documents(path))]
     runs.sort(key=lambda documents: float(documents[0][1].get("time", 0.0)))
     for documents in runs:
-        yield from documents
+        if not (only_open and documents[-1][0] == "stop"):
+            yield from documents
 
 
 def _live_documents(path: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -147,6 +147,21 @@ def test_a_log_without_a_whole_document_goes(catalog):
     assert not path.exists()
 
 
+def test_a_log_that_its_writer_takes_away_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    from parfocal.catalog import DataFolder, _recover
+
+    folder = DataFolder(tmp_path).make()
+    for name in ("a", "b"):
+        (folder.wal / f"{name}.jsonl").write_bytes(b"")
+
+    def taken_away(path):
+        path.unlink(missing_ok=True)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(_recover, "is_being_written", taken_away)
+    assert recover(folder) == []
+
+
 def test_an_incomplete_run_in_the_catalog_is_replaced_and_its_frames_stay(catalog, engine, writer, camera):
     uid = engine(bp.scan([camera], motor, 0, 1, 5)).run_start_uids[0]
     assert writer.drain(40), writer.last_error
