@@ -217,8 +217,7 @@ class Analysis(ABC):
     # -- in the worker -------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        if self.mode == "live":
-            give_way()
+        give_way()  # a replay too: it goes on beside whoever acquires, and waits for a server that gives way
         try:
             self.prepare()
         except Exception:  # what cannot be had is said again, and recorded, when a run comes
