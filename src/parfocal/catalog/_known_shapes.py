@@ -1,8 +1,8 @@
 """Documents of a shape that its schema has accepted are not taken apart again.
 
-event-model and bluesky's writer check every document against its JSON schema, which for an event takes longer
-than all else that a RunEngine does with it. What the schemas of events and stream datums say is which keys there
-are and of which types: the same, event for event.
+event-model and bluesky's writer check every document against its JSON schema, which for events takes a
+quarter of the RunEngine's own time, and the writer's again. What the schemas of events and stream datums say is
+which keys there are and of which types: the same, event for event.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ class FrameRing:
 
     Filled by camera owners, read by analyses and views, from any thread. Arrays are handed out read-only and
     uncopied. A frame put again under the same key replaces the old one: it was overwritten on disk too.
+
+    Until it is full, each frame is memory that is new to the process, which is slow: it keeps no more than live
+    analyses need.
     """
 
     def __init__(self, max_bytes: int = 256 * 2**20) -> None:

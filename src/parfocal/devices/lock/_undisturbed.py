@@ -16,9 +16,9 @@ _is_ours = False
 def undisturbed() -> Generator[None]:
     """Set aside all objects that are there on coming, and take them back when the last one has gone.
 
-    A search through all that a session has imported and made takes 0.1 to 0.3 s, in which no thread runs, a lock's
-    neither; in a night there are many. It is done once on coming, before the lock has anything to hold. A program
-    that has set its objects aside itself is left with that.
+    A search through all that a session has imported and made takes tenths of a second, in which no thread runs, a
+    lock's neither; in a night there are many. It is done once on coming, before the lock has anything to hold. A
+    program that has set its objects aside itself is left with that.
     """
     _come()
     try:
