@@ -97,12 +97,9 @@ class ChunkFiles:
             return
         self._ways.seconds[direct].append(time.perf_counter() - began_s)
 
-    def _write_part(self, part: str, chunk: NDArray[np.generic], direct: bool) -> None:
-        data = (
-            _in_aligned_memory(chunk)
-            if direct
-            else memoryview(np.ascontiguousarray(chunk).reshape(-1).view(np.uint8))
-        )
+    @staticmethod
+    def _write_part(part: str, chunk: NDArray[np.generic], direct: bool) -> None:
+        data = _in_aligned_memory(chunk) if direct else np.ascontiguousarray(chunk).reshape(-1).view(np.uint8).data
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | (_DIRECT if direct else 0)
         descriptor = os.open(part, flags, 0o666)
         try:

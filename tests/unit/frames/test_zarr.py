@@ -96,11 +96,12 @@ def test_an_empty_group_is_removed(writer):
     assert not writer.path.exists()
 
 
-def test_a_full_disk_is_said_in_one_line(writer, monkeypatch):
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
     class Full:
         def __getitem__(self, key):
             raise OSError("RESOURCE_EXHAUSTED: No space left on device [source locations='x']\nmore")
 
+    writer = FrameWriter(tmp_path / "packed.ome.zarr", (8, 6), np.dtype(np.uint16), codec="zstd")
     monkeypatch.setattr(writer.pixels, "_store", Full())
     with pytest.raises(HardwareError, match="the disk is full") as error:
         writer.write(0, frame(1))
