@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 
 # Before PyTorch is imported: one test's network must not take the cores from another's real-time loop.
@@ -80,6 +81,11 @@ def RE(documents):
     loop.call_soon_threadsafe(loop.stop)
     engine._th.join(5)
     loop.close()
+
+
+def pytest_runtest_setup():
+    """Log as a session does: when it is imported, pymmcore-plus asks for every message of every plan."""
+    logging.root.setLevel(logging.WARNING)
 
 
 def pytest_collection_finish():
