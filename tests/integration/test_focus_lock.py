@@ -112,6 +112,7 @@ def test_focus_is_held_and_every_step_is_recorded(at_focus):
     assert start["parfocal"]["lock"]["calibration_run"] == at_focus.uid
 
 
+@pytest.mark.long
 def test_dirt_over_one_of_two_beads_does_not_lose_the_lock(at_focus, monkeypatch):
     camera, lock = at_focus.m.focus_camera, at_focus.m.lock
     is_dirty = threading.Event()
@@ -234,6 +235,7 @@ def test_a_plan_waits_while_the_bead_is_out_of_sight(at_focus):
     assert rows["lock_in_lock"].values[-1] == 1, "and went on in focus"
 
 
+@pytest.mark.long
 def test_a_bead_that_is_gone_for_a_while_on_demand_is_waited_for(at_focus):
     at_focus.RE(inject_fault(at_focus.m, "bead_gone", after_frames=2, duration_s=1.2))
     arguments = {"n_time_points": 8, "interval_s": 0.3, "half_range_um": 0, "step_um": 1}
@@ -245,6 +247,7 @@ def test_a_bead_that_is_gone_for_a_while_on_demand_is_waited_for(at_focus):
     assert at_focus.session.catalog.raw[-1].metadata["stop"]["exit_status"] == "success"
 
 
+@pytest.mark.long
 def test_focus_that_jumps_beyond_the_search_on_demand_fails_the_run_safely_and_says_why(at_focus):
     home_um = at_focus.m.xyz.z.position
     at_focus.RE(inject_fault(at_focus.m, "lost_focus", after_frames=8, duration_s=0.0))

@@ -225,6 +225,7 @@ LOST = {
 }
 
 
+@pytest.mark.long
 def test_a_run_of_which_something_was_lost_is_taken_from_the_catalog_once(session, microscope, heard_of, wire):
     uids = {}
     with heard_of() as following:

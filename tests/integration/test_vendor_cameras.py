@@ -50,7 +50,7 @@ def outcomes(tmp_path_factory):
 
 
 @needs_pylablib
-@pytest.mark.parametrize("vendor", ["orca", "andor"])
+@pytest.mark.parametrize("vendor", ["orca", pytest.param("andor", marks=pytest.mark.long)])
 @pytest.mark.parametrize("scenario", NAMES)
 def test_camera(outcomes, vendor, scenario):
     assert outcomes(vendor)[scenario] == ""

@@ -259,6 +259,7 @@ def test_settings_are_there_again_after_a_restart(window, bench):
         (again.live.folder / "autofocus_gui_settings.json").unlink()
 
 
+@pytest.mark.long
 def test_a_closed_window_has_released_the_lock(window, bench):
     calibrated(window)
     click(window.controls.start)

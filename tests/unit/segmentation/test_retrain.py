@@ -86,7 +86,8 @@ def added_dim_nuclei(folder, n_images=6):
     return journal
 
 
-@pytest.mark.parametrize("method", ["adapter", pytest.param("full", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["adapter", "full"])
 def test_what_was_corrected_is_found_and_the_new_version_promoted(tmp_path, store, method):
     journal = added_dim_nuclei(tmp_path / "corrections")
     assert readiness(journal, store, "nuclei2d").due
