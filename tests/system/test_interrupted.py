@@ -152,7 +152,7 @@ def test_pauses_at_random_moments_lose_and_double_nothing(session, bench, docume
 
     timer, n_pauses = ask_later(), 0
     try:
-        session.RE(z_stack(bench, 40, 1))
+        session.RE(z_stack(bench, 40, 0.2))  # a second: longer than the pauses may wait
     except RunEngineInterrupted:
         n_pauses += 1
     while session.RE.state == "paused":
@@ -166,7 +166,7 @@ def test_pauses_at_random_moments_lose_and_double_nothing(session, bench, docume
     timer.join()
     assert n_pauses == 4
     rows = check_that_all_agree(session, documents, "success")
-    assert sorted(set(rows["point_plane"].values.tolist())) == list(range(81))
+    assert sorted(set(rows["point_plane"].values.tolist())) == list(range(401))
 
 
 AT_A_PROMPT = """
