@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import time
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
@@ -145,8 +146,14 @@ def test_pauses_at_random_moments_lose_and_double_nothing(session, bench, docume
     rng = np.random.default_rng(3)
     session.RE.subscribe(lambda *_: None)
 
+    def ask():
+        while session.RE.state != "running":  # a slow start, or a slow way back from a pause
+            time.sleep(0.001)
+        session.RE.request_pause()
+
     def ask_later():
-        timer = threading.Timer(float(rng.uniform(0.02, 0.1)), session.RE.request_pause)
+        timer = threading.Timer(float(rng.uniform(0.02, 0.1)), ask)
+        timer.daemon = True
         timer.start()
         return timer
 
