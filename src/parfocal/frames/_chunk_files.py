@@ -1,7 +1,7 @@
 """Uncompressed chunks as files, each written by the quicker of two ways: past the system's cache or into it.
 
 Into the cache a frame is copied to memory that the system has to find first: on a virtual machine, whose host
-takes unused memory back, that took four times as long as the disk itself. On a slow disk it is the other way
+takes unused memory back, that took several times as long as the disk itself. On a slow disk it is the other way
 round. So both are timed, now and again, and the quicker one is used.
 """
 
