@@ -25,7 +25,7 @@ from parfocal.fitting._z_correction import ZSamples, learn_correction
 Estimator = Callable[[DefocusModel, float], ZEstimates]
 """From a model to direct-z estimates of every step, with the spot's light multiplied by a factor."""
 
-_LIGHTS = (1 / 16, 1 / 4, 4.0)
+_LIGHTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 4.0)
 """At which the correction is learnt beside the sweep's own light: beads bleach."""
 
 KINDS: tuple[CalibrationKind, ...] = ("zhuang", "linear", "poly2", "piecewise")
