@@ -20,7 +20,7 @@ from parfocal.session import Session, start_session
 
 _EXPOSURE_S = 0.008
 _ALONE_S, _N_STACKS = 10.0, 10
-_STOCK_HALF_UM, _STOCK_STEP_UM = 3.0, 0.005
+_STOCK_HALF_UM, _STOCK_STEP_UM, _STOCK_EXPOSURES = 1.5, 0.005, 5
 _Milliseconds = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -59,25 +59,30 @@ def worst_delay(alone_s: float = _ALONE_S, n_stacks: int = _N_STACKS) -> Row:
 
 
 class _Stock:
-    """A scene that has its frames ready, one each 5 nm of z; drift stands still, noise is the same."""
+    """A scene that has its frames ready, five exposures each 5 nm of z; drift stands still."""
 
     def __init__(self, scene: SimulatedScene, z_um: float) -> None:
         self._scene = scene
-        self._frames: dict[tuple[int, Any], Any] = {}
+        self._frames: dict[tuple[int, int, Any], Any] = {}
         self._around = round(z_um / _STOCK_STEP_UM)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scene, name)
 
-    def frame(self, x_um: float, y_um: float, z_um: float, *rest: Any, roi_px: Any = None, **more: Any) -> Any:
-        """Return the frame of the nearest z; the first of a region fills the shelf about where z stood."""
+    def frame(
+        self, x_um: float, y_um: float, z_um: float, channel: str | None, exposure_s: float, t_s: float = 0.0,
+        number: int = 0, roi_px: Any = None, **more: Any,
+    ) -> Any:  # fmt: skip
+        """Return a frame of the nearest z; the first of a region fills the shelf about where z stood."""
         reach = round(_STOCK_HALF_UM / _STOCK_STEP_UM)
-        if (self._around, roi_px) not in self._frames:
+        if (self._around, 0, roi_px) not in self._frames:
             for k in range(self._around - reach, self._around + reach + 1):
-                at_um = k * _STOCK_STEP_UM
-                self._frames[k, roi_px] = self._scene.frame(x_um, y_um, at_um, *rest, roi_px=roi_px, **more)
+                for e in range(_STOCK_EXPOSURES):
+                    self._frames[k, e, roi_px] = self._scene.frame(
+                        x_um, y_um, k * _STOCK_STEP_UM, channel, exposure_s, t_s, len(self._frames), roi_px, **more
+                    )
         nearest = min(max(round(z_um / _STOCK_STEP_UM), self._around - reach), self._around + reach)
-        return self._frames[nearest, roi_px].copy()
+        return self._frames[nearest, number % _STOCK_EXPOSURES, roi_px].copy()
 
 
 def _delays_ms(session: Session, microscope: Any, inside: Any) -> _Milliseconds:

@@ -479,3 +479,21 @@ def climbs(
         out[k, DEVIANCE] = 2.0 * (best_nll - (0.0 if mode >= WIDTHS_SQUARES else _least_nll(count)))
         out[k, EVALUATIONS] = evaluations
         out[k, STATUS] = best_status
+
+
+@njit(cache=True, error_model="numpy")
+def climbs_of_one(
+    mode: Any,
+    curves: Any,
+    limits: Any,
+    counts: Any,
+    variances: Any,
+    states: Any,
+    n_rivals: Any,
+    out: Any,
+    covariances: Any,
+    small: Any,
+    work: Any,
+) -> None:
+    """Do as `climbs`, and keep the interpreter meanwhile: to get it back can take longer than one picture does."""
+    climbs(mode, curves, limits, counts, variances, states, n_rivals, out, covariances, small, work)

@@ -57,25 +57,24 @@ def solved(
     With `weights` (n, height, width) the mode is one of least squares, and the pictures' variances stay out of it.
     """
     from parfocal.fitting import _psf_kernel as kernel  # numba is slow to import
-    from parfocal.fitting._psf_start import moments, starts
+    from parfocal.fitting._psf_start import moments, starts, starts_of_one
 
     counts, variances = read_only(pictures.counts), read_only(pictures.variances)
     n, height, width = counts.shape
     n_free = kernel.N_FREE[mode]
     out = np.empty((n, kernel.N_OUT))
     covariances = np.full((n, n_free, n_free), np.nan)
+    begin, climb = (starts_of_one, kernel.climbs_of_one) if n == 1 else (starts, kernel.climbs)
 
     def fit(part: slice) -> None:
         m = part.stop - part.start
         states, n_rivals = np.empty((m, kernel.N_STARTS, kernel.N_STATE)), np.empty(m, np.int64)
         work, small = kernel.workspace(height, width), np.empty((28, 8))
         own = variances[part] if len(variances) > 1 else variances
-        starts(counts[part], own, candidates, centers[part], states, n_rivals, work)
+        begin(counts[part], own, candidates, centers[part], states, n_rivals, work)
         if weights is not None:
             own = read_only(weights[part])
-        kernel.climbs(
-            mode, curves, limits, counts[part], own, states, n_rivals, out[part], covariances[part], small, work
-        )
+        climb(mode, curves, limits, counts[part], own, states, n_rivals, out[part], covariances[part], small, work)
 
     if n == 1:
         fit(slice(0, 1))

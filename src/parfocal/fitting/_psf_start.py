@@ -146,6 +146,14 @@ def starts(
                 found[near, 0] = -np.inf  # a neighbour is no other start
 
 
+@njit(cache=True, error_model="numpy")
+def starts_of_one(
+    counts: Any, variances: Any, candidates: Any, centers: Any, states: Any, n_rivals: Any, work: Any
+) -> None:
+    """Do as `starts`, and keep the interpreter meanwhile: to get it back can take longer than one picture does."""
+    starts(counts, variances, candidates, centers, states, n_rivals, work)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def moments(counts: Any, variances: Any, out: Any) -> None:
     """Fill (n, 6) x, y, photons, background, sigma_x, sigma_y by moments under a Gaussian window.

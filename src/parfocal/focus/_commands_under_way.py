@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from typing import NamedTuple
@@ -23,17 +24,17 @@ class CommandsUnderWay:
         self._sent: deque[_Sent] = deque(maxlen=_KEPT)
         self._is_fresh = False
 
-    def note(self, frame: int, commanded_um: float, t_s: float = math.nan) -> None:
+    def note(self, frame: int, commanded_um: float, t_s: float = math.nan, sending_s: float = 0.0) -> None:
         """Take what the stage says it was sent, before `frame` is answered: it is right, whatever was asked."""
         if not self._sent:
             self._sent.append(_Sent(-math.inf, commanded_um, -math.inf))
         elif self._sent[-1].z_um != commanded_um:
             if self._is_fresh:  # our own last one, cut or rounded on its way
-                self._sent[-1] = _Sent(self._sent[-1].frame, commanded_um, t_s)
+                self._sent[-1] = _Sent(self._sent[-1].frame, commanded_um, t_s, sending_s)
             else:
-                self._sent.append(_Sent(frame - 1, commanded_um, t_s))
+                self._sent.append(_Sent(frame - 1, commanded_um, t_s, sending_s))
         elif self._is_fresh:
-            self._sent[-1] = self._sent[-1]._replace(t_s=t_s)
+            self._sent[-1] = self._sent[-1]._replace(t_s=t_s, sending_s=sending_s)
         self._is_fresh = False
 
     def send(self, frame: int, z_um: float) -> None:
@@ -55,6 +56,18 @@ class CommandsUnderWay:
                 return mean_um
         first = self._in_force(frame - 1 - self._whole)
         return first if self._part == 0 else first + self._part * (self._in_force(frame - 2 - self._whole) - first)
+
+    def is_settled(self, t_s: float, exposure_s: float) -> bool:
+        """Return whether the stage stood still all through a frame: `at_um` is then free of its lag.
+
+        It takes a stage some of the latency to arrive. A command may have gone out as early as its sending began,
+        which can be long before it was done where a driver, or another thread, takes its time. Frames of unknown
+        time are settled.
+        """
+        latest_s = t_s + exposure_s / 2
+        earliest_s = latest_s - (1 + self._whole + self._part) * exposure_s
+        moved = (new for old, new in itertools.pairwise(self._sent) if new.z_um != old.z_um)
+        return not any(sent.t_s > earliest_s and sent.t_s - sent.sending_s < latest_s for sent in moved)
 
     def lag_um(self, frame: int, readback_um: float) -> float:
         """Return how far a readback is from the nearest place that the stage may still rightly be at, um."""
@@ -92,3 +105,4 @@ class _Sent(NamedTuple):
     frame: float
     z_um: float
     t_s: float
+    sending_s: float = 0.0

@@ -259,7 +259,7 @@ class LockController:
             return self._answer(m, None, self._state, (alarm,))
         n_new = 1 if self._frame is None else m.frame - self._frame
         self._frame = m.frame
-        self._under_way.note(m.frame, stage.commanded_um, stage.commanded_t_s)
+        self._under_way.note(m.frame, stage.commanded_um, stage.commanded_t_s, stage.sending_s)
         self._setpoints.stamp(stage.commanded_t_s)
         self._range_um = self._limits.range_um(stage)
         if self._filter.is_started:
@@ -285,7 +285,8 @@ class LockController:
 
     def _engaging(self, m: Measurement, stage: StageState, at_um: float, alarms: tuple[Alarm, ...]) -> Command:
         engagement, is_known = self._engagement, math.isfinite(self._setpoint_um)
-        step = engagement.step(m, stage, at_um, alarms)
+        is_settled = self._under_way.is_settled(m.t_s, m.exposure_s)
+        step = engagement.step(m, stage, at_um, alarms, is_settled)
         if step.is_believed:
             self._believe(m, at_um)
         if step.outcome == "late":

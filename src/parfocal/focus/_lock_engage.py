@@ -150,10 +150,12 @@ class Engagement:
         """Mean of the stage's readback less where it was sent, um."""
         return self._offset.mean_um
 
-    def step(self, m: Measurement, stage: StageState, at_um: float, alarms: Sequence[Alarm]) -> EngageStep:
-        """Take in a frame, which saw the stage at `at_um`."""
+    def step(
+        self, m: Measurement, stage: StageState, at_um: float, alarms: Sequence[Alarm], is_settled: bool = True
+    ) -> EngageStep:
+        """Take in a frame, which saw the stage at `at_um`; of a stage under way, it proves nothing."""
         if self._is_probing:
-            return self._prove(m, at_um, tuple(alarms))
+            return self._prove(m, at_um, tuple(alarms), is_settled)
         self._n_gathered += 1
         if self._n_to_skip:
             self._n_to_skip -= 1
@@ -176,19 +178,20 @@ class Engagement:
         self.probe.begin(stage.commanded_um, self._mean.typical_se_um)
         return EngageStep("found", self.probe.next_um(), is_believed=True)
 
-    def _prove(self, m: Measurement, at_um: float, alarms: tuple[Alarm, ...]) -> EngageStep:
+    def _prove(self, m: Measurement, at_um: float, alarms: tuple[Alarm, ...], is_settled: bool) -> EngageStep:
         lost = self._lost.judge(not alarms)
         if lost is not None:
             return self._again((lost, *alarms))
         if alarms:
             return EngageStep("going", alarms=alarms)
-        self.probe.response.update(m.z_um, m.z_se_um, at_um)
+        if is_settled:
+            self.probe.response.update(m.z_um, m.z_se_um, at_um)
         is_over, wrong = self.probe.judge()
         if wrong is not None:
             return EngageStep("wrong", self.probe.centre_um, (wrong,), is_believed=True)
         if is_over:
             return EngageStep("ready", is_believed=True)
-        return EngageStep("going", self.probe.next_um(), is_believed=True)
+        return EngageStep("going", self.probe.next_um(), is_believed=is_settled)
 
     def _again(self, alarms: tuple[Alarm, ...]) -> EngageStep:
         back_um = self.probe.centre_um

@@ -89,6 +89,8 @@ class StageState:
         Soft limits, um.
     is_fault : bool
         The stage reports an error, or does not answer.
+    sending_s : float
+        How long it took to send: at `commanded_t_s` the stage may have been moving for as long, s.
     """
 
     z_um: float
@@ -97,6 +99,7 @@ class StageState:
     low_um: float = float("-inf")
     high_um: float = float("inf")
     is_fault: bool = False
+    sending_s: float = 0.0
 
 
 @dataclass(frozen=True)

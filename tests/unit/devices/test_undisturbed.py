@@ -1,11 +1,15 @@
-"""A lock that holds in real time is not kept waiting by a search for garbage, and none is lost by that."""
+"""A lock that holds in real time is not kept waiting by a search for garbage, and none is lost by that.
+
+Nor is its step broken into by other threads, and those have their turns back after it.
+"""
 
 import gc
+import sys
 import weakref
 
 import pytest
 
-from parfocal.devices.lock._undisturbed import undisturbed
+from parfocal.devices.lock._undisturbed import undisturbed, uninterrupted
 
 
 class _Knot:
@@ -53,3 +57,40 @@ def test_a_program_that_has_set_its_own_aside_is_left_with_that():
     with undisturbed():
         assert 0.9 * aside < gc.get_freeze_count() <= aside  # some have gone since, as nobody held them
     assert 0.9 * aside < gc.get_freeze_count() <= aside
+
+
+@pytest.fixture
+def turns_of():
+    """Set how long the threads' turns are, in seconds, as a session does."""
+    before = sys.getswitchinterval()
+    yield sys.setswitchinterval
+    sys.setswitchinterval(before)
+
+
+def test_a_step_has_a_turn_of_a_millisecond_and_the_others_have_theirs_back_whatever_happens(turns_of):
+    turns_of(0.0001)
+    with undisturbed():
+        with uninterrupted():
+            assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert sys.getswitchinterval() == pytest.approx(0.0001)
+        with pytest.raises(OSError, match="unplugged"), uninterrupted():
+            raise OSError("the stage was unplugged")
+        assert sys.getswitchinterval() == pytest.approx(0.0001)
+    for _ in range(20):  # locks come and go all night
+        with undisturbed(), uninterrupted():
+            pass
+    assert sys.getswitchinterval() == pytest.approx(0.0001)
+
+
+def test_longer_turns_of_a_program_are_left_as_they_are(turns_of):
+    turns_of(0.02)
+    with undisturbed(), uninterrupted():
+        assert sys.getswitchinterval() == pytest.approx(0.02)
+
+
+def test_a_second_lock_that_comes_in_the_first_ones_step_does_not_keep_its_turns(turns_of):
+    turns_of(0.0001)
+    with undisturbed():
+        with uninterrupted(), undisturbed(), uninterrupted():
+            pass
+        assert sys.getswitchinterval() == pytest.approx(0.0001)

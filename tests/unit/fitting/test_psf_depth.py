@@ -1,6 +1,9 @@
 """Direct z against noise, against its bound, against looking z up, and against images that diffraction formed."""
 
+import itertools
 import math
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -201,3 +204,22 @@ def _curve(z_um, widths_px):
 
     best = optimize.least_squares(residual, [widths_px.min(), z_um[widths_px.argmin()], 0.7, 0.0, 0.0])
     return WidthCurve(*map(float, best.x))
+
+
+def test_one_picture_is_fitted_without_letting_go_of_the_interpreter():
+    """A lock that let go would wait for all other threads to have had their turns."""
+    adu = noisy(picture(MODEL, 0.1, 5000, 10), 1)[0]
+    estimate_z(adu, CAMERA, MODEL)  # compiled
+    turns, enough, before = itertools.count(), threading.Event(), sys.getswitchinterval()
+    thread = threading.Thread(target=lambda: next(i for i in turns if enough.is_set()))
+    try:
+        sys.setswitchinterval(0.2)  # who is not let in waits for so long
+        thread.start()
+        first = next(turns)
+        for _ in range(10):
+            estimate_z(adu, CAMERA, MODEL)
+        assert next(turns) == first + 1
+    finally:
+        enough.set()
+        thread.join()
+        sys.setswitchinterval(before)

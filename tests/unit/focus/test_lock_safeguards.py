@@ -10,7 +10,7 @@ from parfocal.fitting import DefocusModel, WidthCurve
 from parfocal.focus import LockSettings, Measurement, StageState
 from parfocal.focus import _safeguards_quality as quality
 from parfocal.focus._commands_under_way import CommandsUnderWay
-from parfocal.focus._lock_engage import SignProbe
+from parfocal.focus._lock_engage import Engagement, SignProbe
 from parfocal.focus._safeguards_motion import Deadband, MotionLimits, StageLag, StuckAtLimit
 from parfocal.focus._safeguards_response import InnovationGate, ResponseSlope, Runaway
 from parfocal.focus._safeguards_target import LostTarget, ZSearch
@@ -219,6 +219,53 @@ def test_commands_show_after_their_latency():
     part.note(0, 5.0)
     part.send(0, 6.0)
     assert [part.at_um(k) for k in (1, 2, 3)] == [5.0, 5.75, 6.0]
+
+
+def test_a_frame_is_settled_once_the_stage_has_stood_for_the_latency():
+    """Exposures of 8 ms, one of latency; sent at 20 ms, which took 1 ms."""
+    sent = CommandsUnderWay(1)
+    sent.note(0, 5.0, 0.0)
+    sent.send(1, 6.0)
+    sent.note(2, 6.0, 0.020, 0.001)
+    sent.send(2, 6.0)  # to the same place again: it stands still
+    sent.note(3, 6.0, 0.030, 0.001)
+    middles_s = (0.0149, 0.0151, 0.020, 0.0239, 0.0319, 0.0321)
+    assert [sent.is_settled(t, 0.008) for t in middles_s] == [True, False, False, False, False, True]
+    assert sent.is_settled(math.nan, math.nan), "of unknown time"
+
+
+def test_a_frame_is_not_settled_that_a_command_may_have_reached_before_it_was_known_to_be_sent():
+    sent = CommandsUnderWay(1)
+    sent.note(0, 5.0, 0.0)
+    sent.send(1, 6.0)
+    sent.note(2, 6.0, 0.050, 0.030)  # the driver, or a busy machine, took 30 ms
+    assert [sent.is_settled(t, 0.008) for t in (0.015, 0.025, 0.045, 0.063)] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_probe_finds_the_whole_response_of_a_stage_that_lags(seed):
+    """Commands answer a frame 1.5 ms after its end, the stage takes 4 ms; frames follow each other."""
+    period_s, exposure_s, lag_s = 0.0085, 0.008, 0.004
+    rng = np.random.default_rng(seed)
+    engagement, sent = Engagement(LockSettings()), CommandsUnderWay(1)
+    at_um, target_um, commanded_s, step = 0.0, 0.0, -1.0, None
+    for k in range(200):
+        begin_s = k * period_s
+        seen_um = target_um + (at_um - target_um) * math.exp(-(begin_s + exposure_s / 2 - commanded_s) / lag_s)
+        z_um = (seen_um if begin_s + exposure_s / 2 > commanded_s else at_um) + rng.normal(0, 0.005)
+        m = Measurement(k, begin_s + exposure_s / 2, z_um, 0.005, 6, 6, 4000, 10, 1.4, 1.4, exposure_s=exposure_s)
+        stage = StageState(target_um, target_um, commanded_s)
+        sent.note(k, target_um, commanded_s)
+        step = engagement.step(m, stage, sent.at_um(k, m.t_s, exposure_s), (), sent.is_settled(m.t_s, exposure_s))
+        if step.outcome not in ("going", "found"):
+            break
+        if step.z_um is not None:
+            sent.send(k, step.z_um)
+            moved_s = begin_s + exposure_s + 0.0015
+            at_um = target_um + (at_um - target_um) * math.exp(-(moved_s - commanded_s) / lag_s)
+            target_um, commanded_s = step.z_um, moved_s
+    assert step.outcome == "ready"
+    assert engagement.probe.response.slope == pytest.approx(1, abs=3 * engagement.probe.response.se)
 
 
 def test_the_stage_is_right_about_what_it_was_sent():

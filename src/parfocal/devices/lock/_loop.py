@@ -14,7 +14,7 @@ from parfocal.devices._feed import FedFrame
 from parfocal.devices._stage import StageAxis
 from parfocal.devices.lock._regions import Region, RoiPx, regions_beside, shapes_of
 from parfocal.devices.lock._ring import LockRing
-from parfocal.devices.lock._undisturbed import undisturbed
+from parfocal.devices.lock._undisturbed import undisturbed, uninterrupted
 from parfocal.errors import BadInputError, HardwareError
 from parfocal.fitting import DefocusModel
 from parfocal.focus import (
@@ -105,7 +105,7 @@ class LockLoop:
         self._on_step = on_step
         self._synchronous = synchronous
         self._stop = threading.Event()
-        self._commanded_t_s = 0.0
+        self._commanded_t_s = self._sending_s = 0.0
         self._regions = [self._region(target.roi_px)]
         self._beads: SeveralBeads | None = None  # from the first frame on, where there are to be several
         self._thread = threading.Thread(target=self._run, name=f"{target.holder}-loop", daemon=True)
@@ -127,8 +127,11 @@ class LockLoop:
 
     def nudge(self, z_um: float) -> None:
         """Send the stage somewhere, and note when: how much of the move a frame has seen is told by time."""
+        now_s = self._target.camera.feed.now_s
+        began_s = now_s()
         self._target.axis.nudge(self._target.holder, z_um)
-        self._commanded_t_s = self._target.camera.feed.now_s() + self._target.command_to_motion_s
+        sent_s = now_s()
+        self._commanded_t_s, self._sending_s = sent_s + self._target.command_to_motion_s, sent_s - began_s
 
     def step(self, fed: FedFrame) -> None:
         """Measure one frame, ask the controller, move, record."""
@@ -188,9 +191,10 @@ class LockLoop:
         low, high = axis.limits_um if axis.limits_um is not None else (float("-inf"), float("inf"))
         commanded_um = axis.setpoint_um
         try:
-            return StageState(axis.position, commanded_um, self._commanded_t_s, low, high)
+            at_um, is_fault = axis.position, False
         except HardwareError:
-            return StageState(commanded_um, commanded_um, self._commanded_t_s, low, high, is_fault=True)
+            at_um, is_fault = commanded_um, True
+        return StageState(at_um, commanded_um, self._commanded_t_s, low, high, is_fault, self._sending_s)
 
     # -- the thread ---------------------------------------------------------------------------------
 
@@ -222,7 +226,8 @@ class LockLoop:
                 self._target.camera.feed.restart()
                 continue
             failures = 0
-            self.step(fed)
+            with uninterrupted():
+                self.step(fed)
 
 
 def _failed(error: Exception) -> Command:
