@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from parfocal.bench._peers import Peer, interleaved
+from parfocal.bench._psf_dim import posterior_means
 from parfocal.bench._table import Row
 from parfocal.bench.peers._serve import median_seconds
 from parfocal.errors import BadInputError
@@ -37,6 +38,8 @@ Z_UM = (-0.4, -0.25, 0.0, 0.1, 0.35)
 _SIDE_PX = 13
 _N_TIMED = 1000
 _PLACES_PX = (-0.5, -0.3, -0.1, 0.1, 0.3)
+_DIM = ((500.0, 100.0), (1e3, 100.0), (500.0, 10.0))
+"""Photons and background at which the bound is not reached."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,29 @@ def psf(rounds: int = 9, fits_per_cell: int = 20_000) -> list[Row]:
         _limited("psf/efficiency-small-error", small, _nearness(small), 0.95, higher_is_better=True),
         _limited("psf/bias", biased, abs(biased.bias_sd), 0.1),
         _limited("psf/bias-small-error", small_biased, abs(small_biased.bias_sd), 0.1),
+        *(_dim(photons, background) for photons, background in _DIM),
     ]
+
+
+def _dim(photons: float, background: float, n: int = 3000) -> Row:
+    """Compare RMS errors over the usable range with those of the posterior mean, depths and places at random."""
+    rng = np.random.default_rng(1)
+    low, high = MODEL.search_um
+    z = rng.uniform(low, high, n)
+    at = (_SIDE_PX - 1) / 2 + rng.uniform(-0.5, 0.5, (n, 2))
+    mean = np.stack([_picture(z_k, photons, background, x, y) for z_k, (x, y) in zip(z, at, strict=True)])
+    raw = np.concatenate([_noisy(picture, 1, rng) for picture in mean])
+    found = estimate_zs(raw, CAMERA, MODEL)
+    variance_e2 = float(np.max(CAMERA.read_noise_e)) ** 2
+    least = posterior_means(CAMERA.to_electrons(raw).astype(np.float64), variance_e2, MODEL)
+    counted = found.is_mle & (z >= MODEL.usable_um[0]) & (z <= MODEL.usable_um[1])
+    ours, theirs = (1e3 * float(np.sqrt(np.mean(np.square(e[counted])))) for e in (found.z_um - z, least - z))
+    bounds = crlb_z(z[counted], photons, background, MODEL, CAMERA, _SIDE_PX)
+    bound = 1e3 * float(np.sqrt(np.mean(np.square(bounds))))
+    name = f"mean of the posterior, the least squared error there is on average; bound {bound:.0f}"
+    return Row.compared(
+        f"psf/rms-{photons:g}-on-{background:g}", ours, theirs, peer_name=name, unit="nm", goal=0.95
+    )
 
 
 def efficiency_grid(fits_per_cell: int, seed: int = 0) -> list[Cell]:
