@@ -327,6 +327,17 @@ def test_what_ends_a_plan_releases_the_lock(at_focus):
     assert not at_focus.m.lock.is_engaged
 
 
+def test_a_lock_that_goes_on_is_not_released_by_what_was_due_before(at_focus):
+    """On a busy machine the release may wait for its turn while a pause, or the next plan, comes."""
+    lock = at_focus.m.lock
+    at_focus.RE(engage_lock(at_focus.m))  # its end stops the lock, which would be released soon
+    due = lock._releasing
+    lock.pause()
+    due.function()  # too late to be cancelled
+    assert lock.is_engaged
+    lock.release()
+
+
 def test_a_calibration_of_another_light_path_is_refused(at_focus):
     camera = at_focus.m.focus_camera
     camera.binning.put(2)

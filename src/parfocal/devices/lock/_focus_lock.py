@@ -398,9 +398,15 @@ class FocusLock:
         """Release, unless a pause follows: a RunEngine stops what it touched when it ends, and when it pauses."""
         if not self.is_engaged or self._releasing is not None:
             return
-        self._releasing = threading.Timer(_PAUSE_FOLLOWS_S, self.release)
-        self._releasing.daemon = True
-        self._releasing.start()
+        timer = threading.Timer(_PAUSE_FOLLOWS_S, lambda: self._release_for(timer))
+        timer.daemon = True
+        self._releasing = timer
+        timer.start()
+
+    def _release_for(self, timer: threading.Timer) -> None:
+        """Release, unless a pause came while the timer's thread waited for its turn: that cannot be cancelled."""
+        if self._releasing is timer:
+            self.release()
 
     def pause(self) -> None:
         """Go on holding focus while a plan waits."""
