@@ -213,7 +213,7 @@ def test_one_picture_is_fitted_without_letting_go_of_the_interpreter():
     turns, enough, before = itertools.count(), threading.Event(), sys.getswitchinterval()
     thread = threading.Thread(target=lambda: next(i for i in turns if enough.is_set()))
     try:
-        sys.setswitchinterval(0.2)  # who is not let in waits for so long
+        sys.setswitchinterval(0.5)  # who is not let in waits for so long
         thread.start()
         first = next(turns)
         for _ in range(10):
