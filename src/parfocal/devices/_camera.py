@@ -40,6 +40,10 @@ from parfocal.frames import (
 
 Reading = OrderedDict[str, dict[str, Any]]
 
+# The RunEngine's thread, which goes on with documents, would else keep the interpreter from the camera's threads
+# until it waits: the exposure would begin later by more than this.
+_HEAD_START_S = 0.00025
+
 
 @dataclass
 class _OpenArray:
@@ -127,6 +131,7 @@ class Camera(Device):
         self._array: _OpenArray | None = None
         self._pending: _Pending | None = None
         self._in_flight: Future[Any] | None = None
+        self._head_start = threading.Event()  # never set
         self._reading: Reading | None = None
         self._reconfigured = False
         kwargs.setdefault("labels", {"detectors"})  # what IPython's %ct counts
@@ -233,7 +238,12 @@ class Camera(Device):
             else:
                 status.set_exception(error)
 
-        future.add_done_callback(finish)
+        self._head_start.wait(_HEAD_START_S)
+        if future.done() and not self.owner.is_closed:
+            # Not from here: the RunEngine is to have the status before it fails.
+            self.owner.submit(lambda: finish(future))
+        else:
+            future.add_done_callback(finish)
         return status
 
     def read(self) -> Reading:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pymmcore_plus import CMMCorePlus, Metadata
 
 _POLL_S = 0.0003
+_EARLIEST = 0.75  # of the interval between frames
+_LOOK_S = 0.05  # so often it is seen whether the camera still runs
 _SERIALS = ("SerialNumber", "Serial Number", "CameraSerialNumber", "Camera Serial", "CameraID")
 _DTYPES: dict[int, np.dtype[np.generic]] = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16)}
 
@@ -36,6 +38,20 @@ class _Sequence:
     n_frames: int | None
     z_um: Sequence[float] | None
     fetched: int = 0
+    came_s: float = 0.0
+    intervals_s: tuple[float, float] = (0.0, 0.0)
+
+    def note_arrival(self) -> None:
+        """Note that a frame came, and how long after the one before."""
+        now_s = clock_s()
+        self.intervals_s = (self.intervals_s[1], now_s - self.came_s if self.fetched else 0.0)
+        self.came_s = now_s
+
+    def pause_s(self) -> float:
+        """Return how long to wait before the core is asked again; each question takes time from who else computes."""
+        # The shorter of two intervals: after a camera's hiccup, the next frame is not late.
+        surely_not_yet_s = self.came_s + _EARLIEST * min(self.intervals_s) - clock_s()
+        return min(max(surely_not_yet_s, _POLL_S), _LOOK_S)
 
 
 class MicroManagerCamera:
@@ -179,8 +195,9 @@ class MicroManagerCamera:
                     raise HardwareError(
                         f"{self.name}: no frame within {timeout_s:g} s; {sequence.fetched} of the sequence came"
                     )
-                pause.wait(_POLL_S)
+                pause.wait(sequence.pause_s())
             pixels, metadata = core.popNextImageAndMD()
+        sequence.note_arrival()
         return self._with_its_time(sequence, pixels, metadata)
 
     def stop_sequence(self) -> None:
