@@ -99,7 +99,10 @@ def _lock(handle: IO[bytes]) -> None:
 def _listen(host: str, ports: tuple[int, ...]) -> socket.socket:
     """Bind the first port that is free; 0 always is."""
     for port in ports:
-        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # asyncio sends at once (TCP_NODELAY) only where the protocol was named. Otherwise an answer's body waits,
+        # 40 ms at times, until the other side has acknowledged its head.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))

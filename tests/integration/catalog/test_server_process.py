@@ -1,6 +1,7 @@
 """What the server asks its database for, in this process so that its queries can be seen."""
 
 import asyncio
+import socket
 
 import httpx
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from parfocal.catalog import DataFolder
 from parfocal.catalog._serve import server_settings
-from parfocal.catalog._server_process import make_app
+from parfocal.catalog._server_process import _listen, make_app
 
 
 @pytest.fixture
@@ -52,3 +53,19 @@ def test_what_is_looked_up_is_asked_for_without_access_tags_and_found_at_its_own
     asyncio.run(use())
     assert asked
     assert not [statement for statement in asked if "access_tags" in statement]
+
+
+def test_no_part_of_an_answer_waits_until_the_part_before_it_was_acknowledged():
+    async def sends_at_once() -> bool:
+        connections = asyncio.Queue()
+        server = await asyncio.start_server(lambda _, writer: connections.put(writer), sock=_listen("127.0.0.1", (0,)))
+        async with server:
+            _, client = await asyncio.open_connection(*server.sockets[0].getsockname())
+            served = await connections.get()
+            no_delay = served.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for writer in (client, served):
+                writer.close()
+                await writer.wait_closed()
+        return bool(no_delay)
+
+    assert asyncio.run(sends_at_once())
