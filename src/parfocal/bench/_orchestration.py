@@ -26,7 +26,7 @@ _WARM_UP_BURSTS = 3  # 600 frames: the ring keeps 512 of them
 
 
 def orchestration(rounds: int = 7) -> list[Row]:
-    """Measure ms per frame of z-stacks and bursts against pymmcore-plus' MDA runner, and a synchronous TiledWriter.
+    """Measure ms per frame of stacks and bursts beside pymmcore-plus' MDA runner and a synchronous TiledWriter.
 
     The same 512x512 frames of Micro-Manager's C++ demo camera at 1 ms. Ours has everything on: OME-Zarr,
     documents into the catalog, focus scored live. The runner writes OME-Zarr; the synchronous writer has Tiled's

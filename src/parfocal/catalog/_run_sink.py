@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bluesky_tiled_plugins.writing.consolidators import DataSource, Patch
+from bluesky_tiled_plugins.writing.consolidators import ConsolidatorBase, DataSource, Patch, consolidator_factory
 from bluesky_tiled_plugins.writing.tiled_writer import (
     RunNormalizer,
     _RunWriter,  # pyright: ignore[reportPrivateUsage]  (TiledWriter offers no flush; it makes one of these a run)
@@ -27,6 +27,7 @@ class _FlushingRunWriter(_RunWriter):
         # Not `include_data_sources()`, which asks for the container again: a request a run.
         super().__init__(container.new_variation(include_data_sources=True), batch_size=10_000)
         self._data_source_ids: dict[str, int] = {}
+        self._just_registered: set[str] = set()
         self._numeric: dict[str, dict[str, _Declared]] = {}  # by stream, by data key
 
     def descriptor(self, doc: Any) -> None:
@@ -96,9 +97,37 @@ class _FlushingRunWriter(_RunWriter):
         # all that a run takes. Ours streams nothing.
         pass
 
+    def _update_consolidator(self, doc: Any) -> tuple[Any, ConsolidatorBase, Patch]:
+        # BTP registers an array without frames and then tells the server of the first ones: a second request.
+        resource: Any = self._stream_resource_cache.get(doc["stream_resource"])
+        stream: Any = self._desc_nodes.get(doc["descriptor"])
+        if resource is None or stream is None or doc["stream_resource"] in self._sres_nodes:
+            return super()._update_consolidator(doc)
+        full_key = f"{stream.item['id']}_{resource['data_key']}"
+        if full_key in self._sres_nodes:  # goes on in a second file
+            return super()._update_consolidator(doc)
+        consolidator: Any = consolidator_factory(resource, stream.metadata)
+        patch = consolidator.consume_stream_datum(doc)
+        source = consolidator.get_data_source()
+        node = stream.new(
+            key=consolidator.data_key,
+            structure_family=source.structure_family,
+            data_sources=[source],
+            metadata={},
+            specs=[],
+            access_tags=self.access_tags,
+        )
+        for name in (doc["stream_resource"], full_key):
+            self._sres_nodes[name], self._consolidators[name] = node, consolidator
+        self._just_registered.add(node.uri)
+        return node, consolidator, patch
+
     def _update_data_source_for_node(
         self, node: Any, data_source: DataSource[Any], patch: Patch | None = None
     ) -> None:
+        if node.uri in self._just_registered:
+            self._just_registered.discard(node.uri)
+            return
         # BTP asks the server for the data source's id at every update; it does not change.
         known = self._data_source_ids.get(node.uri)
         if known is None:

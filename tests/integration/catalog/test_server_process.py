@@ -58,7 +58,8 @@ def test_what_is_looked_up_is_asked_for_without_access_tags_and_found_at_its_own
 def test_no_part_of_an_answer_waits_until_the_part_before_it_was_acknowledged():
     async def sends_at_once() -> bool:
         connections = asyncio.Queue()
-        server = await asyncio.start_server(lambda _, writer: connections.put(writer), sock=_listen("127.0.0.1", (0,)))
+        listener = _listen("127.0.0.1", (0,))
+        server = await asyncio.start_server(lambda _, writer: connections.put(writer), sock=listener)
         async with server:
             _, client = await asyncio.open_connection(*server.sockets[0].getsockname())
             served = await connections.get()

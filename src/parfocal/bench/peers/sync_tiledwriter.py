@@ -1,4 +1,4 @@
-"""Peer of `orchestration`: `bp.scan` and a synchronous TiledWriter, on Tiled's own server, as most beamlines have it.
+"""Peer of `orchestration`: `bp.scan` and a synchronous TiledWriter, on Tiled's own server.
 
 Run by our own interpreter, for the camera and its frame writer are ours on both sides.
 """
@@ -43,12 +43,10 @@ def stack(half_range_um: float, n_planes: int) -> dict[str, Any]:
     z = microscope.xyz.z
     centre_um = z.position
     began = time.perf_counter()
-    (uid,) = engine(
-        bp.scan([microscope.camera], z, centre_um - half_range_um, centre_um + half_range_um, n_planes)
-    )
+    engine(bp.scan([microscope.camera], z, centre_um - half_range_um, centre_um + half_range_um, n_planes))
     seconds = time.perf_counter() - began
     z.move(centre_um)
-    return {"seconds": seconds, "uid": uid}
+    return {"seconds": seconds}
 
 
 def _served(folder: Path) -> str:
@@ -57,12 +55,10 @@ def _served(folder: Path) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tiled", "serve", "catalog", str(folder / "catalog.db"), "--init"]
-        + ["--write", str(folder / "arrays"), "--write", f"duckdb:///{folder / 'tables.db'}"]
-        + ["--read", str(microscope.camera.frames_root), "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-    )
+    command = [sys.executable, "-m", "tiled", "serve", "catalog", str(folder / "catalog.db"), "--init"]
+    command += ["--write", str(folder / "arrays"), "--write", f"duckdb:///{folder / 'tables.db'}"]
+    command += ["--read", str(microscope.camera.frames_root), "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     atexit.register(server.wait, 10)
     atexit.register(server.terminate)
     for _ in range(600):

@@ -48,8 +48,9 @@ class _Sequence:
         self.came_s = now_s
 
     def pause_s(self) -> float:
-        """Return how long to wait before the core is asked again; each question takes time from who else computes."""
-        # The shorter of two intervals: after a camera's hiccup, the next frame is not late.
+        """Return how long to wait before the core is asked again."""
+        # Each question takes time from who else computes. The shorter of two intervals: after a camera's
+        # hiccup, the next frame is not late.
         surely_not_yet_s = self.came_s + _EARLIEST * min(self.intervals_s) - clock_s()
         return min(max(surely_not_yet_s, _POLL_S), _LOOK_S)
 
