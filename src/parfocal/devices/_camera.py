@@ -206,6 +206,10 @@ class Camera(Device):
             )
         self.facts = after
 
+    def __repr__(self) -> str:
+        # The RunEngine asks for it at each message; ophyd's own lists all components, which takes its time.
+        return f"{type(self).__name__}(name={self.name!r})"
+
     # -- one frame, one event -----------------------------------------------------------------------
 
     def stage(self) -> list[object]:

@@ -1,4 +1,4 @@
-"""Peer of `orchestration`: `bp.scan` and a synchronous TiledWriter, on Tiled's own server.
+"""Peer of `orchestration`: `bp.scan` and a synchronous TiledWriter, on Tiled's own server or ours.
 
 Run by our own interpreter, for the camera and its frame writer are ours on both sides.
 """
@@ -28,13 +28,14 @@ microscope: Any = micromanager_microscope("microscope")
 engine = RunEngine({})
 
 
-def prepare(folder: str, exposure_s: float) -> dict[str, Any]:
-    """Start Tiled's server on a new catalog in `folder`, and subscribe the writer."""
+def prepare(folder: str, exposure_s: float, uri: str = "", api_key: str = "") -> dict[str, Any]:
+    """Subscribe the writer to the container at `uri`; without, to a new catalog in `folder` on Tiled's server."""
     microscope.camera.exposure_s.put(exposure_s)
     microscope.camera.frames_root = Path(folder) / "frames"
-    microscope.camera.frames_root.mkdir(parents=True)
-    client = from_uri(_served(Path(folder)), api_key=os.environ["TILED_SINGLE_USER_API_KEY"])
-    engine.subscribe(TiledWriter(client, batch_size=1))
+    microscope.camera.frames_root.mkdir(parents=True, exist_ok=True)
+    if not uri:
+        uri, api_key = _served(Path(folder))
+    engine.subscribe(TiledWriter(from_uri(uri, api_key=api_key), batch_size=1))
     return {}
 
 
@@ -49,22 +50,23 @@ def stack(half_range_um: float, n_planes: int) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
-def _served(folder: Path) -> str:
-    """Run `tiled serve catalog` until this process ends; return its address once it answers."""
-    os.environ["TILED_SINGLE_USER_API_KEY"] = secrets.token_hex(32)
+def _served(folder: Path) -> tuple[str, str]:
+    """Run `tiled serve catalog` until this process ends; return its address and key once it answers."""
+    api_key = secrets.token_hex(32)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tiled", "serve", "catalog", str(folder / "catalog.db"), "--init"]
     command += ["--write", str(folder / "arrays"), "--write", f"duckdb:///{folder / 'tables.db'}"]
     command += ["--read", str(microscope.camera.frames_root), "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    environment = os.environ | {"TILED_SINGLE_USER_API_KEY": api_key}
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     atexit.register(server.wait, 10)
     atexit.register(server.terminate)
     for _ in range(600):
         with socket.socket() as door:
             if door.connect_ex(("127.0.0.1", port)) == 0:
-                return f"http://127.0.0.1:{port}"
+                return f"http://127.0.0.1:{port}", api_key
         if server.poll() is not None:
             raise RuntimeError(f"tiled serve catalog ended with {server.returncode}")
         time.sleep(0.1)
