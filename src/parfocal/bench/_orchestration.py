@@ -22,7 +22,7 @@ from parfocal.session import Session, start_session
 _EXPOSURE_S = 0.001
 _N_PLANES = 81
 _N_FRAMES = 200
-_WARM_UP_BURSTS = 3  # 600 frames: the ring keeps 512 of them
+_WARM_UP_BURSTS = 6  # 1,200 frames: the ring of 256 MB keeps 1,024 of these
 
 
 def orchestration(rounds: int = 7) -> list[Row]:
