@@ -88,37 +88,18 @@ def orchestration(rounds: int = 7) -> list[Row]:
         name = f"MDA runner of {peer.name}"
         written_by = f"bp.scan with TiledWriter(batch_size=1) in the RunEngine: {writer.name}, same camera"
         on_ours = f"the same, on our server in place of Tiled's own, {len(raw)} runs in it"
+
+    def row(id: str, ours_s: float, theirs_s: float, n_frames: int, peer_name: str, goal: float = 1.0) -> Row:
+        ms = 1e3 / n_frames
+        return Row.compared(
+            f"orchestration/{id}", ours_s * ms, theirs_s * ms, peer_name=peer_name, unit="ms/frame", goal=goal
+        )
+
     return [
-        Row.compared(
-            "orchestration/vs-sync-tiledwriter",
-            synchronous[0] * 1e3 / _N_PLANES,
-            synchronous[1] * 1e3 / _N_PLANES,
-            peer_name=written_by,
-            unit="ms/frame",
-            goal=10,
-        ),
-        Row.compared(
-            "orchestration/vs-sync-tiledwriter-on-our-server",
-            synchronous[0] * 1e3 / _N_PLANES,
-            synchronous[2] * 1e3 / _N_PLANES,
-            peer_name=on_ours,
-            unit="ms/frame",
-        ),
-        Row.compared(
-            "orchestration/vs-pymmcore-mda",
-            stack[0] * 1e3 / _N_PLANES,
-            stack[1] * 1e3 / _N_PLANES,
-            peer_name=name,
-            unit="ms/frame",
-            goal=0.5,
-        ),
-        Row.compared(
-            "orchestration/burst-vs-pymmcore-mda",
-            burst[0] * 1e3 / _N_FRAMES,
-            burst[1] * 1e3 / _N_FRAMES,
-            peer_name=f"{name}, hardware sequence",
-            unit="ms/frame",
-        ),
+        row("vs-sync-tiledwriter", synchronous[0], synchronous[1], _N_PLANES, written_by, 10),
+        row("vs-sync-tiledwriter-on-our-server", synchronous[0], synchronous[2], _N_PLANES, on_ours),
+        row("vs-pymmcore-mda", stack[0], stack[1], _N_PLANES, name, 0.5),
+        row("burst-vs-pymmcore-mda", burst[0], burst[1], _N_FRAMES, f"{name}, hardware sequence"),
     ]
 
 
