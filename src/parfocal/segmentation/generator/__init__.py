@@ -1,6 +1,6 @@
 """Synthetic nuclei with their truth: what the shipped networks are trained on, and nothing else."""
 
-from parfocal.segmentation.generator._outline import seen_labels
+from parfocal.segmentation.generator._outline import drawn_labels, seen_labels
 from parfocal.segmentation.generator._recipe import (
     FIELDS,
     GENERATOR_VERSION,
@@ -35,5 +35,6 @@ __all__ = [
     "nuclei_plane",
     "nuclei_volume",
     "of_scene",
+    "drawn_labels",
     "seen_labels",
 ]

@@ -38,10 +38,11 @@ def _midway(light: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def draw_seen(labels: Any, n: int, sigma: Any, best: Any, seen: Any) -> None:
-    """Write to `seen` which of the `n` nuclei each voxel is seen to belong to; `best` float32 begins as 1.
+def draw_seen(labels: Any, n: int, sigma: Any, by_plane: bool, visible: float, best: Any, seen: Any) -> None:
+    """Write to `seen` which of the `n` nuclei each voxel is seen to belong to; `best` float32 begins as 0.
 
-    What lies outside of the volume is what its edge shows, as in the blur of the image.
+    Where `by_plane`, each plane has a level of its own, if it shows `visible` of what the brightest one does. What
+    lies outside of the volume is what its edge shows, as in the blur of the image.
     """
     nz, ny, nx = labels.shape
     box = np.empty((n + 1, 6), np.int64)
@@ -94,10 +95,17 @@ def draw_seen(labels: Any, n: int, sigma: Any, best: Any, seen: Any) -> None:
         level = _midway(c)
         if level <= 0:
             continue
+        top = c.max()
         for z in range(z0, z1):
+            plane = c[z - z0]
+            least = np.float32(level)
+            if by_plane:
+                if plane.max() < visible * top:
+                    continue
+                least = np.float32(_midway(plane))
             for y in range(y0, y1):
                 for x in range(x0, x1):
-                    relative = c[z - z0, y - y0, x - x0] / np.float32(level)
-                    if relative >= best[z, y, x]:
+                    relative = plane[y - y0, x - x0] / np.float32(level)
+                    if plane[y - y0, x - x0] >= least and relative >= best[z, y, x]:
                         best[z, y, x] = relative
                         seen[z, y, x] = i

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from parfocal.errors import BadInputError
 
-GENERATOR_VERSION = "2"
+GENERATOR_VERSION = "3"
 """Changes with every change of what a seed yields: a card that names it can be reproduced."""
 
 Range = tuple[float, float]
-Outline = Literal["seen", "true"]
+Outline = Literal["drawn", "seen", "true"]
 
 
 @dataclass(frozen=True)
@@ -183,9 +183,9 @@ class NucleiRecipe:
         `SCENES` for volumes, `FIELDS` for single planes.
     imaging : Imaging
         Optics and camera.
-    outline : {"seen", "true"}
-        What labels say: how far a nucleus is seen to reach in the image (`seen_labels`), which is what people
-        draw, or how far it reached before any blur.
+    outline : {"drawn", "seen", "true"}
+        What labels say: how far one draws a nucleus who looks at one plane after the other (`drawn_labels`), how far
+        it is seen to reach in the volume as a whole (`seen_labels`), or how far it reached before any blur.
 
     Raises
     ------
@@ -199,7 +199,7 @@ class NucleiRecipe:
     shares: Mapping[str, float] = field(default_factory=_usual_shares)
     scenes: Mapping[str, Scene] = field(default_factory=lambda: SCENES, repr=False)
     imaging: Imaging = field(default_factory=Imaging)
-    outline: Outline = "seen"
+    outline: Outline = "drawn"
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.shares) - set(self.scenes))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from parfocal.segmentation.generator import _kernel as kernel
 from parfocal.segmentation.generator._camera import Exposure, expose
 from parfocal.segmentation.generator._nuclei import log_uniform
-from parfocal.segmentation.generator._outline import seen_labels
+from parfocal.segmentation.generator._outline import drawn_labels, seen_labels
 from parfocal.segmentation.generator._recipe import NucleiRecipe, field_recipe
 from parfocal.segmentation.generator._scene import Specimen, draw_specimen
 
@@ -120,8 +120,9 @@ def _draw(rng: np.random.Generator, recipe: NucleiRecipe) -> tuple[Specimen, Exp
     drawn = replace(drawn, radius_px=(drawn.radius_px[0] * factor, drawn.radius_px[1] * factor))
     specimen = draw_specimen(rng, drawn, recipe.shape_zyx)
     exposure = expose(rng, specimen.light, recipe.imaging, specimen.radius_px)
-    if recipe.outline == "seen":
-        labels = _again_consecutive(seen_labels(specimen.labels, exposure.sigma_zyx_px))
+    if recipe.outline != "true":
+        outlined = drawn_labels if recipe.outline == "drawn" else seen_labels
+        labels = _again_consecutive(outlined(specimen.labels, exposure.sigma_zyx_px))
         specimen = replace(specimen, labels=labels)
     return specimen, exposure, scene
 
