@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from parfocal.segmentation.generator import (
     SCENES,
     Imaging,
     NucleiRecipe,
+    drawn_labels,
     field_recipe,
     hard_recipe,
     nuclei_patch,
@@ -166,10 +168,40 @@ def test_where_two_nuclei_touch_each_is_seen_on_its_side():
     assert np.all(seen[np.broadcast_to(x > 25, seen.shape)] != 1)
 
 
-def test_what_labels_say_changes_no_pixel():
-    seen, true = (nuclei_patch(4, of_scene("embryo", outline=outline)) for outline in ("seen", "true"))
-    assert np.array_equal(seen.image, true.image)
-    assert (seen.labels > 0).sum() > (true.labels > 0).sum() > 0
+def test_drawn_plane_by_plane_a_nucleus_ends_where_it_can_no_longer_be_seen():
+    ball, sigma = _ball(7.0), (4.0, 1.0, 1.0)
+    drawn = drawn_labels(ball.astype(np.int32), sigma) > 0
+    light = ndimage.gaussian_filter(ball.astype(float), sigma, mode="nearest", truncate=2.5)
+    brightest = light.max(axis=(1, 2))
+    shows = brightest >= 0.1 * brightest.max()
+    assert np.array_equal(drawn.any(axis=(1, 2)), shows)
+    assert shows.sum() > _lengths(seen_labels(ball.astype(np.int32), sigma) > 0)[0] + 4
+
+
+def test_in_each_plane_it_is_drawn_midway_between_nothing_and_its_mean_there():
+    ball, sigma = _ball(8.0), (3.0, 1.0, 1.0)
+    drawn = drawn_labels(ball.astype(np.int32), sigma) > 0
+    light = ndimage.gaussian_filter(ball.astype(float), sigma, mode="nearest", truncate=2.5)
+    for inside, plane in zip(drawn, light, strict=True):
+        if inside.any():
+            level = 0.5 * plane[inside].mean()
+            assert plane[inside].min() > 0.95 * level
+            assert plane[~inside].max() < 1.05 * level
+
+
+def test_of_two_nuclei_above_each_other_each_voxel_is_the_brighter_ones():
+    z = np.arange(48)[:, None, None]
+    both = np.where(_ball(6.0), np.where(z < 24, 1, 2), 0).astype(np.int32)
+    drawn = drawn_labels(both, (3.0, 1.0, 1.0))
+    assert set(np.unique(drawn[z.ravel() < 23])) == {0, 1}
+    assert set(np.unique(drawn[z.ravel() > 24])) == {0, 2}
+
+
+@pytest.mark.parametrize("outline", ["drawn", "seen"])
+def test_what_labels_say_changes_no_pixel(outline: Any):
+    told, true = (nuclei_patch(4, of_scene("embryo", outline=kind)) for kind in (outline, "true"))
+    assert np.array_equal(told.image, true.image)
+    assert (told.labels > 0).sum() > (true.labels > 0).sum() > 0
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,12 @@ __all__ = [
     "NucleiRecipe",
     "NucleiSample",
     "Scene",
+    "drawn_labels",
     "field_recipe",
     "hard_recipe",
     "nuclei_patch",
     "nuclei_plane",
     "nuclei_volume",
     "of_scene",
-    "drawn_labels",
     "seen_labels",
 ]

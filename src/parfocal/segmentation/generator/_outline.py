@@ -43,11 +43,11 @@ def seen_labels(labels: Labels, sigma_zyx_px: tuple[float, float, float]) -> Lab
 def drawn_labels(labels: Labels, sigma_zyx_px: tuple[float, float, float]) -> Labels:
     """Return the nuclei as one draws them who goes through the volume plane by plane, under the same ids.
 
-    Every nucleus is blurred as in `seen_labels`. In each plane that shows a tenth (`VISIBLE`) of what its brightest
-    plane does, it reaches to where it is midway between nothing and its own mean within that outline: a plane
-    is looked at by itself, and what is dim in it is outlined at half of that. Along z a nucleus so ends where
-    it can no longer be seen, not at half of its light. A voxel that several reach belongs to the one that is
-    brightest there.
+    Every nucleus is blurred as in `seen_labels`. In each plane that shows a tenth (`VISIBLE`) of what its
+    brightest plane does, it reaches to where it is midway between nothing and its own mean within that outline: a
+    plane is looked at by itself, and what is dim in it is outlined at half of that. Along z a nucleus so ends
+    where it can no longer be seen, not at half of its light; nor is it in planes where another one lies over its
+    brightest voxel. A voxel that several reach belongs to the one that is brightest there.
 
     Parameters
     ----------

@@ -41,8 +41,9 @@ def _midway(light: Any) -> Any:
 def draw_seen(labels: Any, n: int, sigma: Any, by_plane: bool, visible: float, best: Any, seen: Any) -> None:
     """Write to `seen` which of the `n` nuclei each voxel is seen to belong to; `best` float32 begins as 0.
 
-    Where `by_plane`, each plane has a level of its own, if it shows `visible` of what the brightest one does. What
-    lies outside of the volume is what its edge shows, as in the blur of the image.
+    Where `by_plane`, each plane has a level of its own, if it shows `visible` of what the brightest one does and
+    no other nucleus lies over its brightest voxel. What lies outside of the volume is what its edge shows, as in
+    the blur of the image.
     """
     nz, ny, nx = labels.shape
     box = np.empty((n + 1, 6), np.int64)
@@ -57,6 +58,7 @@ def draw_seen(labels: Any, n: int, sigma: Any, by_plane: bool, visible: float, b
                     b[0], b[1] = min(b[0], z), max(b[1], z)
                     b[2], b[3] = min(b[2], y), max(b[3], y)
                     b[4], b[5] = min(b[4], x), max(b[5], x)
+    brightest = np.full((n + 1, nz, 2), -1, np.int64)
     tz, ty, tx = _taps(sigma[0]), _taps(sigma[1]), _taps(sigma[2])
     rz, ry, rx = tz.size // 2, ty.size // 2, tx.size // 2
     for i in range(1, n + 1):
@@ -103,9 +105,22 @@ def draw_seen(labels: Any, n: int, sigma: Any, by_plane: bool, visible: float, b
                 if plane.max() < visible * top:
                     continue
                 least = np.float32(_midway(plane))
+                at = np.argmax(plane)
+                brightest[i, z, 0] = y0 + at // plane.shape[1]
+                brightest[i, z, 1] = x0 + at % plane.shape[1]
             for y in range(y0, y1):
                 for x in range(x0, x1):
                     relative = plane[y - y0, x - x0] / np.float32(level)
                     if plane[y - y0, x - x0] >= least and relative >= best[z, y, x]:
                         best[z, y, x] = relative
                         seen[z, y, x] = i
+    hidden = np.zeros((n + 1, nz), np.bool_)
+    for i in range(1, n + 1):
+        for z in range(nz):
+            y, x = brightest[i, z]
+            hidden[i, z] = y >= 0 and seen[z, y, x] != i
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if hidden[seen[z, y, x], z]:
+                    seen[z, y, x] = 0

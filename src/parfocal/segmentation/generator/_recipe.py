@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from parfocal.errors import BadInputError
 
-GENERATOR_VERSION = "3"
+GENERATOR_VERSION = "4"
 """Changes with every change of what a seed yields: a card that names it can be reproduced."""
 
 Range = tuple[float, float]
@@ -184,8 +184,8 @@ class NucleiRecipe:
     imaging : Imaging
         Optics and camera.
     outline : {"drawn", "seen", "true"}
-        What labels say: how far one draws a nucleus who looks at one plane after the other (`drawn_labels`), how far
-        it is seen to reach in the volume as a whole (`seen_labels`), or how far it reached before any blur.
+        What labels say: how far one draws a nucleus who looks at one plane after the other (`drawn_labels`), how
+        far it is seen to reach in the volume as a whole (`seen_labels`), or how far it reached before any blur.
 
     Raises
     ------
