@@ -10,7 +10,7 @@ from typing import Literal
 from parfocal.errors import BadInputError
 from parfocal.fitting import DefocusModel
 from parfocal.puncta.calcium import EventSettings, ReadSettings
-from parfocal.puncta.detection import LocalizeSettings
+from parfocal.puncta.detection import LocalizeSettings, Widths
 from parfocal.puncta.rendering import RenderSettings
 from parfocal.puncta.tracking import TrackSettings
 
@@ -26,7 +26,7 @@ class PunctaParameters:
     wavelets and fits; `network`, which tells crowds apart and needs PyTorch; `hybrid`, the network, and what it
     finds fitted again. `model` is the network's: a name, version or hash of weights, or a file of them (empty: the
     `puncta` that is promoted, or that came with parfocal; what is kept is its hash). `threshold` is an expression,
-    of a network the least probability; `fitter` and `max_emitters` are of the classical detector, see
+    of a network the least probability; `fitter`, `max_emitters` and `widths` are of the classical detector, see
     `parfocal.puncta.detection.LocalizeSettings`. `excess_noise` is the factor on the variance of shot noise (0: as
     the camera's EM gain tells). `calibration`, for the classical detector, names a calibration of
     the data folder (file, beginning of its hash, or `newest`) by which astigmatic spots tell their depth; its hash
@@ -42,6 +42,7 @@ class PunctaParameters:
     threshold: str = "auto"
     fitter: Literal["mle", "wlsq", "lsq"] = "mle"
     max_emitters: int = 0
+    widths: Widths = "alike"
     excess_noise: float = 0.0
     calibration: str = ""
     max_step_um: float = 0.5
@@ -108,6 +109,7 @@ def detection_settings(told: PunctaParameters, model: DefocusModel | None) -> Lo
         threshold=told.threshold,
         method=told.fitter,
         max_emitters=told.max_emitters or None,
+        widths=told.widths,
         excess_noise=told.excess_noise or None,
         defocus_model=model,
     )

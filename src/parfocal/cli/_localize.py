@@ -104,6 +104,9 @@ def localize_command(
     ] = None,
     radius: Annotated[int | None, typer.Option(help="Of the fit, px. Default: 3, with a calibration 6.")] = None,
     sigma: Annotated[float | None, typer.Option(help="Width to start from, px. Default: several.")] = None,
+    own_widths: Annotated[
+        bool, typer.Option("--own-widths", help="Fit each width by itself, not as like those of its frame.")
+    ] = False,
     emitters: Annotated[
         int | None, typer.Option(help="Up to so many spots in one fit, 1 to 5. Default: 5 where it can be.")
     ] = None,
@@ -165,6 +168,7 @@ def localize_command(
         "fit_radius_px": radius,
         "defocus_model": _defocus_model(calibration),
     }
+    changes |= {"widths": "own"} if own_widths else {}
     changes |= {"sigma_px": sigma} if sigma is not None else {}
     changes |= {"max_emitters": emitters} if emitters is not None else {}
     if thunderstorm:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.fitting._psf_fit import fit_psfs
-from parfocal.fitting._psf_input import for_each_chunk, prepared
+from parfocal.fitting._psf_input import as_prior, for_each_chunk, prepared
 from parfocal.optics import CameraModel
 from parfocal.read_only import read_only
 
@@ -62,6 +62,7 @@ def fit_crowds(
     sigma_px: float | None = None,
     known_light: ArrayLike | None = None,
     n_threads: int | None = None,
+    width_prior_px: tuple[float, float] | None = None,
 ) -> CrowdFits:
     """Fit round spots jointly to each picture: one, and one more as long as it explains enough.
 
@@ -74,7 +75,7 @@ def fit_crowds(
     ----------
     rois : array_like of shape (n, height, width)
         Raw ADU.
-    camera_model, corners_px, excess_noise, at_px, sigma_px, known_light, n_threads
+    camera_model, corners_px, excess_noise, at_px, sigma_px, known_light, n_threads, width_prior_px
         As in `fit_psfs`.
     max_spots : int
         1 to 5.
@@ -112,7 +113,9 @@ def fit_crowds(
         sigma_px=sigma_px,
         known_light=known_light,
         n_threads=n_threads,
+        width_prior_px=width_prior_px,
     )
+    prior = as_prior(width_prior_px, "fit_crowds")
     most = min(max_spots, (height * width - 3) // 3)
     critical = np.full((most - 1, 2), np.inf)
     for k in range(1, most):
@@ -142,6 +145,7 @@ def fit_crowds(
             own,
             starts[part],
             critical,
+            prior,
             states[part],
             errors[part],
             n_spots[part],

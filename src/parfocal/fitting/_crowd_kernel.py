@@ -124,7 +124,18 @@ def _solve(lower: Any, right: Any, n: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _climb(p: Any, n: Any, count: Any, variance: Any, mean: Any, axes: Any, matrices: Any, vectors: Any) -> Any:
+def _with_prior(p: Any, prior: Any, score: Any, fisher: Any) -> Any:
+    """Add what is known of the width beforehand to score and Fisher matrix; return its share of -ln L."""
+    away = p[1] - prior[0]
+    score[1] -= prior[1] * away
+    fisher[1, 1] += prior[1]
+    return 0.5 * prior[1] * away * away
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _climb(
+    p: Any, n: Any, prior: Any, count: Any, variance: Any, mean: Any, axes: Any, matrices: Any, vectors: Any
+) -> Any:
     """Levenberg-Marquardt on the Fisher matrix from `p`, left at the end; return (whether it came to rest, -ln L).
 
     The Fisher matrix at the end is `matrices[0]`, the expected picture `mean`.
@@ -138,6 +149,7 @@ def _climb(p: Any, n: Any, count: Any, variance: Any, mean: Any, axes: Any, matr
     nll, damping, decrement = np.inf, 1e-3, np.inf
     for turn in range(_MAX_STEPS):
         trial_nll = _sums(trial, n, count, variance, trial_score, trial_fisher, mean, axes, slope)
+        trial_nll += _with_prior(trial, prior, trial_score, trial_fisher)
         if trial_nll <= nll + 1e-12 * abs(nll):
             gain = nll - trial_nll
             nll = trial_nll
@@ -161,6 +173,7 @@ def _climb(p: Any, n: Any, count: Any, variance: Any, mean: Any, axes: Any, matr
         if decrement < _DONE:
             # the picture and its matrix are those of `p`, not of a trial that was refused
             nll = _sums(p, n, count, variance, score, fisher, mean, axes, slope)
+            _with_prior(p, prior, score, fisher)
             return True, nll
         trial[0] = p[0] + step[0]
         trial[1] = min(max(p[1] + min(max(step[1], -0.3 * p[1]), 0.4 * p[1]), 0.3), float(max(height, width)))
@@ -204,6 +217,7 @@ def crowds(
     variances: Any,
     starts: Any,
     critical: Any,
+    prior: Any,
     states: Any,
     errors: Any,
     n_spots: Any,
@@ -217,7 +231,8 @@ def crowds(
 
     Two more are tried where one more does not do: of three close together, a second alone leaves as much over.
     `starts` is (n, 5): x, y, photons, background, width; NaN photons where there is nothing to fit.
-    `critical[k - 1, m - 1]` is the F of m spots beyond k; as many as it has rows and one more are tried. Fills
+    `critical[k - 1, m - 1]` is the F of m spots beyond k; as many as it has rows and one more are tried. `prior`
+    is mean and 1 / variance of the width, as it is known beforehand; its share is no part of the deviance. Fills
     `states` and `errors` (n, N_STATE), `n_spots` (0 where no fit came to rest) and `deviances`.
     """
     height, width = counts.shape[1:]
@@ -243,7 +258,7 @@ def crowds(
             if n > 1:
                 _sums(trial, last, count, variance, vectors[0], matrices[0], mean, axes, vectors[4])
                 _next_spot(trial, last, count, mean, left)
-            came_to_rest, nll = _climb(trial, n, count, variance, mean, axes, matrices, vectors)
+            came_to_rest, nll = _climb(trial, n, prior, count, variance, mean, axes, matrices, vectors)
             last = n
             deviance = 2.0 * (nll - least)
             if not came_to_rest:

@@ -15,7 +15,7 @@ from parfocal.fitting._defocus_model import DefocusModel, WidthCurve
 from parfocal.fitting._psf_fit import FitKind
 from parfocal.fitting._psf_input import as_centers, prepared
 from parfocal.fitting._psf_run import REASONS, solved
-from parfocal.fitting._table_row import row_of
+from parfocal.fitting._table_row import row_of, rows_of
 from parfocal.optics import CameraModel
 
 _DEPTH = 2
@@ -110,6 +110,10 @@ class ZEstimates:
 
     def __iter__(self) -> Iterator[ZEstimate]:
         return (self[k] for k in range(len(self)))
+
+    def take(self, rows: NDArray[np.int64]) -> ZEstimates:
+        """Return the estimates of some pictures, in that order."""
+        return rows_of(self, rows)
 
     @property
     def is_mle(self) -> NDArray[np.bool_]:

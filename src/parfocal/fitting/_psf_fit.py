@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.fitting._psf_input import as_centers, prepared
+from parfocal.fitting._psf_input import as_centers, as_prior, prepared
 from parfocal.fitting._psf_run import REASONS, Solved, solved
-from parfocal.fitting._table_row import row_of
+from parfocal.fitting._table_row import row_of, rows_else_of, rows_of
 from parfocal.optics import CameraModel
 
 FitKind = Literal["mle", "moment_fallback"]
@@ -148,6 +148,14 @@ class PsfFits:
     def __iter__(self) -> Iterator[PsfFit]:
         return (self[k] for k in range(len(self)))
 
+    def take(self, rows: NDArray[np.int64]) -> PsfFits:
+        """Return the fits of some pictures, in that order."""
+        return rows_of(self, rows)
+
+    def else_of(self, other: PsfFits, most_worse: float) -> PsfFits:
+        """Return these fits, and the other's where these got nowhere or their deviance is that much worse."""
+        return rows_else_of(self, self.is_mle & ~(self.deviance - other.deviance > most_worse), other)
+
     @property
     def is_mle(self) -> NDArray[np.bool_]:
         """Which are maxima of the likelihood (or least squares) rather than moments."""
@@ -250,6 +258,7 @@ def fit_psfs(
     sigma_px: float | None = None,
     known_light: ArrayLike | None = None,
     method: FitMethod = "mle",
+    width_prior_px: tuple[float, float] | None = None,
 ) -> PsfFits:
     """Fit many pictures as `fit_psf` does one, on all usable cores.
 
@@ -277,6 +286,9 @@ def fit_psfs(
     method : {"mle", "wlsq", "lsq"}
         Maximum likelihood, or least squares with weights 1 / photoelectrons (at most 1000 / the brightest) or
         equal ones. The least squares are what ThunderSTORM offers; they know nothing of read noise.
+    width_prior_px : (float, float), optional
+        Mean and standard deviation of what is known of the width beforehand, for round spots fitted by `mle`: the
+        fit is where likelihood times that (a Gaussian) is highest; see `common_width`.
 
     Returns
     -------
@@ -285,7 +297,8 @@ def fit_psfs(
     Raises
     ------
     BadInputError
-        As `fit_psf`, or least squares are asked of turned axes.
+        As `fit_psf`, or least squares are asked of turned axes, or a width is told beforehand of others than round
+        spots fitted by `mle`.
     """
     pictures = prepared(np.asarray(rois), camera_model, corners_px, excess_noise, "fit_psfs", known_light)
     shape = pictures.counts.shape
@@ -297,6 +310,8 @@ def fit_psfs(
             raise BadInputError(f"fit_psfs: sigma_px is {sigma_px}, expected a number above 0")
         candidates = np.array([(sigma_px, sigma_px, theta_rad or 0.0, 0.0)])
     centers = as_centers(at_px, shape[0], "fit_psfs")
+    if width_prior_px is not None and not (is_round and method == "mle"):
+        raise BadInputError("fit_psfs: width_prior_px is of round spots fitted by mle")
     weights = None
     if method != "mle":
         if theta_rad is None or abs(theta_rad) > 0.01:
@@ -309,6 +324,7 @@ def fit_psfs(
         pictures,
         mode,
         candidates,
+        limits=as_prior(width_prior_px, "fit_psfs"),
         excess_noise=excess_noise,
         n_threads=n_threads,
         centers=centers,

@@ -79,6 +79,18 @@ def prepared(
     return Pictures(counts, variances, finite, saturated)
 
 
+def as_prior(width_prior_px: tuple[float, float] | None, who: str) -> NDArray[np.float64]:
+    """Return mean and 1 / variance of a width as it is known beforehand; zeros where nothing is."""
+    if width_prior_px is None:
+        return np.zeros(2)
+    mean, sd = width_prior_px
+    if not (np.isfinite(mean) and np.isfinite(sd) and mean > 0 and sd > 0):
+        raise BadInputError(
+            f"{who}: width_prior_px is {width_prior_px}, expected a mean and a standard deviation above 0"
+        )
+    return np.array([mean, 1.0 / sd**2])
+
+
 def as_centers(at_px: ArrayLike | None, n: int, who: str) -> NDArray[np.float64]:
     """Return (y, x) of starts as the kernels take them, (n, 2) of (x, y); without rows where none are told."""
     if at_px is None:

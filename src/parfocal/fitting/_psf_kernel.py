@@ -357,6 +357,7 @@ def _stepped(mode: Any, p: Any, step: Any, limits: Any, size: Any, out: Any) -> 
 def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any, small: Any, work: Any) -> Any:
     """Levenberg-Marquardt on the Fisher matrix from the state `p`, which is left at the end.
 
+    `limits` are where a `DEPTH` is looked for; of a `ROUND` spot, mean and 1 / variance of its width beforehand.
     Returns (status, -log-likelihood, evaluations); the Fisher matrix at the end is `small[0:8]`.
     """
     n_free = N_FREE[mode]
@@ -368,6 +369,11 @@ def climb(mode: Any, p: Any, curves: Any, limits: Any, count: Any, variance: Any
     pinned = False
     for n in range(1, _MAX_STEPS):  # one place calls `sums`: each would be compiled in full
         trial_nll = sums(mode, trial, curves, count, variance, trial_score, trial_fisher, work)
+        if mode == ROUND and limits[1] > 0.0:
+            away = trial[4] - limits[0]
+            trial_nll += 0.5 * limits[1] * away * away
+            trial_score[4] -= limits[1] * away
+            trial_fisher[4, 4] += limits[1]
         if trial_nll <= nll + noise:
             gain = nll - trial_nll
             nll = trial_nll
@@ -477,6 +483,8 @@ def climbs(
             best_status = NOT_CONVERGED
         _copy(best, out[k])
         out[k, DEVIANCE] = 2.0 * (best_nll - (0.0 if mode >= WIDTHS_SQUARES else _least_nll(count)))
+        if mode == ROUND:
+            out[k, DEVIANCE] -= limits[1] * (best[4] - limits[0]) ** 2
         out[k, EVALUATIONS] = evaluations
         out[k, STATUS] = best_status
 

@@ -1,13 +1,15 @@
-"""One row of a table that holds each field as an array."""
+"""Rows of a table that holds each field as an array."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 Row = TypeVar("Row")
+Table = TypeVar("Table")
 
 
 def row_of(kind: type[Row], table: Any, index: int) -> Row:
@@ -17,6 +19,24 @@ def row_of(kind: type[Row], table: Any, index: int) -> Row:
     """
     k = range(len(table))[index]
     return kind(**{f.name: _entry(getattr(table, f.name), k) for f in fields(kind)})  # pyright: ignore[reportArgumentType]
+
+
+def rows_of(table: Table, rows: NDArray[Any]) -> Table:
+    """Return the table with some of its rows alone, in that order."""
+    columns: dict[str, Any] = {f.name: getattr(table, f.name) for f in fields(table)}  # pyright: ignore[reportArgumentType]
+    arrays = {name: column[rows] for name, column in columns.items() if isinstance(column, np.ndarray)}
+    return replace(table, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def rows_else_of(table: Table, good: NDArray[np.bool_], other: Table) -> Table:
+    """Return the rows of a table that are good, and those of another in place of the rest."""
+    columns: dict[str, Any] = {f.name: getattr(table, f.name) for f in fields(table)}  # pyright: ignore[reportArgumentType]
+    arrays = {
+        name: np.where(good.reshape(-1, *[1] * (column.ndim - 1)), column, getattr(other, name))
+        for name, column in columns.items()
+        if isinstance(column, np.ndarray)
+    }
+    return replace(table, **arrays)  # pyright: ignore[reportArgumentType]
 
 
 def _entry(column: Any, k: int) -> Any:

@@ -6,7 +6,7 @@ from parfocal.puncta.detection._guess_camera import guess_camera
 from parfocal.puncta.detection._labels import labels_of
 from parfocal.puncta.detection._localize import fit_at, localize
 from parfocal.puncta.detection._movie import localize_frames, localize_movie
-from parfocal.puncta.detection._settings import PLANES, LocalizeSettings, thunderstorm_settings
+from parfocal.puncta.detection._settings import PLANES, LocalizeSettings, Widths, thunderstorm_settings
 from parfocal.puncta.detection._thunderstorm_csv import Dialect, read_thunderstorm, write_thunderstorm
 from parfocal.puncta.detection._uncertainty import uncertainty_nm
 from parfocal.puncta.detection._wavelet import WaveletPlanes, noise_height, wavelet_filter
@@ -16,6 +16,7 @@ __all__ = [
     "Dialect",
     "LocalizeSettings",
     "WaveletPlanes",
+    "Widths",
     "evaluate",
     "find_candidates",
     "fit_at",

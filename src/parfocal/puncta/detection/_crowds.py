@@ -23,6 +23,7 @@ def fit_overlapping(
     how: LocalizeSettings,
     light: NDArray[Any] | None,
     n_threads: int | None,
+    width_prior_px: tuple[float, float] | None = None,
 ) -> dict[str, Floats]:
     """Return columns of the spots of the `chosen` pictures that are kept, as the detector's fits of one do.
 
@@ -42,6 +43,7 @@ def fit_overlapping(
         sigma_px=how.sigma_px,
         known_light=light[chosen] if light is not None else None,
         n_threads=n_threads,
+        width_prior_px=width_prior_px,
     )
     low, high = how.widths_px
     picture = chosen[fits.picture]

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
 from parfocal.errors import BadInputError
-from parfocal.fitting import estimate_zs, fit_psfs
+from parfocal.fitting import common_width, estimate_zs, fit_psfs
 from parfocal.optics import CameraModel
 from parfocal.puncta._localizations import Localizations, join_localizations, no_localizations
 from parfocal.puncta.detection._candidates import find_candidates
 from parfocal.puncta.detection._settings import LocalizeSettings
-from parfocal.puncta.detection._uncertainty import uncertainty_px
+from parfocal.puncta.detection._uncertainty import uncertainty_px, with_next_order
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +28,9 @@ _ANSWERED_PX = 2.0
 
 _WIDE_PX = 1.5
 """From this width on a spot may leave no background in a picture of the usual radius."""
+
+_OTHER_WIDTH = 9.0
+"""A spot whose own width takes so much off its deviance, three standard deviations, is not like the others."""
 
 _NEIGHBOUR_PX = 2
 """How far beyond a picture another spot's light counts."""
@@ -110,7 +113,7 @@ def _wide_spots(
     if not len(spots_px) or min(frame.shape) < 2 * radius + 1 or how.border == "skip":
         return None
     low, high = how.widths_px if how.sigma_range_px is not None else (_WIDE_PX, float(radius))
-    wider = replace(how, fit_radius_px=radius, max_emitters=1, sigma_range_px=(low, high))
+    wider = replace(how, fit_radius_px=radius, max_emitters=1, sigma_range_px=(low, high), widths="own")
     found = fit_at(frame, spots_px, camera_model, wider, pixel_size_um, frame_index, baseline_e, 1)
     return found if len(found) else None
 
@@ -198,23 +201,28 @@ def _fit_each(
         crowded = np.flatnonzero(_may_be_several(fits, keep, at + corners, how.radius_px))
         keep[crowded] = False
     k = np.flatnonzero(keep)
-    variances = np.diagonal(fits.covariance, axis1=1, axis2=2)[k]
+    fits = fits.take(k)
+    prior: tuple[float, float] | None = None
+    if how.are_alike and (prior := common_width(rois[k], camera_model, fits, **_of_rows(told, k))) is not None:
+        again = fit_psfs(rois[k], camera_model, is_round=True, width_prior_px=prior, **_of_rows(told, k))
+        fits = again.else_of(fits, _OTHER_WIDTH)
+    variances = np.diagonal(fits.covariance, axis1=1, axis2=2)
     found: dict[str, Floats] = {
         "roi": k.astype(np.float64),
-        "x_px": fits.x_px[k],
-        "y_px": fits.y_px[k],
-        "photons": fits.photons[k],
-        "background": fits.background[k],
-        "sigma_x_px": fits.sigma_x_px[k],
-        "sigma_y_px": fits.sigma_y_px[k],
+        "x_px": fits.x_px,
+        "y_px": fits.y_px,
+        "photons": fits.photons,
+        "background": fits.background,
+        "sigma_x_px": fits.sigma_x_px,
+        "sigma_y_px": fits.sigma_y_px,
         "x_se_px": np.sqrt(variances[:, 0]),
         "y_se_px": np.sqrt(variances[:, 1]),
         "photons_se": np.sqrt(variances[:, 2]),
-        "misfit": fits.excess_deviance[k],
+        "misfit": fits.excess_deviance,
         "n_emitters": np.ones(len(k)),
     }
     if how.defocus_model is not None:
-        found |= {"z_um": fits.z_um[k], "z_se_um": fits.z_se_um[k]}
+        found |= {"z_um": fits.z_um, "z_se_um": fits.z_se_um}
     if how.method == "lsq":  # equal weights are not the noise's: what their curvature says is too small
         for axis in "xy":
             found[f"{axis}_se_px"] = uncertainty_px(
@@ -228,10 +236,13 @@ def _fit_each(
     if crowded.size:
         from parfocal.puncta.detection._crowds import fit_overlapping
 
-        more = fit_overlapping(rois, at, corners, crowded, camera_model, how, light, n_threads)
+        more = fit_overlapping(rois, at, corners, crowded, camera_model, how, light, n_threads, prior)
         found = {name: np.concatenate([column, more[name]]) for name, column in found.items()}
         order = np.argsort(found["roi"], kind="stable")
         found = {name: column[order] for name, column in found.items()}
+    if how.method == "mle":
+        for name in ("x_se_px", "y_se_px"):
+            found[name] = with_next_order(found[name], found["photons"], found["photons_se"])
     roi = found["roi"].astype(np.int64)
     electrons = _electrons(rois[roi], camera_model, corners[roi], light[roi] if light is not None else None)
     left_over = _left_over(electrons, found)
@@ -241,6 +252,11 @@ def _fit_each(
     )
     found["background_sd"] = np.where(found["n_emitters"] > 1, expected, left_over)
     return found
+
+
+def _of_rows(told: dict[str, Any], rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what was told of each picture for some of them."""
+    return {name: value[rows] if isinstance(value, np.ndarray) else value for name, value in told.items()}
 
 
 def _read_noise_e(camera_model: CameraModel) -> float:

@@ -15,6 +15,7 @@ PLANES = ("Wave.F1", "Wave.F2", "Wave.F", "Wave.I", "I1", "I")
 """Pictures that a threshold may name; `Wave.F` is `Wave.F2`, the others are the frame itself."""
 
 SpotShape = Literal["round", "elliptical"]
+Widths = Literal["alike", "own"]
 Border = Literal["fit", "skip"]
 
 
@@ -38,6 +39,10 @@ class LocalizeSettings:
         As in `fitting.fit_psfs`.
     shape : {"round", "elliptical"}
         One width a spot, or two.
+    widths : {"alike", "own"}
+        Whether the widths of a frame's spots are taken to scatter about one, as much as the pixels show, so that
+        a dim spot gets nearly the width of the others (`fitting.common_width`; round spots fitted by mle, where
+        20 or more stand alone), or each is fitted by itself, as ThunderSTORM does.
     sigma_px : float, optional
         Width that a fit starts from; ThunderSTORM's is 1.6. Several are tried by default.
     defocus_model : DefocusModel, optional
@@ -71,6 +76,7 @@ class LocalizeSettings:
     fit_radius_px: int | None = None
     method: FitMethod = "mle"
     shape: SpotShape = "round"
+    widths: Widths = "alike"
     sigma_px: float | None = None
     defocus_model: DefocusModel | None = None
     max_emitters: int | None = None
@@ -96,6 +102,8 @@ class LocalizeSettings:
             raise _bad("method", self.method, "mle, wlsq or lsq")
         if self.shape not in ("round", "elliptical"):
             raise _bad("shape", self.shape, "round or elliptical")
+        if self.widths not in ("alike", "own"):
+            raise _bad("widths", self.widths, "alike or own")
         if self.border not in ("fit", "skip"):
             raise _bad("border", self.border, "fit or skip")
         if not 1 <= self.most_emitters <= 5:
@@ -137,6 +145,11 @@ class LocalizeSettings:
         return 5 if self._may_share else 1
 
     @property
+    def are_alike(self) -> bool:
+        """Whether widths are taken to be alike; with two a spot, or with z, each is its own whatever was set."""
+        return self.widths == "alike" and self._may_share
+
+    @property
     def _may_share(self) -> bool:
         return self.method == "mle" and self.shape == "round" and self.defocus_model is None
 
@@ -151,6 +164,7 @@ def thunderstorm_settings(method: FitMethod = "wlsq", **changes: object) -> Loca
     base = LocalizeSettings(
         threshold="std(Wave.F1)",
         method=method,
+        widths="own",
         sigma_px=1.6,
         border="skip",
         sigma_range_px=(0.0, math.inf),
