@@ -17,6 +17,7 @@ from parfocal.fitting._crowd_fit import CrowdFits, fit_crowds
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, ZCorrection
 from parfocal.fitting._find_beads import cut_rois, find_beads
 from parfocal.fitting._fit_defocus import DefocusFit, WidthSamples, fit_defocus
+from parfocal.fitting._frame_crowds import CrowdLimits, FrameCrowds, fit_frame_crowds
 from parfocal.fitting._gates import CalibrationGates
 from parfocal.fitting._moments import Moments, moments_error, spot_moments
 from parfocal.fitting._optics_facts import OpticsFacts
@@ -60,6 +61,7 @@ __all__ = [
     "CalibrationGates",
     "CalibrationKind",
     "CrowdFits",
+    "CrowdLimits",
     "DefocusFit",
     "DefocusModel",
     "DevianceBaseline",
@@ -68,6 +70,7 @@ __all__ = [
     "ExpectedSlope",
     "FitKind",
     "FitMethod",
+    "FrameCrowds",
     "Hysteresis",
     "Issue",
     "LinearSignal",
@@ -112,6 +115,7 @@ __all__ = [
     "find_beads",
     "fit_crowds",
     "fit_defocus",
+    "fit_frame_crowds",
     "fit_psf",
     "fit_psfs",
     "fit_signal_model",

@@ -13,10 +13,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from parfocal.errors import BadInputError
-from parfocal.fitting import fit_psfs
+from parfocal.fitting import CrowdLimits, fit_frame_crowds, fit_psfs
 from parfocal.optics import CameraModel
 from parfocal.puncta._localizations import Localizations
-from parfocal.read_only import read_only
 
 Floats = NDArray[np.float64]
 _REMEMBERED = 400
@@ -161,54 +160,47 @@ class Refitter:
 
     def _crowds_fitted(self, frame: NDArray[Any], found: Localizations, sigma: float) -> Localizations:
         """Fit crowds; their rows are replaced by what came out, in the order of y, then x."""
-        from parfocal.puncta.networks._crowd_kernel import fit_crowds
-
-        how, excess = self._how, self._excess
-        counts = self._camera.to_electrons(frame).astype(np.float64) / excess
-        noise = np.square(np.asarray(self._camera.read_noise_e, np.float64) / excess)
-        variance = np.ascontiguousarray(np.broadcast_to(noise, counts.shape))
-        x_px, y_px = np.ascontiguousarray(found.x_px), np.ascontiguousarray(found.y_px)
-        places = np.stack([y_px, x_px], axis=1)
-        crowd_of = _crowds(places, how.crowd_px)
+        places = np.stack([found.y_px, found.x_px], axis=1)
+        crowd_of = _crowds(places, self._how.crowd_px)
         sizes = np.bincount(crowd_of)
-        small = np.flatnonzero(sizes <= how.largest_crowd)
-        members = np.concatenate([np.empty(0, np.int64), *[np.flatnonzero(crowd_of == c) for c in small]])
-        starts = np.concatenate([[0], np.cumsum(sizes[small])]).astype(np.int64)
-        said = np.empty((len(found) * (1 + how.most_more) + 8, 10))
-        n = fit_crowds(
-            read_only(counts), read_only(variance), x_px, y_px, found.photons / excess,
-            np.maximum(found.background / excess, 0.0), members, starts, sigma, max(2, round(3 * sigma)),
-            how.least_gain, how.gain_per_photon, how.most_more, said,
-        )  # fmt: skip
-        height, width = frame.shape
-        said = said[:n]
-        inside = (
-            (said[:, 0] >= -0.5) & (said[:, 0] < width - 0.5) & (said[:, 1] >= -0.5) & (said[:, 1] < height - 0.5)
+        small = np.flatnonzero(sizes <= self._how.largest_crowd)
+        fits = fit_frame_crowds(
+            frame,
+            self._camera,
+            [np.flatnonzero(crowd_of == c) for c in small],
+            found.x_px,
+            found.y_px,
+            found.photons,
+            found.background,
+            sigma,
+            CrowdLimits(self._how.least_gain, self._how.gain_per_photon, self._how.most_more),
+            excess_noise=self._excess,
         )
-        good = inside & (said[:, 9] > 0) & (said[:, 2] > 0)
+        height, width = frame.shape
+        inside = (fits.x_px >= -0.5) & (fits.x_px < width - 0.5) & (fits.y_px >= -0.5) & (fits.y_px < height - 0.5)
+        good = inside & fits.is_mle & (fits.photons > 0)
         # A crowd whose fit did not get there stays as the network tells it.
-        lost = np.isin(said[:, 8].astype(np.int64), said[~good & inside, 8].astype(np.int64))
-        said = said[good & ~lost]
-        came = np.zeros(len(sizes), bool)
-        came[small[np.unique(said[:, 8].astype(np.int64))]] = True
-        stays = found.take(~came[crowd_of])
-        if not len(said):
+        kept = np.flatnonzero(good & ~np.isin(fits.crowd, fits.crowd[~good & inside]))
+        if not len(kept):
             return found
-        nearest = KDTree(places).query(said[:, 1::-1])[1]
-        fitted = found.take(nearest)
-        crowd_sizes = np.bincount(said[:, 8].astype(np.int64))
+        crowd = fits.crowd[kept]
+        came = np.zeros(len(sizes), bool)
+        came[small[np.unique(crowd)]] = True
+        stays = found.take(~came[crowd_of])
+        x_px, y_px = fits.x_px[kept], fits.y_px[kept]
+        nearest = KDTree(places).query(np.stack([y_px, x_px], axis=1))[1]
         fitted = replace(
-            fitted,
-            x_px=said[:, 0],
-            y_px=said[:, 1],
-            photons=said[:, 2] * excess,
-            background=said[:, 3] * excess,
-            sigma_x_px=np.full(len(said), sigma),
-            sigma_y_px=np.full(len(said), sigma),
-            x_se_px=said[:, 4],
-            y_se_px=said[:, 5],
-            photons_se=said[:, 6] * excess,
-            n_emitters=crowd_sizes[said[:, 8].astype(np.int64)],
+            found.take(nearest),
+            x_px=x_px,
+            y_px=y_px,
+            photons=fits.photons[kept],
+            background=fits.background[kept],
+            sigma_x_px=np.full(len(kept), sigma),
+            sigma_y_px=np.full(len(kept), sigma),
+            x_se_px=fits.x_se_px[kept],
+            y_se_px=fits.y_se_px[kept],
+            photons_se=fits.photons_se[kept],
+            n_emitters=np.bincount(crowd)[crowd],
         )
         columns = {
             name: np.concatenate([values, getattr(stays, name)]) for name, values in fitted.columns().items()

@@ -1,4 +1,7 @@
-"""Puncta of a crowd fitted together: maximum likelihood of all their pixels at once, and how many there are."""
+"""Compiled fit of crowds in a frame: maximum likelihood of all their pixels at once, and how many spots there are.
+
+All that calls one another is here, as in `_crowd_kernel`.
+"""
 
 from __future__ import annotations
 
