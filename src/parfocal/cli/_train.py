@@ -51,6 +51,14 @@ class RecipeSize(StrEnum):
     further = "further"
 
 
+class TrainOutline(StrEnum):
+    """What labels say of a nucleus."""
+
+    drawn = "drawn"
+    seen = "seen"
+    true = "true"
+
+
 class TrainDevice(StrEnum):
     """Where."""
 
@@ -72,6 +80,12 @@ def train_command(
         TrainDevice.auto
     ),
     seed: Annotated[int | None, typer.Option("--seed", help="Other than the recipe's.")] = None,
+    outline: Annotated[
+        TrainOutline | None,
+        typer.Option(
+            "--outline", help="What labels say: as drawn plane by plane (default), as seen, or as it is."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
     start: Annotated[
         Path | None, typer.Option("--from", help="Weights to begin with. Default: fresh ones.")
@@ -96,7 +110,9 @@ def train_command(
     if score is not None:
         _score(kind, score, held_out, as_json)
         return
-    told = train_recipe(kind.value, recipe.value, steps=steps, seed=seed)
+    told = train_recipe(
+        kind.value, recipe.value, steps=steps, seed=seed, outline=outline.value if outline else None
+    )
     target = out or Path(f"{kind.value}.safetensors")
     console = Console(stderr=True, highlight=False)
     began_s = time.monotonic()

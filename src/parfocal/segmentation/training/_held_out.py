@@ -6,18 +6,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.learning import UNetShape, build_unet, load_into, load_weights
+from parfocal.learning import ModelCard, UNetShape, build_unet, load_into, load_weights
 from parfocal.segmentation._segmentation import NetOutput
 from parfocal.segmentation.flows import MaskSettings, masks_from_output
 from parfocal.segmentation.generator import (
     NucleiPatch,
     NucleiRecipe,
+    Outline,
     field_recipe,
     hard_recipe,
     nuclei_patch,
@@ -55,16 +56,24 @@ class HeldOutScore:
     n_found: int
 
 
-def held_out_sets(dims: int) -> Mapping[str, NucleiRecipe]:
+def held_out_sets(dims: int, outline: Outline = "drawn") -> Mapping[str, NucleiRecipe]:
     """Return sets by name: `usual` and `hard` volumes, or planes: `fields`, `sections` and `hard sections`."""
     if dims == 3:
-        return {"usual": NucleiRecipe(shape_zyx=(32, 96, 96)), "hard": hard_recipe((32, 96, 96))}
-    sections = NucleiRecipe(shape_zyx=(14, 160, 160), enlarged=(1.0, 1.6))
-    return {
-        "fields": field_recipe((192, 192)),
-        "sections": sections,
-        "hard sections": replace(hard_recipe((14, 160, 160)), enlarged=(1.0, 1.6)),
-    }
+        sets = {"usual": NucleiRecipe(shape_zyx=(32, 96, 96)), "hard": hard_recipe((32, 96, 96))}
+    else:
+        sets = {
+            "fields": field_recipe((192, 192)),
+            "sections": NucleiRecipe(shape_zyx=(14, 160, 160), enlarged=(1.0, 1.6)),
+            "hard sections": replace(hard_recipe((14, 160, 160)), enlarged=(1.0, 1.6)),
+        }
+    return {name: replace(recipe, outline=outline) for name, recipe in sets.items()}
+
+
+def outline_of(card: ModelCard) -> Outline:
+    """Return which outlines a network was taught; the first version of the generator knew the specimen's alone."""
+    sources: list[Mapping[str, Any]] = card.recipe.get("sources", [])
+    told = sources[0].get("outline", "true") if sources else "drawn"
+    return told if told in get_args(Outline) else "drawn"
 
 
 def net_output(net: nn.Module, image: NDArray[Any]) -> NetOutput:
@@ -85,6 +94,7 @@ def held_out_scores(
     settings: MaskSettings | None = None,
     prepare: Callable[[Floats], Floats] | None = None,
     on_image: Callable[[], object] | None = None,
+    outline: Outline = "drawn",
 ) -> list[HeldOutScore]:
     """Score a network on `n` images of each held-out set.
 
@@ -101,11 +111,13 @@ def held_out_scores(
         What is done to the image before the network is asked: a restoration.
     on_image : callable, optional
         Called after each image.
+    outline : {"drawn", "seen", "true"}
+        What the truth is; see `NucleiRecipe`.
     """
     from parfocal.segmentation.measures import compare
 
     scores: list[HeldOutScore] = []
-    for name, recipe in held_out_sets(dims).items():
+    for name, recipe in held_out_sets(dims, outline).items():
         for k in range(n):
             patch = _patch(HELD_OUT_SEED + k, dims, recipe)
             image = patch.image if prepare is None else prepare(patch.image)
@@ -149,7 +161,7 @@ def grouped_scores(scores: Sequence[HeldOutScore]) -> dict[tuple[str, str], list
 def score_weights(
     kind: str, weights: str | os.PathLike[str] | None = None, n: int = 24, settings: MaskSettings | None = None
 ) -> list[HeldOutScore]:
-    """Score a file of weights on the held-out sets.
+    """Score a file of weights on the held-out sets, whose nuclei are outlined as it was taught.
 
     Parameters
     ----------
@@ -167,11 +179,12 @@ def score_weights(
         There are none, or they are not of that kind.
     """
     net, shape = opened_net(weights, kind)
+    told = weights if kind != "denoise2d" else None
+    _, card = load_weights(weights_path(told, kind if kind != "denoise2d" else "nuclei2d"))
     if kind != "denoise2d":
-        return held_out_scores(net, shape.dims, n, settings)
+        return held_out_scores(net, shape.dims, n, settings, outline=outline_of(card))
     segmenter, _ = opened_net(None, "nuclei2d")
-
-    return held_out_scores(segmenter, 2, n, settings, restored_by(net))
+    return held_out_scores(segmenter, 2, n, settings, restored_by(net), outline=outline_of(card))
 
 
 def restored_by(net: nn.Module) -> Callable[[Floats], Floats]:

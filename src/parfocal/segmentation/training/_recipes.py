@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from parfocal.errors import BadInputError
 from parfocal.learning import UNetShape
-from parfocal.segmentation.generator import Imaging, NucleiRecipe, field_recipe
+from parfocal.segmentation.generator import Imaging, NucleiRecipe, Outline, field_recipe
 
 Kind = Literal["nuclei3d", "nuclei2d", "denoise2d"]
 Size = Literal["small", "shipped", "further"]
@@ -141,7 +141,12 @@ _RECIPES: Mapping[tuple[Kind, Size], TrainRecipe] = {
 
 
 def train_recipe(
-    kind: str, size: str = "small", *, steps: int | None = None, seed: int | None = None
+    kind: str,
+    size: str = "small",
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    outline: Outline | None = None,
 ) -> TrainRecipe:
     """Return a recipe by name.
 
@@ -153,6 +158,8 @@ def train_recipe(
         by `further` then trained on.
     steps, seed : int, optional
         Other than the recipe's; steps are shared out as the recipe does.
+    outline : {"drawn", "seen", "true"}, optional
+        What labels say, other than the recipe's; see `NucleiRecipe`.
 
     Raises
     ------
@@ -176,4 +183,6 @@ def train_recipe(
         if seed < 0:
             raise BadInputError(f"seed {seed}: expected 0 or more")
         recipe = replace(recipe, seed=seed)
+    if outline is not None:
+        recipe = replace(recipe, sources=tuple(replace(source, outline=outline) for source in recipe.sources))
     return recipe

@@ -30,6 +30,7 @@ from parfocal.segmentation.training._held_out import (
     as_metrics,
     held_out_scores,
     opened_net,
+    outline_of,
     restored_by,
     weights_path,
 )
@@ -164,10 +165,11 @@ def _metrics(
     net: nn.Module, recipe: TrainRecipe, n: int, segmenter: str | os.PathLike[str] | None
 ) -> dict[str, float]:
     if recipe.kind != "denoise2d":
-        return as_metrics(held_out_scores(net, recipe.shape.dims, n))
+        return as_metrics(held_out_scores(net, recipe.shape.dims, n, outline=recipe.sources[0].outline))
     looks_on, _ = opened_net(segmenter, "nuclei2d")
-    raw = as_metrics(held_out_scores(looks_on, 2, n))
-    restored = as_metrics(held_out_scores(looks_on, 2, n, prepare=restored_by(net)))
+    taught = outline_of(load_weights(weights_path(segmenter, "nuclei2d"))[1])
+    raw = as_metrics(held_out_scores(looks_on, 2, n, outline=taught))
+    restored = as_metrics(held_out_scores(looks_on, 2, n, prepare=restored_by(net), outline=taught))
     return {f"raw_{k}": v for k, v in raw.items()} | {f"restored_{k}": v for k, v in restored.items()}
 
 
