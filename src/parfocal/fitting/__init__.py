@@ -12,7 +12,7 @@ from parfocal.fitting._calibration import (
     next_sweep,
 )
 from parfocal.fitting._calibration_json import calibration_from_json, calibration_hash, calibration_to_json
-from parfocal.fitting._common_width import common_width
+from parfocal.fitting._common_width import are_of_one_kind, common_width
 from parfocal.fitting._crowd_fit import CrowdFits, fit_crowds
 from parfocal.fitting._defocus_model import DefocusModel, WidthCurve, ZCorrection
 from parfocal.fitting._find_beads import cut_rois, find_beads
@@ -96,6 +96,7 @@ __all__ = [
     "ZEstimate",
     "ZEstimates",
     "ZSamples",
+    "are_of_one_kind",
     "backlash_um",
     "bead_offsets",
     "calibrate",

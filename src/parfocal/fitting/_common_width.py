@@ -61,10 +61,30 @@ def common_width(
     return mean_px, max(scatter_px, _LEAST_SCATTER * mean_px)
 
 
+def are_of_one_kind(tied: PsfFits, first: PsfFits) -> bool:
+    """Return whether spots whose width was drawn to a prior fit their pictures as well as chance lets them.
+
+    Of a spot whose width is known to s by its picture alone, and beforehand to t, the prior makes the deviance
+    larger by s² / (s² + t²) on average: by 1 at most, with a variance of 2 at most. Where the mean over all spots
+    is more than three standard deviations above that, their widths are not of one Gaussian, as where two kinds of
+    spots, or two depths, are in a frame.
+
+    Parameters
+    ----------
+    tied, first : PsfFits
+        Of the same pictures, with `width_prior_px` as `common_width` told it, and without.
+    """
+    ok = tied.is_mle & first.is_mle
+    worse = (tied.deviance - first.deviance)[ok]
+    return bool(worse.size and worse.mean() <= 1.0 + 3.0 * np.sqrt(2.0 / worse.size))
+
+
 def _step(tied: PsfFits, mean_px: float, tie_px: float) -> tuple[float, float]:
     """Return a better mean, and the scatter about it, from fits that were tied to one width."""
     stiffness = 1.0 / tie_px**2
     ok = tied.is_mle
+    if ok.sum() < LEAST_SPOTS:
+        return mean_px, np.inf
     curvature = 1.0 / tied.covariance[ok, 4, 4]
     information = np.maximum(curvature - stiffness, 1e-6 * stiffness)
     widths = mean_px + (tied.sigma_x_px[ok] - mean_px) * curvature / information

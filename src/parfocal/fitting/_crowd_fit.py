@@ -13,6 +13,9 @@ from parfocal.fitting._psf_input import as_prior, for_each_chunk, prepared
 from parfocal.optics import CameraModel
 from parfocal.read_only import read_only
 
+OTHER_WIDTH = 9.0
+"""A picture whose own width takes so much off its deviance, three standard deviations, is not like the others."""
+
 
 @dataclass(frozen=True, slots=True)
 class CrowdFits:
@@ -75,12 +78,17 @@ def fit_crowds(
     ----------
     rois : array_like of shape (n, height, width)
         Raw ADU.
-    camera_model, corners_px, excess_noise, at_px, sigma_px, known_light, n_threads, width_prior_px
+    camera_model, corners_px, excess_noise, at_px, sigma_px, known_light, n_threads
         As in `fit_psfs`.
     max_spots : int
         1 to 5.
     f_test_p : float
         Chance of one spot too many, were the picture of the model's form.
+    width_prior_px : (float, float), optional
+        Mean and standard deviation of what is known of widths beforehand; see `common_width`. Places and their
+        errors are then those of a fit that is drawn to it, unless the picture's own width takes 9, three standard
+        deviations, off the deviance; as much a width of its own costs where numbers of spots are held against each
+        other. Light and width are what the picture alone says.
 
     Returns
     -------
@@ -113,7 +121,6 @@ def fit_crowds(
         sigma_px=sigma_px,
         known_light=known_light,
         n_threads=n_threads,
-        width_prior_px=width_prior_px,
     )
     prior = as_prior(width_prior_px, "fit_crowds")
     most = min(max_spots, (height * width - 3) // 3)
@@ -146,6 +153,7 @@ def fit_crowds(
             starts[part],
             critical,
             prior,
+            OTHER_WIDTH,
             states[part],
             errors[part],
             n_spots[part],

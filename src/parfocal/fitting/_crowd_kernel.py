@@ -212,12 +212,27 @@ def _next_spot(p: Any, n: Any, count: Any, mean: Any, left: Any) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _standard_errors(fisher: Any, n_free: Any, lower: Any, vectors: Any, out: Any) -> Any:
+    """Fill `out` with the roots of the diagonal of the inverse; return whether there is one."""
+    if not _factor(fisher, 0.0, n_free, lower):
+        return False
+    column, unit = vectors[3], vectors[5]
+    for m in range(n_free):
+        for q in range(n_free):
+            unit[q] = 1.0 if q == m else 0.0
+        _solve(lower, unit, n_free, column)
+        out[m] = math.sqrt(column[m])
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def crowds(
     counts: Any,
     variances: Any,
     starts: Any,
     critical: Any,
     prior: Any,
+    other_width: Any,
     states: Any,
     errors: Any,
     n_spots: Any,
@@ -231,14 +246,20 @@ def crowds(
 
     Two more are tried where one more does not do: of three close together, a second alone leaves as much over.
     `starts` is (n, 5): x, y, photons, background, width; NaN photons where there is nothing to fit.
-    `critical[k - 1, m - 1]` is the F of m spots beyond k; as many as it has rows and one more are tried. `prior`
-    is mean and 1 / variance of the width, as it is known beforehand; its share is no part of the deviance. Fills
+    `critical[k - 1, m - 1]` is the F of m spots beyond k; as many as it has rows and one more are tried. Fills
     `states` and `errors` (n, N_STATE), `n_spots` (0 where no fit came to rest) and `deviances`.
+
+    `prior` is mean and 1 / variance of the width, as it is known beforehand; zeros: nothing is. Each number of
+    spots is then fitted twice, freely and drawn to the prior, and the test holds against each other what the
+    better of both leaves over, where `other_width` is what a width of its own costs: a wide spot stays one, and
+    two that are close are two. Places and their errors are those that were drawn to the prior unless a width of
+    its own is worth its cost; light, width and deviance are those of the free fit.
     """
     height, width = counts.shape[1:]
     mean, left = pictures[0], pictures[1]
-    trial = np.empty(N_STATE)
-    unit = vectors[5]
+    trial, tied = np.empty(N_STATE), np.empty(N_STATE)
+    own_errors, tied_errors = np.empty(N_STATE), np.empty(N_STATE)
+    nothing = np.zeros(2)
     for k in range(counts.shape[0]):
         count, variance = counts[k], variances[k if variances.shape[0] > 1 else 0]
         n_spots[k] = 0
@@ -249,36 +270,46 @@ def crowds(
             for j in range(width):
                 if count[i, j] > 0.0:
                     least += count[i, j] - count[i, j] * math.log(count[i, j])
-        best = states[k]
         for m in range(3):
             trial[2 + m] = starts[k, m]
         trial[0], trial[1] = starts[k, 3], starts[k, 4]
-        last = 0  # spots of the state in `trial`, believed or not
+        last, believed = 0, np.inf  # spots of the state in `trial`, believed or not; what the believed ones leave
         for n in range(1, critical.shape[0] + 2):
+            n_free = 2 + 3 * n
             if n > 1:
                 _sums(trial, last, count, variance, vectors[0], matrices[0], mean, axes, vectors[4])
                 _next_spot(trial, last, count, mean, left)
-            came_to_rest, nll = _climb(trial, n, prior, count, variance, mean, axes, matrices, vectors)
             last = n
+            is_drawn, drawn = False, np.inf
+            if prior[1] > 0.0:
+                is_drawn, drawn = _climb(trial, n, prior, count, variance, mean, axes, matrices, vectors)
+                is_drawn = is_drawn and _standard_errors(matrices[0], n_free, matrices[2], vectors, tied_errors)
+                for m in range(n_free):
+                    tied[m] = trial[m]
+            came_to_rest, nll = _climb(trial, n, nothing, count, variance, mean, axes, matrices, vectors)
+            if not came_to_rest or not _standard_errors(matrices[0], n_free, matrices[2], vectors, own_errors):
+                break
             deviance = 2.0 * (nll - least)
-            if not came_to_rest:
-                break
+            left_over = deviance
+            if prior[1] > 0.0:
+                left_over += other_width
+                is_drawn = is_drawn and 2.0 * (drawn - least) <= left_over
+                if is_drawn:
+                    left_over = 2.0 * (drawn - least)
             more = n - n_spots[k]
-            free = height * width - (2 + 3 * n)
-            if n > 1 and not (
-                (deviances[k] - deviance) * free > 3.0 * more * critical[n_spots[k] - 1, more - 1] * deviance
-            ):
-                if more > 1:
-                    break
-                continue
-            lower = matrices[2]
-            if not _factor(matrices[0], 0.0, 2 + 3 * n, lower):
+            free = height * width - n_free
+            is_believed = n == 1 or (
+                (believed - left_over) * free > 3.0 * more * critical[n_spots[k] - 1, more - 1] * left_over
+            )
+            if is_believed:
+                n_spots[k], deviances[k], believed = n, deviance, left_over
+                for m in range(n_free):
+                    is_place = m >= 2 and (m - 2) % 3 < 2
+                    from_tied = is_drawn and is_place
+                    states[k, m] = tied[m] if from_tied else trial[m]
+                    errors[k, m] = tied_errors[m] if from_tied else own_errors[m]
+            elif more > 1:
                 break
-            n_spots[k], deviances[k] = n, deviance
-            for m in range(N_STATE):
-                best[m] = trial[m]
-            for m in range(2 + 3 * n):
-                for q in range(2 + 3 * n):
-                    unit[q] = 1.0 if q == m else 0.0
-                _solve(lower, unit, 2 + 3 * n, vectors[3])
-                errors[k, m] = math.sqrt(vectors[3][m])
+            if prior[1] > 0.0:  # what is left over beside spots of the width that is known shows the next one best
+                for m in range(n_free):
+                    trial[m] = tied[m]

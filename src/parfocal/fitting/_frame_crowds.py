@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,14 @@ class CrowdLimits:
     gain_per_photon: float = 0.01
     most_more: int = 2
 
+    def __post_init__(self) -> None:
+        """Refuse what no number of spots follows from."""
+        if not (self.least_gain > 0 and self.gain_per_photon >= 0 and self.most_more >= 0):
+            raise BadInputError(
+                f"crowd limits: least_gain {self.least_gain}, gain_per_photon {self.gain_per_photon}, most_more "
+                f"{self.most_more}; expected above 0, and 0 or more"
+            )
+
 
 def fit_frame_crowds(
     frame: NDArray[np.generic],
@@ -102,35 +111,38 @@ def fit_frame_crowds(
     Returns
     -------
     FrameCrowds
-        Crowds whose pixels are too few have no rows.
+        Crowds whose pixels are too few, saturated or no numbers have no rows.
 
     Raises
     ------
     BadInputError
-        The frame is no picture of numbers, or the width is not above 0.
+        The frame is no picture of numbers, spots are not equally long columns of them, a crowd is empty or names
+        a spot that there is not, or width or excess noise is out of its range.
     """
-    from parfocal.fitting._frame_crowds_kernel import fit_crowds  # numba is slow to import
+    from parfocal.fitting._frame_crowds_kernel import fit_in_frame  # numba is slow to import
 
     how = limits or CrowdLimits()
-    if frame.ndim != 2 or frame.dtype.kind not in "uif" or not sigma_px > 0:
-        raise BadInputError(
-            f"fit_frame_crowds: frame is {frame.dtype} of shape {frame.shape}, width {sigma_px}; expected real "
-            "numbers [y, x], and a width above 0"
-        )
+    spots = _checked(frame, camera_model, crowds, (x_px, y_px, photons, background), sigma_px, excess_noise)
     counts = camera_model.to_electrons(frame).astype(np.float64) / excess_noise
     noise = np.square(np.asarray(camera_model.read_noise_e, np.float64) / excess_noise)
     variance = np.ascontiguousarray(np.broadcast_to(noise, counts.shape))
-    members = np.concatenate([np.empty(0, np.int64), *crowds])
-    starts = np.cumsum([0, *map(len, crowds)]).astype(np.int64)
-    said = np.empty((len(x_px) + len(crowds) * how.most_more + 8, _COLUMNS))
-    n = fit_crowds(
-        read_only(counts), read_only(variance), np.ascontiguousarray(x_px), np.ascontiguousarray(y_px),
-        photons / excess_noise, np.maximum(background / excess_noise, 0.0), members, starts, sigma_px,
-        max(2, round(3 * sigma_px)), how.least_gain, how.gain_per_photon, how.most_more, said,
+    radius = max(2, round(3 * sigma_px))
+    unusable = ~np.isfinite(counts) | (np.asarray(frame, np.float64) >= camera_model.saturation_adu)
+    usable = np.arange(len(crowds))
+    if unusable.any():
+        usable = np.flatnonzero([not _meets(unusable, spots[:2, rows], radius) for rows in crowds])
+    told = [crowds[c] for c in usable]
+    members = np.concatenate([np.empty(0, np.int64), *told]).astype(np.int64)
+    starts = np.cumsum([0, *map(len, told)]).astype(np.int64)
+    said = np.empty((spots.shape[1] + len(told) * how.most_more + 8, _COLUMNS))
+    x, y, light, level = spots
+    n = fit_in_frame(
+        read_only(counts), read_only(variance), x, y, light / excess_noise, np.maximum(level / excess_noise, 0.0),
+        members, starts, sigma_px, radius, how.least_gain, how.gain_per_photon, how.most_more, said,
     )  # fmt: skip
     x, y, light, level, x_se, y_se, light_se, _, crowd, came = np.ascontiguousarray(said[:n].T)
     return FrameCrowds(
-        crowd.astype(np.int64),
+        usable[crowd.astype(np.int64)],
         x,
         y,
         light * excess_noise,
@@ -139,4 +151,45 @@ def fit_frame_crowds(
         y_se,
         light_se * excess_noise,
         came > 0,
+    )
+
+
+def _checked(
+    frame: NDArray[np.generic],
+    camera_model: CameraModel,
+    crowds: list[Ints],
+    columns: tuple[Floats, ...],
+    sigma_px: float,
+    excess_noise: float,
+) -> Floats:
+    """Return the columns of all spots, shape (4, n), if the kernel can do with what it is told."""
+    if frame.ndim != 2 or frame.dtype.kind not in "uif" or not 0 < sigma_px < min(frame.shape, default=0):
+        raise BadInputError(
+            f"fit_frame_crowds: frame is {frame.dtype} of shape {frame.shape}, width {sigma_px}; expected real "
+            "numbers [y, x], and a width above 0 that they hold"
+        )
+    if not 1 <= excess_noise < math.inf:
+        raise BadInputError(f"fit_frame_crowds: excess_noise is {excess_noise}, expected 1, or 2 for an EMCCD")
+    lengths = {np.shape(column) for column in columns}
+    spots = np.array(columns, np.float64) if len(lengths) == 1 else np.full((4, 1), np.nan)
+    if spots.ndim != 2 or not np.isfinite(spots).all():
+        raise BadInputError(f"fit_frame_crowds: spots are columns of {lengths}, expected numbers, as many in each")
+    for number, rows in enumerate(crowds):
+        whole = rows.ndim == 1 and rows.size > 0 and rows.dtype.kind in "iu"
+        if not whole or rows.min() < 0 or rows.max() >= spots.shape[1]:
+            raise BadInputError(
+                f"fit_frame_crowds: crowd {number} is {rows}, expected rows of {spots.shape[1]} spots"
+            )
+    for name in ("offset_adu", "gain_adu_per_e", "read_noise_e"):
+        if np.shape(getattr(camera_model, name)) not in ((), frame.shape):
+            raise BadInputError(f"fit_frame_crowds: camera's {name} is not of the frame's shape {frame.shape}")
+    return spots
+
+
+def _meets(unusable: NDArray[np.bool_], places: Floats, radius: int) -> bool:
+    """Return whether a pixel that says nothing is one of those that a crowd at (x, y) is fitted to."""
+    x, y = np.rint(places).astype(np.int64)
+    return any(
+        unusable[max(j - radius, 0) : j + radius + 1, max(i - radius, 0) : i + radius + 1].any()
+        for i, j in zip(x.tolist(), y.tolist())
     )

@@ -350,7 +350,7 @@ def _light_of_others(
 
 
 @njit(cache=True, nogil=True)
-def fit_crowds(
+def fit_in_frame(
     counts: Any, variance: Any, x: Any, y: Any, photons: Any, background: Any, members: Any, starts: Any,
     sigma: float, radius: int, least_gain: float, gain_per_photon: float, most_more: int, said: Any,
 ) -> int:  # fmt: skip

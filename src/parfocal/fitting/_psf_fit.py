@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from parfocal.errors import BadInputError
 from parfocal.fitting._psf_input import as_centers, as_prior, prepared
 from parfocal.fitting._psf_run import REASONS, Solved, solved
-from parfocal.fitting._table_row import row_of, rows_else_of, rows_of
+from parfocal.fitting._table_row import row_of, rows_of
 from parfocal.optics import CameraModel
 
 FitKind = Literal["mle", "moment_fallback"]
@@ -151,10 +151,6 @@ class PsfFits:
     def take(self, rows: NDArray[np.int64]) -> PsfFits:
         """Return the fits of some pictures, in that order."""
         return rows_of(self, rows)
-
-    def else_of(self, other: PsfFits, most_worse: float) -> PsfFits:
-        """Return these fits, and the other's where these got nowhere or their deviance is that much worse."""
-        return rows_else_of(self, self.is_mle & ~(self.deviance - other.deviance > most_worse), other)
 
     @property
     def is_mle(self) -> NDArray[np.bool_]:

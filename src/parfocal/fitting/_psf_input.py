@@ -83,12 +83,15 @@ def as_prior(width_prior_px: tuple[float, float] | None, who: str) -> NDArray[np
     """Return mean and 1 / variance of a width as it is known beforehand; zeros where nothing is."""
     if width_prior_px is None:
         return np.zeros(2)
-    mean, sd = width_prior_px
-    if not (np.isfinite(mean) and np.isfinite(sd) and mean > 0 and sd > 0):
+    try:
+        told = np.asarray(width_prior_px, np.float64)
+    except (TypeError, ValueError):
+        told = np.empty(0)
+    if told.shape != (2,) or not ((told > 1e-6) & (told < 1e6)).all():
         raise BadInputError(
             f"{who}: width_prior_px is {width_prior_px}, expected a mean and a standard deviation above 0"
         )
-    return np.array([mean, 1.0 / sd**2])
+    return np.array([told[0], 1.0 / told[1] ** 2])
 
 
 def as_centers(at_px: ArrayLike | None, n: int, who: str) -> NDArray[np.float64]:

@@ -28,17 +28,6 @@ def rows_of(table: Table, rows: NDArray[Any]) -> Table:
     return replace(table, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def rows_else_of(table: Table, good: NDArray[np.bool_], other: Table) -> Table:
-    """Return the rows of a table that are good, and those of another in place of the rest."""
-    columns: dict[str, Any] = {f.name: getattr(table, f.name) for f in fields(table)}  # pyright: ignore[reportArgumentType]
-    arrays = {
-        name: np.where(good.reshape(-1, *[1] * (column.ndim - 1)), column, getattr(other, name))
-        for name, column in columns.items()
-        if isinstance(column, np.ndarray)
-    }
-    return replace(table, **arrays)  # pyright: ignore[reportArgumentType]
-
-
 def _entry(column: Any, k: int) -> Any:
     if not isinstance(column, np.ndarray):
         return column

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from parfocal.errors import BadInputError
-from parfocal.fitting import common_width, fit_crowds, fit_psfs, spot_image
+from parfocal.fitting import are_of_one_kind, common_width, fit_crowds, fit_psfs, spot_image
 from parfocal.optics import CameraModel
 
 CAMERA = CameraModel(100.0, 2.0, 1.5)
@@ -79,22 +79,52 @@ def test_the_fit_is_where_likelihood_times_prior_is_highest():
     assert told.x_px[0] == pytest.approx(best[0], abs=2e-3)
 
 
+def deviance(raw, mean):
+    counts = np.maximum((raw - 100.0) / 2.0 + 1.5**2, 1e-9)
+    return float(2 * (mean - counts + counts * np.log(counts / mean)).sum())
+
+
 def test_the_deviance_is_that_of_the_picture_alone():
     raw, _ = pictures([1.0], 3000, 30)
-    free, told = fitted(raw), fitted(raw, width_prior_px=(1.4, 0.05))
-    assert told.deviance[0] > free.deviance[0]
-    near = fitted(raw, width_prior_px=(float(free.sigma_x_px[0]), 0.05))
-    assert near.deviance[0] == pytest.approx(free.deviance[0], abs=1e-6)
+    told = fitted(raw, width_prior_px=(1.4, 0.05))
+    assert told.sigma_x_px[0] > 1.05
+    mean = spot_image(
+        (7, 7), told.x_px[0], told.y_px[0], *[told.sigma_x_px[0]] * 2, told.photons[0], told.background[0]
+    )
+    assert told.deviance[0] == pytest.approx(deviance(raw[0], mean + 1.5**2), abs=1e-6)
 
 
-def test_several_spots_in_a_picture_have_the_width_that_is_told():
-    mean = spot_image((9, 9), 2.5, 4.0, 0.9, 0.9, 4000, 20) + spot_image((9, 9), 6.0, 4.2, 0.9, 0.9, 4000)
+def two_each(n, apart_px=6.0, photons=4000.0, widths=(0.9, 0.9), shape=(9, 11)):
+    x = (shape[1] - 1) / 2
+    mean = spot_image(shape, x - apart_px / 2, 4.0, widths[0], widths[0], photons, 20)
+    mean += spot_image(shape, x + apart_px / 2, 4.2, widths[1], widths[1], photons)
     rng = np.random.default_rng(2)
-    raw = np.round(100 + 2.0 * rng.poisson(mean, (40, 9, 9))).astype(np.uint16)
-    free, told = (fit_crowds(raw, CAMERA, width_prior_px=prior) for prior in (None, (0.9, 0.001)))
+    return np.round(100 + 2.0 * rng.poisson(mean, (n, *shape))).astype(np.uint16)
+
+
+def test_light_and_width_of_several_in_a_picture_are_told_by_it_alone():
+    raw = two_each(40, apart_px=3.5)
+    free, told = (fit_crowds(raw, CAMERA, width_prior_px=prior) for prior in (None, (1.0, 0.02)))
     assert (np.bincount(told.picture, minlength=40) == 2).all()
-    assert np.abs(told.sigma_px - 0.9).max() < 0.01
-    assert np.std(free.sigma_px) > 5 * np.std(told.sigma_px)
+    assert told.sigma_px.mean() == pytest.approx(free.sigma_px.mean(), rel=0.002)
+    assert told.photons.mean() == pytest.approx(free.photons.mean(), rel=0.002)
+    assert not np.array_equal(told.x_px, free.x_px)
+
+
+def test_a_wide_spot_is_not_taken_for_several():
+    wide = spot_image((9, 9), 4.2, 3.9, 1.3, 1.3, 4000, 20)
+    raw = np.round(100 + 2.0 * np.random.default_rng(4).poisson(wide, (40, 9, 9))).astype(np.uint16)
+    assert (fit_crowds(raw, CAMERA, width_prior_px=(0.9, 0.01)).n_spots == 1).all()
+
+
+def test_two_that_nearly_touch_are_told_apart_by_the_width_of_the_others():
+    raw = two_each(100, apart_px=1.1, photons=700.0)
+    alone, together = (
+        np.bincount(fit_crowds(raw, CAMERA, f_test_p=1e-4, width_prior_px=prior).picture, minlength=100)
+        for prior in (None, (0.9, 0.01))
+    )
+    assert (together == 2).sum() > (alone == 2).sum() + 20
+    assert (together > 2).sum() <= (alone > 2).sum()
 
 
 def test_few_spots_tell_nothing_of_each_other():
@@ -106,15 +136,22 @@ def test_widths_that_scatter_by_a_fifth_tell_nothing_of_each_other():
     assert told_by(pictures(widths, 20000, 20)[0]) is None
 
 
-def test_a_spot_that_its_own_picture_sets_apart_keeps_its_fit():
-    raw, _ = pictures([1.0] * 5 + [1.8], 8000, 20)
-    free, told = fitted(raw), fitted(raw, width_prior_px=(1.0, 0.01))
-    kept = told.else_of(free, 9.0)
-    np.testing.assert_array_equal(kept.sigma_x_px, [*told.sigma_x_px[:5], free.sigma_x_px[5]])
-    np.testing.assert_array_equal(kept.covariance[5], free.covariance[5])
+@pytest.mark.parametrize(("photons", "background"), [(1000, 30), (10000, 5)])
+def test_spots_of_one_width_are_of_one_kind_and_those_of_two_are_not(photons, background):
+    def kind(widths):
+        raw, _ = pictures(widths, photons, background)
+        first = fitted(raw)
+        prior = common_width(raw, CAMERA, first, at_px=np.full((len(raw), 2), 3.0))
+        return prior is not None and are_of_one_kind(fitted(raw, width_prior_px=prior), first)
+
+    assert kind(np.full(300, 0.8))
+    assert kind(np.random.default_rng(3).normal(0.8, 0.06, 300))
+    assert not kind(np.repeat([0.8, 2.0], [240, 60]))
 
 
-@pytest.mark.parametrize("prior", [(0.0, 0.1), (1.0, 0.0), (float("nan"), 0.1)])
+@pytest.mark.parametrize(
+    "prior", [(0.0, 0.1), (1.0, 0.0), (float("nan"), 0.1), (1.0,), 1.0, ("a", "b"), (1.0, 1e200)]
+)
 def test_a_width_that_is_none_is_refused(prior):
     raw, _ = pictures([1.0], 1000, 20)
     with pytest.raises(BadInputError, match="width_prior_px"):

@@ -54,12 +54,64 @@ def test_none_is_added_where_none_may_be():
     assert len(fitted(frame, PLACES[:2], [np.array([0, 1])], CrowdLimits(most_more=0))) == 2
 
 
-def test_crowds_keep_their_numbers_and_others_are_known_light():
+def test_crowds_keep_their_numbers():
     (frame,) = frames(1)
     fits = fitted(frame, crowds=[np.array([3]), np.array([0, 1, 2])])
     assert fits.crowd.tolist() == [0, 1, 1, 1]
     assert fits.x_px[0] == pytest.approx(PLACES[3, 0], abs=0.15)
     assert fits.photons[0] == pytest.approx(2000, rel=0.15)
+
+
+def test_spots_that_are_not_of_a_crowd_are_known_light_to_it():
+    """A bright one 3.5 px off, told as it is, pulls nothing; told as dark, it does."""
+    places = np.array([(20.0, 20.0), (23.5, 20.0)])
+    rng = np.random.default_rng(8)
+    dark = np.array([2000.0, 1.0])
+    known, unknown = [], []
+    for frame in frames(40, photons=2000.0, places=places):
+        for photons, into in ((np.array([1500.0, 2000.0]), known), (dark, unknown)):
+            x, y = (places + rng.normal(0, 0.05, places.shape)).T
+            told = (frame, CAMERA, [np.array([0])], x, y, photons, np.full(2, 20.0), 1.0)
+            into.append(fit_frame_crowds(*told, CrowdLimits(most_more=0)).x_px[0] - 20.0)
+    assert abs(np.mean(known)) < 0.02
+    assert np.mean(unknown) > 0.1
+
+
+@pytest.mark.parametrize("bad", [np.nan, 65535.0])
+def test_a_crowd_on_pixels_that_say_nothing_has_no_rows(bad):
+    (frame,) = frames(1)
+    holed = frame.astype(float)
+    holed[14, 15] = bad
+    fits = fitted(holed, crowds=[np.array([0, 1, 2]), np.array([3])])
+    assert fits.crowd.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"crowds": [np.array([4])]},
+        {"crowds": [np.empty(0, np.int64)]},
+        {"crowds": [np.array([0.0])]},
+        {"y_px": np.zeros(3)},
+        {"x_px": np.full(4, np.nan)},
+        {"excess_noise": 0.0},
+        {"sigma_px": np.inf},
+        {"camera_model": CameraModel(np.zeros((3, 3)), 1.0, 1.0)},
+    ],
+)
+def test_what_the_kernel_could_not_do_with_is_refused_in_one_line(told):
+    x, y = PLACES.T
+    good = {
+        "frame": frames(1)[0], "camera_model": CAMERA, "crowds": [np.array([0, 1])], "x_px": x, "y_px": y,
+        "photons": np.full(4, 1500.0), "background": np.full(4, 20.0), "sigma_px": 1.0,
+    }  # fmt: skip
+    with pytest.raises(BadInputError, match="fit_frame_crowds"):
+        fit_frame_crowds(**(good | told))
+
+
+def test_limits_below_nothing_are_refused():
+    with pytest.raises(BadInputError, match="most_more"):
+        CrowdLimits(most_more=-1)
 
 
 def test_amplified_electrons_scatter_more_and_are_told_apart_worse():

@@ -13,15 +13,20 @@ pytest.importorskip("torch")
 
 from parfocal.cli._main import main
 from parfocal.errors import BadInputError
-from parfocal.learning import UNetShape, build_unet, load_into, load_weights
+from parfocal.learning import ModelCard, UNetShape, build_unet, load_into, load_weights
+from parfocal.segmentation.corrections import RetrainSettings
+from parfocal.segmentation.corrections._crops import LearningCrop
+from parfocal.segmentation.corrections._lessons import lessons
 from parfocal.segmentation.flows import MaskSettings, masks_from_output
-from parfocal.segmentation.generator import NucleiPatch, NucleiRecipe, field_recipe, nuclei_plane
+from parfocal.segmentation.generator import NucleiPatch, NucleiRecipe, Outline, field_recipe, nuclei_plane
 from parfocal.segmentation.measures import compare
 from parfocal.segmentation.training import (
     TrainRecipe,
     held_out_scores,
+    held_out_sets,
     net_output,
     nuclei_batches,
+    outline_of,
     train_nuclei,
     train_recipe,
     turned,
@@ -153,6 +158,35 @@ def test_unknown_kinds_and_sizes_are_refused():
         train_recipe("nuclei4d")
     with pytest.raises(BadInputError, match="huge"):
         train_recipe("nuclei3d", "huge")
+
+
+@pytest.mark.parametrize("outline", ["drawn", "seen", "true"])
+def test_what_labels_say_is_in_the_card_and_what_a_network_is_scored_on(outline: Outline):
+    recipe = train_recipe("nuclei3d", outline=outline)
+    card = ModelCard("nuclei3d", "1", {}, "", recipe=recipe.as_dict())
+    assert outline_of(card) == outline
+    assert {r.outline for r in held_out_sets(3, outline_of(card)).values()} == {outline}
+
+
+def test_a_card_of_the_first_generator_was_taught_the_specimens_own_outlines_and_another_programs_none_of_ours():
+    assert outline_of(ModelCard("nuclei2d", "1", {}, "", recipe={"sources": [{"version": "1"}]})) == "true"
+    assert outline_of(ModelCard("cp", "1", {}, "", recipe={})) == "drawn"
+
+
+def test_an_outline_that_there_is_not_is_refused():
+    with pytest.raises(BadInputError, match="sen"):
+        train_recipe("nuclei3d", outline="sen")  # pyright: ignore[reportArgumentType]
+
+
+def test_corrections_are_learnt_beside_simulated_nuclei_with_the_outlines_that_were_taught():
+    """Else retraining would draw `nuclei3d-seen` to the outlines as drawn, and its gate would reward that."""
+    image, labels = np.zeros((16, 48, 48), np.float32), np.zeros((16, 48, 48), np.int32)
+    crop = LearningCrop("one", image, labels, np.ones_like(image))
+    settings = RetrainSettings(batch=2, replay=0.5)
+    said = {kind: lessons([crop], settings, 3, outline=kind)(0) for kind in ("drawn", "seen")}
+    images, foreground = ([said[kind][k][1] for kind in said] for k in (0, 2))
+    assert np.array_equal(*images)
+    assert foreground[0].sum() > foreground[1].sum()
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from parfocal.fitting import fit_crowds
 from parfocal.optics import CameraModel
 from parfocal.puncta.detection._settings import LocalizeSettings
+from parfocal.puncta.detection._uncertainty import with_next_order
 
 Floats = NDArray[np.float64]
 
@@ -68,8 +69,8 @@ def fit_overlapping(
         "background": fits.background[k],
         "sigma_x_px": fits.sigma_px[k],
         "sigma_y_px": fits.sigma_px[k],
-        "x_se_px": fits.x_se_px[k],
-        "y_se_px": fits.y_se_px[k],
+        "x_se_px": with_next_order(fits.x_se_px[k], fits.photons[k], fits.photons_se[k]),
+        "y_se_px": with_next_order(fits.y_se_px[k], fits.photons[k], fits.photons_se[k]),
         "photons_se": fits.photons_se[k],
         "misfit": misfit[k],
         "n_emitters": fits.n_spots[k].astype(np.float64),

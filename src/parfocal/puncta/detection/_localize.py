@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
 from parfocal.errors import BadInputError
-from parfocal.fitting import common_width, estimate_zs, fit_psfs
+from parfocal.fitting import are_of_one_kind, common_width, estimate_zs, fit_psfs
 from parfocal.optics import CameraModel
 from parfocal.puncta._localizations import Localizations, join_localizations, no_localizations
 from parfocal.puncta.detection._candidates import find_candidates
+from parfocal.puncta.detection._places import own_places, places_of_common_width
 from parfocal.puncta.detection._settings import LocalizeSettings
-from parfocal.puncta.detection._uncertainty import uncertainty_px, with_next_order
+from parfocal.puncta.detection._uncertainty import uncertainty_px
 
 Floats = NDArray[np.float64]
 
@@ -28,9 +29,6 @@ _ANSWERED_PX = 2.0
 
 _WIDE_PX = 1.5
 """From this width on a spot may leave no background in a picture of the usual radius."""
-
-_OTHER_WIDTH = 9.0
-"""A spot whose own width takes so much off its deviance, three standard deviations, is not like the others."""
 
 _NEIGHBOUR_PX = 2
 """How far beyond a picture another spot's light counts."""
@@ -202,10 +200,14 @@ def _fit_each(
         keep[crowded] = False
     k = np.flatnonzero(keep)
     fits = fits.take(k)
+    places = own_places(fits) if how.method == "mle" else {}
     prior: tuple[float, float] | None = None
     if how.are_alike and (prior := common_width(rois[k], camera_model, fits, **_of_rows(told, k))) is not None:
-        again = fit_psfs(rois[k], camera_model, is_round=True, width_prior_px=prior, **_of_rows(told, k))
-        fits = again.else_of(fits, _OTHER_WIDTH)
+        tied = fit_psfs(rois[k], camera_model, is_round=True, width_prior_px=prior, **_of_rows(told, k))
+        if are_of_one_kind(tied, fits):
+            places = places_of_common_width(fits, tied, at[k], how.radius_px)
+        else:
+            prior = None
     variances = np.diagonal(fits.covariance, axis1=1, axis2=2)
     found: dict[str, Floats] = {
         "roi": k.astype(np.float64),
@@ -221,6 +223,7 @@ def _fit_each(
         "misfit": fits.excess_deviance,
         "n_emitters": np.ones(len(k)),
     }
+    found |= places
     if how.defocus_model is not None:
         found |= {"z_um": fits.z_um, "z_se_um": fits.z_se_um}
     if how.method == "lsq":  # equal weights are not the noise's: what their curvature says is too small
@@ -240,9 +243,6 @@ def _fit_each(
         found = {name: np.concatenate([column, more[name]]) for name, column in found.items()}
         order = np.argsort(found["roi"], kind="stable")
         found = {name: column[order] for name, column in found.items()}
-    if how.method == "mle":
-        for name in ("x_se_px", "y_se_px"):
-            found[name] = with_next_order(found[name], found["photons"], found["photons_se"])
     roi = found["roi"].astype(np.int64)
     electrons = _electrons(rois[roi], camera_model, corners[roi], light[roi] if light is not None else None)
     left_over = _left_over(electrons, found)

@@ -41,8 +41,9 @@ class LocalizeSettings:
         One width a spot, or two.
     widths : {"alike", "own"}
         Whether the widths of a frame's spots are taken to scatter about one, as much as the pixels show, so that
-        a dim spot gets nearly the width of the others (`fitting.common_width`; round spots fitted by mle, where
-        20 or more stand alone), or each is fitted by itself, as ThunderSTORM does.
+        a dim spot is placed with nearly the width of the others (`fitting.common_width`; round spots fitted by
+        mle, where 20 or more stand alone, of one kind), or each is fitted by itself, as ThunderSTORM does. Photons
+        and widths are told by each picture alone either way.
     sigma_px : float, optional
         Width that a fit starts from; ThunderSTORM's is 1.6. Several are tried by default.
     defocus_model : DefocusModel, optional

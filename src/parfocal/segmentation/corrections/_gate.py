@@ -13,6 +13,7 @@ from parfocal.segmentation._segmentation import NetOutput
 from parfocal.segmentation.corrections._crops import LearningCrop
 from parfocal.segmentation.corrections._kinds import Labels
 from parfocal.segmentation.flows import MaskSettings, masks_from_output
+from parfocal.segmentation.generator import Outline
 from parfocal.segmentation.measures import compare
 from parfocal.segmentation.training import as_metrics, held_out_scores
 
@@ -93,6 +94,7 @@ def gate(
     diameter_px: float,
     settings: GateSettings | None = None,
     on_step: Callable[[str], object] | None = None,
+    outline: Outline = "drawn",
 ) -> GateResult:
     """Compare two networks on held-out corrections and on simulated images.
 
@@ -107,13 +109,15 @@ def gate(
     settings : GateSettings, optional
     on_step : callable, optional
         Told what is being measured.
+    outline : {"drawn", "seen", "true"}
+        Which outlines of simulated nuclei the network in use was taught; see `outline_of`.
     """
     how = settings or GateSettings()
     tell = on_step or (lambda _what: None)
     tell("held-out corrections")
     on_crops = [ap_on_crops(net, crops, dims, diameter_px) for net in (before, after)]
     tell("simulated images")
-    simulated = [_simulated(net, dims, how.n_simulated) for net in (before, after)]
+    simulated = [_simulated(net, dims, how.n_simulated, outline) for net in (before, after)]
     gain, loss = on_crops[1] - on_crops[0], simulated[0] - simulated[1]
     if not crops:
         passed, reason = False, "no correction was held out to judge by"
@@ -126,8 +130,8 @@ def gate(
     return GateResult(passed, reason, on_crops[0], on_crops[1], simulated[0], simulated[1], len(crops))
 
 
-def _simulated(net: nn.Module, dims: int, n: int) -> float:
-    scores = as_metrics(held_out_scores(net, dims, n))
+def _simulated(net: nn.Module, dims: int, n: int, outline: Outline) -> float:
+    scores = as_metrics(held_out_scores(net, dims, n, outline=outline))
     return float(np.mean([value for name, value in scores.items() if name.endswith("_ap50")]))
 
 

@@ -16,6 +16,7 @@ from parfocal.segmentation.corrections._edits import Box
 from parfocal.segmentation.corrections._journal import Correction, CorrectionJournal
 from parfocal.segmentation.corrections._retrain_settings import RetrainSettings
 from parfocal.segmentation.flows import flow_targets
+from parfocal.segmentation.generator import Outline
 from parfocal.segmentation.training import nuclei_batches, train_recipe, turned
 
 _CORRECTED_SEED, _SIMULATED_SEED = 31, 77
@@ -63,7 +64,13 @@ def learnt_and_judged(
     return sets
 
 
-def lessons(crops: Sequence[LearningCrop], how: RetrainSettings, dims: int, share: int = 0) -> Batches:
+def lessons(
+    crops: Sequence[LearningCrop],
+    how: RetrainSettings,
+    dims: int,
+    share: int = 0,
+    outline: Outline = "drawn",
+) -> Batches:
     """Return batches for `learning.train`: corrections and simulated images, each as often as `replay` says.
 
     The settings' seed, the share and the step alone decide what is in them.
@@ -75,8 +82,10 @@ def lessons(crops: Sequence[LearningCrop], how: RetrainSettings, dims: int, shar
     dims : {2, 3}
     share : int
         Of several that are trained side by side: each has batches of its own.
+    outline : {"drawn", "seen", "true"}
+        Of the simulated nuclei: what the network was taught before.
     """
-    recipe = train_recipe("nuclei3d" if dims == 3 else "nuclei2d", "small")
+    recipe = train_recipe("nuclei3d" if dims == 3 else "nuclei2d", "small", outline=outline)
     n_simulated = min(how.batch - 1, round(how.batch * how.replay))
     shape = _patch_shape(recipe, dims)
 

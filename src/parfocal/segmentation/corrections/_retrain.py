@@ -27,6 +27,8 @@ from parfocal.segmentation.corrections._gate import GateResult, gate
 from parfocal.segmentation.corrections._journal import CorrectionJournal
 from parfocal.segmentation.corrections._lessons import learnt_and_judged, lessons
 from parfocal.segmentation.corrections._retrain_settings import RetrainSettings
+from parfocal.segmentation.generator import Outline
+from parfocal.segmentation.training import outline_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -114,7 +116,8 @@ def retrain(
     if how.method == "adapter":
         add_adapters(inner, rank=how.rank, alpha=how.alpha, seed=how.seed)
     tell("training")
-    _teach(net, learn, how, dims, device, client, checkpoint, on_progress)
+    outline = outline_of(base.card)
+    _teach(net, learn, how, dims, outline, device, client, checkpoint, on_progress)
     card = ModelCard(
         name=current.name,
         version="",
@@ -136,7 +139,7 @@ def retrain(
         merge_adapters(inner)
     tell("the gate")
     before, _ = _network(store, current)
-    found = gate(before, net.eval(), judge, dims, diameter_px, how.gate, on_step)
+    found = gate(before, net.eval(), judge, dims, diameter_px, how.gate, on_step, outline)
     metrics = {
         "corrections_ap50": found.corrections_after,
         "corrections_ap50_before": found.corrections_before,
@@ -184,6 +187,7 @@ def _teach(
     learn: Sequence[LearningCrop],
     how: RetrainSettings,
     dims: int,
+    outline: Outline,
     device: Literal["auto", "cpu", "cuda"],
     client: Any,
     checkpoint: str | os.PathLike[str] | None,
@@ -197,13 +201,12 @@ def _teach(
         steps=how.steps, rate=how.rate, seed=how.seed, device=device, warm_up_steps=min(10, how.steps // 4)
     )
     if client is None:
-        train(
-            net, lessons(learn, how, dims), weighted_loss, settings, checkpoint=checkpoint, on_progress=on_progress
-        )
+        shown = lessons(learn, how, dims, outline=outline)
+        train(net, shown, weighted_loss, settings, checkpoint=checkpoint, on_progress=on_progress)
         return
     n_shares = min(how.batch // 2, max(1, len(client.scheduler_info()["workers"])))
     shared = replace(how, batch=how.batch // n_shares)
-    shares = [lessons(learn, shared, dims, share) for share in range(n_shares)]
+    shares = [lessons(learn, shared, dims, share, outline) for share in range(n_shares)]
     train_on_workers(client, net, shares, weighted_loss, settings, checkpoint=checkpoint, on_progress=on_progress)
 
 

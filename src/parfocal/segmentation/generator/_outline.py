@@ -47,7 +47,8 @@ def drawn_labels(labels: Labels, sigma_zyx_px: tuple[float, float, float]) -> La
     brightest plane does, it reaches to where it is midway between nothing and its own mean within that outline: a
     plane is looked at by itself, and what is dim in it is outlined at half of that. Along z a nucleus so ends
     where it can no longer be seen, not at half of its light; nor is it in planes where another one lies over its
-    brightest voxel. A voxel that several reach belongs to the one that is brightest there.
+    brightest voxel: what of it shows beside that one stays unlabelled there. A voxel that several reach belongs to
+    the one that is further above its own level in the volume, as in `seen_labels`.
 
     Parameters
     ----------

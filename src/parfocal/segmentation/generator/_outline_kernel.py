@@ -100,6 +100,7 @@ def draw_seen(labels: Any, n: int, sigma: Any, by_plane: bool, visible: float, b
         top = c.max()
         for z in range(z0, z1):
             plane = c[z - z0]
+            # `least` decides who reaches a voxel, `level` whose it is where several do.
             least = np.float32(level)
             if by_plane:
                 if plane.max() < visible * top:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from parfocal.errors import BadInputError
 
@@ -190,7 +190,7 @@ class NucleiRecipe:
     Raises
     ------
     BadInputError
-        An unknown scene, shares that sum to nothing, or a grid too small for a nucleus.
+        An unknown scene or outline, shares that sum to nothing, or a grid too small for a nucleus.
     """
 
     shape_zyx: tuple[int, int, int] = (32, 64, 64)
@@ -209,6 +209,8 @@ class NucleiRecipe:
             raise BadInputError("shares of scenes must not be negative, and one of them must be above 0")
         if len(self.shape_zyx) != 3 or min(self.shape_zyx) < 1 or max(self.shape_zyx[1:]) < 16:
             raise BadInputError(f"shape_zyx {self.shape_zyx}: expected three sizes, at least 1, 16 and 16 voxels")
+        if self.outline not in get_args(Outline):
+            raise BadInputError(f"outline {self.outline!r}: expected one of {', '.join(get_args(Outline))}")
         if self.grid_um <= 0:
             raise BadInputError(f"grid_um {self.grid_um}: expected a length above 0")
 

@@ -9,6 +9,7 @@ from parfocal.segmentation.training._held_out import (
     held_out_sets,
     net_output,
     opened_net,
+    outline_of,
     restored_by,
     score_weights,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "nuclei_batch",
     "nuclei_batches",
     "opened_net",
+    "outline_of",
     "restored_by",
     "score_weights",
     "train_nuclei",

@@ -179,12 +179,12 @@ def score_weights(
         There are none, or they are not of that kind.
     """
     net, shape = opened_net(weights, kind)
-    told = weights if kind != "denoise2d" else None
-    _, card = load_weights(weights_path(told, kind if kind != "denoise2d" else "nuclei2d"))
-    if kind != "denoise2d":
-        return held_out_scores(net, shape.dims, n, settings, outline=outline_of(card))
-    segmenter, _ = opened_net(None, "nuclei2d")
-    return held_out_scores(segmenter, 2, n, settings, restored_by(net), outline=outline_of(card))
+    if kind == "denoise2d":
+        segmenter, _ = opened_net(None, "nuclei2d")
+        _, card = load_weights(weights_path(None, "nuclei2d"))
+        return held_out_scores(segmenter, 2, n, settings, restored_by(net), outline=outline_of(card))
+    _, card = load_weights(weights_path(weights, kind))
+    return held_out_scores(net, shape.dims, n, settings, outline=outline_of(card))
 
 
 def restored_by(net: nn.Module) -> Callable[[Floats], Floats]:
