@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -296,7 +297,7 @@ def _camera(it: Recording, asked: _Asked) -> tuple[CameraModel, tuple[str, ...]]
         raise BadInputError("--offset is told with --electrons-per-adu, or neither is")
     if it.puncta.camera_model is not None:
         return it.puncta.camera_model, ()
-    guessed = guess_camera(np.asarray(next(it.puncta.frames())))
+    guessed = guess_camera(*(np.asarray(frame) for frame in islice(it.puncta.frames(), 2)))
     gain = 1 / float(np.mean(guessed.gain_adu_per_e))
     said = (
         f"camera not told: offset {guessed.offset_adu:g} and {gain:.3g} photoelectrons an ADU taken from the noise"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -23,6 +24,7 @@ from parfocal.cli._catalog import DataOption, JsonOption
 from parfocal.cli._localize_source import Movie, inverted, is_folder_of_movies, movies_in, open_movie, run_movie
 from parfocal.cli._segment import is_run
 from parfocal.errors import BadInputError
+from parfocal.files import refuse_input
 from parfocal.optics import CameraModel
 from parfocal.puncta import Localizations
 from parfocal.puncta.detection import (
@@ -215,7 +217,9 @@ def localize_command(
         console.print(_line(one), markup=False, soft_wrap=True)
         for warning in one["warnings"]:
             console.print(warning, markup=False, soft_wrap=True)
-        console.print(str(one.get("sample") or one["table"]), markup=False, soft_wrap=True)
+        for path in (one.get("sample") or one["table"], one.get("picture")):
+            if path:
+                console.print(str(path), markup=False, soft_wrap=True)
 
 
 def _all(
@@ -238,10 +242,16 @@ def _one(movie: Movie, table: Path, told: _Told, as_labels: Path | None) -> dict
     target = sample if sample is not None else table
     if as_labels is not None:
         as_labels.mkdir(exist_ok=True)
+    shown = (target / "picture.png" if sample is not None else table.with_suffix(".png")) if told.picture else None
+    for path in (target, shown):
+        if path is not None:
+            refuse_input(path, movie.source)
     if target.exists() and not told.overwrite:
         if told.resume:
             return {"source": movie.source, "table": str(target), "skipped": True, "warnings": []}
         raise BadInputError(f"{target}: exists already; name another, or replace it with --overwrite")
+    if shown is not None and shown.exists() and not (told.overwrite or told.resume):
+        raise BadInputError(f"{shown}: exists already; name another table, or replace it with --overwrite")
     if not target.absolute().parent.is_dir():
         raise BadInputError(f"{target}: cannot be made, there is no folder {target.parent}")
     size = told.pixel_size_um or movie.pixel_size_um
@@ -288,10 +298,9 @@ def _one(movie: Movie, table: Path, told: _Told, as_labels: Path | None) -> dict
     else:
         write_thunderstorm(table, spots, cast(Any, told.dialect.value), quantum_efficiency=told.quantum_efficiency)
         facts["table"] = str(table)
-    if told.picture:
+    if shown is not None:
         from parfocal.cli._localize_picture import draw_localizations
 
-        shown = target / "picture.png" if sample is not None else table.with_suffix(".png")
         facts["picture"] = str(draw_localizations(shown, movie, spots, facts))
     shutil.rmtree(journal, ignore_errors=True)
     return facts
@@ -319,10 +328,11 @@ def _camera(movie: Movie, told: _Told) -> tuple[CameraModel, tuple[str, ...]]:
     if movie.camera_model is not None and not told.camera and told.em_gain == 1:
         return movie.camera_model, ()
     if not told.camera and told.em_gain == 1:
-        guessed = guess_camera(next(movie.frames()))
+        guessed = guess_camera(*(np.asarray(frame) for frame in islice(movie.frames(), 2)))
         said = (
             f"camera not told: offset {guessed.offset_adu:g} and {1 / float(np.mean(guessed.gain_adu_per_e)):.3g} "
-            "photoelectrons an ADU taken from the noise; photons and standard errors are rough"
+            "photoelectrons an ADU taken from the noise; photons and standard errors are rough, and where noise "
+            "is uneven more false spots are found than --false-positives says"
         )
         return guessed, (said,)
     e_per_adu = told.camera.get("e_per_adu", 1.0)

@@ -69,6 +69,11 @@ def review_command(
             made.append(("undone", session.undo()))
         for verb, correct in _told(session, accept, split, merge, delete, add, parts):
             made.append((verb, correct()))
+    except BadInputError as error:
+        if not made:
+            raise
+        done = ", ".join(f"{verb} {_line(correction)}" for verb, correction in made)
+        raise BadInputError(f"{error}; done before it, and standing: {done}") from error
     finally:  # what was done before one was refused stands
         if made:
             session.save(opened.corrected)
@@ -118,16 +123,21 @@ def _point(text: str) -> tuple[float, float, float]:
 def _interactive(opened: Opened, number: int) -> None:
     """Show one object after the other, and do what a key says."""
     session, console = opened.session, Console(highlight=False)
-    n_done = 0
-    while queue := session.queue(1):
+    n_done, last = 0, ""
+    while queue := session.queue(number):
         item = queue[0]
         console.clear()
         side = terminal_side_px(console.width, console.height)
         console.print(half_blocks(picture_of(session, item, side)), end="")
         console.print(_describe(item), markup=False)
-        console.print(f"{n_done} of {number} looked at   {_KEYS}", style="dim", markup=False)
-        if not _on_key(session, item, console):
+        if last:
+            console.print(last, markup=False)
+        seen = f"{n_done} of {min(number, n_done + len(queue))} looked at"
+        console.print(f"{seen}   {_KEYS}", style="dim", markup=False)
+        done = _on_key(session, item, console)
+        if done is None:
             break
+        last = done
         n_done += 1
         if n_done >= number:
             break
@@ -136,8 +146,8 @@ def _interactive(opened: Opened, number: int) -> None:
     )
 
 
-def _on_key(session: ReviewSession, item: ReviewItem, console: Console) -> bool:
-    """Wait for keys until the object is done with; False: quit."""
+def _on_key(session: ReviewSession, item: ReviewItem, console: Console) -> str | None:
+    """Wait for keys until the object is done with; return what was done, None: quit."""
     one = item.object_id
     actions: dict[str, Callable[[], object]] = {
         "a": lambda: session.accept(one),
@@ -151,18 +161,18 @@ def _on_key(session: ReviewSession, item: ReviewItem, console: Console) -> bool:
     while True:
         key = click.getchar().lower()
         if key in ("q", "\x1b"):
-            return False
+            return None
         if key == "r":
-            console.print(_REDRAW)
+            console.print(_REDRAW, markup=False)
             continue
         if key not in actions:
             continue
         try:
-            actions[key]()
+            done = actions[key]()
         except BadInputError as error:
             console.print(str(error), markup=False, style="red")
             continue
-        return True
+        return f"done: {_line(done)}" if isinstance(done, Correction) else f"object {one} skipped"
 
 
 def _ids_in(text: str) -> list[int]:

@@ -19,7 +19,7 @@ from parfocal.cli._segment_blocks import segment_in_blocks
 from parfocal.cli._segment_folder import in_words, progress, tell, whole_folder, write_objects, write_summary
 from parfocal.cli._segment_run import segment_run
 from parfocal.errors import BadInputError
-from parfocal.files import write_ome_tiff, write_ome_zarr
+from parfocal.files import refuse_input, write_ome_tiff, write_ome_zarr
 
 if TYPE_CHECKING:
     from parfocal.segmentation.volumes import GivenVolume
@@ -32,12 +32,12 @@ def add_commands(app: typer.Typer) -> None:
 
 def segment_command(
     file: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="FILE|RUN",
             help="TIFF, ND2, HDF5 (file.h5:dataset), OME-Zarr, a folder of planes; or a run, or `newest`.",
         ),
-    ],
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -55,7 +55,8 @@ def segment_command(
         str, typer.Option(help="wavelet, nlm, denoise2d, a .safetensors file, or cellpose:PATH.")
     ] = "wavelet",
     voxel_size: Annotated[
-        str | None, typer.Option("--voxel-size", help="z,y,x in um, where the file does not say.")
+        str | None,
+        typer.Option("--voxel-size", help="z,y,x in um (of one plane y,x), where the file does not say."),
     ] = None,
     axes: Annotated[
         str | None, typer.Option(help="What its axes are, such as ZYX, where it does not say.")
@@ -100,6 +101,8 @@ def segment_command(
     if show_list:
         typer.echo("\n".join(BACKENDS))
         return
+    if file is None:
+        raise BadInputError("segment: name a FILE or a RUN; --list lists the backends")
     if is_run(file):
         folder_for_run = out if out is not None and not is_tiff(out) else None
         for_files = {
@@ -134,6 +137,8 @@ def segment_command(
     for path in (target, tiff):
         if path is not None and path.exists() and not overwrite:
             raise BadInputError(f"{path}: exists already; name another with --out, or replace it with --overwrite")
+    if tiff is not None:
+        refuse_input(tiff, file)
     if scheduler is not None:
         unfit = {
             "--backend": (backend or "unet3d") != "unet3d",
@@ -157,6 +162,8 @@ def segment_command(
         )
         return
     given = open_given(file, axes, at or [], channel, _voxel_size(voxel_size))
+    if voxel_size is not None and voxel_size.count(",") == 1 and given.images[given.nuclei].shape[0] > 1:
+        raise BadInputError(f"--voxel-size {voxel_size}: {file} has several planes; expected z,y,x in um")
     told: dict[str, Any] = {**_options(option or []), "weights": weights, "command": command}
     if weights is None:
         told |= model_options(backend or default_backend(), folder_of(data).models, model)
@@ -213,6 +220,8 @@ def _voxel_size(text: str | None) -> tuple[float, float, float] | None:
         sizes = [float(part) for part in text.split(",")]
     except ValueError:
         sizes = []
+    if len(sizes) == 2:  # how far the next plane would be, of a single one, is all the same
+        sizes.insert(0, sizes[0])
     if len(sizes) != 3 or not all(0 < size < float("inf") for size in sizes):
         raise BadInputError(f"--voxel-size {text!r}: expected z,y,x in um, such as 2,0.5,0.5")
     return sizes[0], sizes[1], sizes[2]

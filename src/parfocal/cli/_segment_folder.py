@@ -44,18 +44,18 @@ def whole_folder(target: Path) -> Generator[Path, None, None]:
     """Give a temporary folder; when the block ends well it becomes `target`, which is else as before."""
     if not target.absolute().parent.is_dir():
         raise BadInputError(f"{target}: cannot be made, there is no folder {target.parent}")
+    if target.exists() and not (target / "summary.json").is_file():
+        raise BadInputError(f"{target}: holds no segmentation; it is not replaced")
     mark = secrets.token_hex(6)
     temporary = target.parent / f".{target.name[:80]}.{mark}"
     temporary.mkdir()
     try:
         yield temporary
         if target.exists():
-            if target.is_dir() and not (target / "summary.json").is_file():
-                raise BadInputError(f"{target}: holds no segmentation; it is not replaced")
             old = target.parent / f".{target.name[:80]}.{mark}.old"
             target.rename(old)
             temporary.rename(target)
-            shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
+            shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.rename(target)
     finally:
@@ -87,7 +87,8 @@ def tell(facts: Mapping[str, Any], target: Path, tiff: Path | None = None, *, as
         typer.echo(json.dumps({**facts, "folder": str(target), "tiff": None if tiff is None else str(tiff)}))
         return
     console = Console(highlight=False)
-    console.print(f"{facts['n_objects']} nuclei by {facts['backend']} in {facts['seconds']:.1f} s", markup=False)
+    what = "nuclei" if facts.get("linked", True) else "outlines of single planes"
+    console.print(f"{facts['n_objects']} {what} by {facts['backend']} in {facts['seconds']:.1f} s", markup=False)
     for remark in facts["remarks"]:
         console.print(remark, markup=False, soft_wrap=True)
     for path in (target, tiff):

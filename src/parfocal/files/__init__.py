@@ -12,7 +12,7 @@ from parfocal.files._ome_zarr import (
     writing_ome_zarr,
 )
 from parfocal.files._open import nd2_time_stamps_s, open_stack
-from parfocal.files._safe_write import within, write_atomically
+from parfocal.files._safe_write import refuse_input, within, write_atomically
 from parfocal.files._stack import AxesUnknownError, Stack, VoxelSize
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "open_stack",
     "read_csv",
     "read_ome_zarr",
+    "refuse_input",
     "within",
     "write_atomically",
     "write_ome_tiff",

@@ -77,6 +77,21 @@ def within(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     return resolved
 
 
+def refuse_input(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
+    """Refuse to write where what is read lies, or what lies in it (`FILE.h5:dataset`).
+
+    Raises
+    ------
+    BadInputError
+        `path` is `source`.
+    """
+    target, read = Path(path), Path(source)
+    if not read.exists():
+        read = Path(os.fspath(source).rpartition(":")[0])
+    if target.exists() and read.exists() and target.samefile(read):
+        raise BadInputError(f"{target}: is what is read, and not replaced by what is made of it; name another")
+
+
 def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:

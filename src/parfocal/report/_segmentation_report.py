@@ -76,11 +76,10 @@ def write_segmentation_page(
     time_s: float | None = None,
 ) -> Path:
     """Write one HTML page: the facts, the remarks, the spread of each measure, the picture."""
-    columns = {name: column for name, column in objects.columns().items() if _is_measure(name)}
+    columns = {name: column for name, column in objects.columns().items() if len(objects) and _is_measure(name)}
     rows = [
         (name, *(f"{v:.4g}" for v in np.nanpercentile(column, (5, 50, 95)))) for name, column in columns.items()
     ]
-    rows = rows if len(objects) else []
     content = [("What was done", table(facts.items()))]
     if rows:
         content.append(("Objects", table(rows, ("measure", "5 %", "median", "95 %"))))

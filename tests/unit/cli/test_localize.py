@@ -123,3 +123,25 @@ def test_dark_spots_can_be_asked_for(here):
     tifffile.imwrite(here / "dark.tif", 60000 - bright, photometric="minisblack")
     found = json.loads(run(here / "dark.tif", "--pixel-size", 0.1, "--dark", "--json").stdout)
     assert 9 <= found["n_localizations"] <= 12
+
+
+def test_what_is_read_is_never_replaced(here):
+    movie = write_movie(here / "cells.tif")
+    before = movie.read_bytes()
+    done = run(movie, "--pixel-size", 0.1, "--out", movie, "--overwrite")
+    assert "is what is read" in str(done.exception)
+    assert movie.read_bytes() == before
+
+
+def test_a_picture_that_is_there_is_kept(here):
+    movie = write_movie(here / "cells.tif")
+    (here / "mine.png").write_bytes(b"precious")
+    done = run(movie, "--pixel-size", 0.1, "--out", here / "mine.csv", "--picture")
+    assert "exists already" in str(done.exception)
+    assert (here / "mine.png").read_bytes() == b"precious"
+
+
+def test_a_movie_of_no_numbers_is_refused(here):
+    tifffile.imwrite(here / "nan.tif", np.full((2, 40, 40), np.nan, np.float32), photometric="minisblack")
+    assert "no numbers" in str(run(here / "nan.tif", "--pixel-size", 0.1).exception)
+    assert [p.name for p in here.iterdir()] == ["nan.tif"]

@@ -190,3 +190,51 @@ def test_the_backends_are_listed_without_a_stack(capsys):
         "watershed",
         "external",
     ]
+
+
+@pytest.mark.parametrize("level", ["nothing", "noise"])
+def test_a_stack_without_nuclei_is_no_failure(tmp_path, capsys, level):
+    image = np.full((6, 40, 40), 100, np.uint16)
+    if level == "noise":
+        image = np.random.default_rng(0).poisson(100, image.shape).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "blank.tif", image, metadata={"axes": "ZYX"})
+    command = ("segment", tmp_path / "blank.tif", "--backend", "watershed", "--voxel-size", "1,0.5,0.5")
+    # of noise a speck may be taken for a nucleus: what matters is that a diameter that nothing has finds none
+    diameter = ("--diameter", "30") if level == "noise" else ()
+    assert run(*command, *diameter, "--out", tmp_path / "found", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["n_objects"] == 0
+    assert len(pd.read_csv(tmp_path / "found" / "objects.csv")) == 0
+    assert "0 nuclei" in (tmp_path / "found" / "summary.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["raw.tif", "raw.ome.tif"])
+def test_what_is_read_is_never_replaced(stack, tmp_path, capsys, name):
+    raw = tmp_path / name
+    raw.write_bytes(stack[0].read_bytes())
+    assert run("segment", raw, "--backend", "watershed", "--out", raw, "--overwrite") == 2
+    assert "is what is read" in " ".join(capsys.readouterr().err.split())
+    assert raw.read_bytes() == stack[0].read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_is_not_replaced_by_a_folder(stack, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("precious")
+    command = ("segment", stack[0], "--backend", "watershed", "--out", tmp_path / "notes.txt", "--overwrite")
+    assert run(*command) == 2
+    assert "holds no segmentation" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
+def test_of_a_single_plane_the_voxel_size_is_that_of_a_pixel(tmp_path, capsys):
+    y, x = np.mgrid[:60, :60]
+    image = (100 + 900 * ((y - 30) ** 2 + (x - 28) ** 2 < 100)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "plane.tif", image)
+    command = ("segment", tmp_path / "plane.tif", "--backend", "watershed", "--voxel-size", "0.5,0.5", "--json")
+    assert run(*command, "--out", tmp_path / "found") == 0
+    assert json.loads(capsys.readouterr().out)["n_objects"] == 1
+
+
+def test_a_stack_has_to_be_named(capsys):
+    assert run("segment") == 2
+    assert "name a FILE or a RUN" in " ".join(capsys.readouterr().err.split())

@@ -60,6 +60,17 @@ def test_seeds_say_where_to_split(labels):
         split(labels, 2, seeds=[(4, 28, 12), (0, 0, 0)])
 
 
+@pytest.mark.parametrize("n_parts", [2, 5])
+def test_what_has_no_neck_is_split_into_parts_and_not_into_crumbs(n_parts):
+    z, y, x = np.mgrid[:12, :40, :40]
+    labels = (((z - 6) * 2) ** 2 + (y - 20) ** 2 + (x - 20) ** 2 < 100).astype(np.int32)
+    edit = split(labels, 1, n_parts=n_parts, voxel_size_um=VOXEL)
+    sizes = np.bincount(edit.after.ravel())[1:]
+    sizes = sizes[sizes > 0]
+    assert len(sizes) == n_parts
+    assert sizes.min() > 0.3 * sizes.mean()
+
+
 def test_every_edit_is_told_from_its_masks(labels):
     new = np.zeros(labels.shape, bool)
     new[3:5, 5:10, 45:50] = True

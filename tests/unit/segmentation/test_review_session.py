@@ -47,6 +47,15 @@ def test_the_odd_one_comes_first_and_what_was_looked_at_comes_no_more(volume, tm
     assert {item.object_id for item in again.queue()} == {2, 3, 5}  # what was skipped comes back
 
 
+def test_a_merge_of_what_does_not_touch_is_remarked(volume, tmp_path):
+    session = opened(volume, tmp_path)
+    parts = session.split(4).ids_after
+    session.merge(parts)
+    assert not session.remarks
+    session.merge([1, 3])
+    assert "do not touch" in session.remarks[0]
+
+
 def test_a_session_that_is_opened_again_stands_where_it_was_left(volume, tmp_path):
     session = opened(volume, tmp_path)
     session.split(4)

@@ -99,9 +99,11 @@ def test_default_labels_each_plane_for_itself(weights2d):
     image, _ = nuclei((4, 96, 96))
     found = segment_volume(image, VOXEL, "default", weights=weights2d, diameter_um=DIAMETER_UM)
     assert not found.linked
+    planes_of = [np.flatnonzero((found.labels == one).any(axis=(1, 2))) for one in np.unique(found.labels)[1:]]
+    assert planes_of
+    assert all(len(planes) == 1 for planes in planes_of)
     assert not found.links
-    for plane in found.labels:
-        assert set(np.unique(plane)) == set(range(plane.max() + 1))
+    assert set(np.unique(found.labels)) == set(range(found.labels.max() + 1))
 
 
 def test_planes_are_labelled_as_they_arrive(weights2d):
@@ -183,11 +185,24 @@ def test_small_dim_objects_are_dropped_once_linked_and_said_to_be(weights2d):
     assert bool(dropped) == (kept.labels.max() < everything.labels.max())
 
 
+def test_a_single_plane_is_no_volume(net3d):
+    image, _ = nuclei((1, 40, 40))
+    with pytest.raises(BadInputError, match="single plane"):
+        segment_volume(image, VOXEL, "unet3d", weights=net3d)
+
+
+def test_a_voxel_size_in_another_unit_is_remarked(weights2d):
+    image, _ = nuclei((3, 40, 40))
+    nm = tuple(1e3 * size for size in VOXEL)
+    found = segment_volume(image, nm, "unet2d+link", weights=weights2d, diameter_um=1e3 * DIAMETER_UM)
+    assert any("voxel size in um" in remark for remark in found.remarks)
+
+
 def test_a_network_of_planes_is_no_network_of_volumes(weights2d, net3d):
     image, _ = nuclei((3, 40, 40))
-    with pytest.raises(BadInputError, match="expected 2 axes"):
+    with pytest.raises(BadInputError, match=r"are of planes; the backend for them is unet2d\+link"):
         segment_volume(image, VOXEL, "unet3d", weights=weights2d, diameter_um=DIAMETER_UM)
-    with pytest.raises(BadInputError, match="expected 3 axes"):
+    with pytest.raises(BadInputError, match="are of volumes; the backend for them is unet3d"):
         segment_volume(image, VOXEL, "unet2d+link", weights=net3d, diameter_um=DIAMETER_UM)
     with pytest.raises(BadInputError, match="no option"):
         open_backend("unet3d", weights=net3d, colour=3)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.segmentation._segmentation import Labels, NetOutput, PlaneLink, Segmentation
 from parfocal.segmentation.backends._input import as_volume, checked_voxel_size
@@ -33,6 +34,10 @@ from parfocal.segmentation.planes import LinkSettings, PlaneLinker
 
 Pixels = NDArray[np.generic]
 VoxelSize = tuple[float, float, float]
+
+
+_LEAST_UM, _MOST_UM = 1.0, 200.0
+"""Diameters of nuclei, from yeast's to a frog egg's: beyond them a voxel size is told in another unit."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ class UNetPlanes:
     def __init__(self, settings: UNetSettings | None = None, *, linked: bool = True, **options: Any) -> None:
         self.settings = replace(settings or UNetSettings(), **options)
         self.linked = linked
-        self.net = _net(self.settings, "nuclei2d")
         self.name = "unet2d+link" if linked else "default"
+        self.net = _of_dims(_net(self.settings, "nuclei2d"), 2, self.name)
 
     @property
     def model_hash(self) -> str | None:
@@ -142,8 +147,8 @@ class UNetPlanes:
         remarks = _remarks(given is not None and self.settings.diameter_um is not None, told, dropped)
         output = _stacked(outputs)
         if linker is None:
-            volume_labels = np.stack(single) if single else np.zeros((0, 0, 0), np.int32)
-            remarks = (*remarks, "each plane for itself: ids are of the plane")
+            volume_labels = _numbered(single)
+            remarks = (*remarks, "each plane for itself: an object is an outline in one plane, not a nucleus")
             return Segmentation(
                 volume_labels, size, self.name, self.model_hash, output=output, linked=False, remarks=remarks
             )
@@ -208,7 +213,7 @@ class UNetVolume:
 
     def __init__(self, settings: UNetSettings | None = None, **options: Any) -> None:
         self.settings = replace(settings or UNetSettings(), **options)
-        self.net = _net(self.settings, "nuclei3d")
+        self.net = _of_dims(_net(self.settings, "nuclei3d"), 3, self.name)
 
     @property
     def model_hash(self) -> str | None:
@@ -227,6 +232,8 @@ class UNetVolume:
         """Label a volume; see `Backend`."""
         size = checked_voxel_size(voxel_size_um)
         pixels = as_volume(volume)
+        if pixels.shape[0] == 1:
+            raise BadInputError("unet3d: is of volumes, and this is a single plane; unet2d+link is for those")
         scale = pixel_range(pixels)
         told = self.settings.diameter_um
         diameter_um = told or estimate_diameter_um(self.net, pixels, size, scale, self.settings.tiles)
@@ -273,6 +280,14 @@ def _net(settings: UNetSettings, shipped: str) -> NucleiNet:
     return as_net(weights, device=settings.device)
 
 
+def _of_dims(net: NucleiNet, dims: int, backend: str) -> NucleiNet:
+    if net.dims != dims:
+        kinds = {2: ("planes", "unet2d+link"), 3: ("volumes", "unet3d")}
+        said, other = kinds.get(net.dims, (f"{net.dims} axes", "none of ours"))
+        raise BadInputError(f"{backend}: weights {net.name or ''} are of {said}; the backend for them is {other}")
+    return net
+
+
 def _checked(planes: Iterable[Pixels]) -> Iterable[Pixels]:
     for plane in planes:
         yield as_volume(plane)[0]
@@ -293,10 +308,20 @@ def _stacked(outputs: list[NetOutput]) -> NetOutput | None:
     )
 
 
+def _numbered(planes: list[Labels]) -> Labels:
+    """Return planes as one volume, in which no id stands for objects of two planes."""
+    if not planes:
+        return np.zeros((0, 0, 0), np.int32)
+    before = np.cumsum([0, *(int(plane.max(initial=0)) for plane in planes)])
+    return np.stack([np.where(plane, plane + n, 0) for plane, n in zip(planes, before)]).astype(np.int32)
+
+
 def _remarks(told: bool, diameter_um: float | None, dropped: list[str]) -> tuple[str, ...]:
     if diameter_um is None:
         return ("no nuclei were found whose size could be estimated",)
     size = f"diameter {diameter_um:.3g} um" + ("" if told else ", estimated by a first pass")
+    if not _LEAST_UM <= diameter_um <= _MOST_UM:
+        size += ": no nucleus is so large or small; is the voxel size in um, as z, y, x?"
     return (size, more) if (more := _told(dropped, "masks")) else (size,)
 
 

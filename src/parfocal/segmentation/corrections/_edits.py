@@ -10,12 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2
+from scipy.spatial import KDTree
 
 from parfocal.errors import BadInputError
 from parfocal.segmentation.corrections._kinds import Kind, Labels
 
 Box = tuple[tuple[int, int], ...]
 """Start and stop along each axis, slowest first."""
+
+
+_SIDE_BY_SIDE_PX = 2
+"""Pieces are side by side over a gap of twice as much at most: a plane that was dropped lies between halves."""
+
+_LEAST_PART = 0.1
+"""A part of a split with less of an equal share is a crumb."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,14 @@ def merge(labels: Labels, object_ids: Sequence[int]) -> Edit:
     return Edit(Kind.MERGE, box, before, after, ids, ids[:1])
 
 
+def lie_apart(mask: NDArray[np.bool_]) -> bool:
+    """Return whether what is marked lies in pieces with more than four voxels between them."""
+    reach = np.ones((2 * _SIDE_BY_SIDE_PX + 1,) * mask.ndim, bool)
+    near = np.asarray(ndimage.binary_dilation(np.pad(mask, _SIDE_BY_SIDE_PX), reach))
+    labelled: Any = ndimage.label(near)
+    return labelled[1] > 1
+
+
 def split(
     labels: Labels,
     object_id: int,
@@ -98,6 +114,9 @@ def split(
     next_id: int | None = None,
 ) -> Edit:
     """Split an object at its necks: watershed of its distance map, one basin a seed.
+
+    Where no seeds are told and there is no neck, so that a part would be a crumb, each voxel goes to the nearest
+    of the centres.
 
     Parameters
     ----------
@@ -130,6 +149,10 @@ def split(
     inner = tuple(slice(1, -1) for _ in range(mask.ndim))
     parts: NDArray[Any] = np.asarray(watershed(-distance[inner], markers, mask=mask))
     sizes = np.bincount(parts[mask], minlength=int(markers.max()) + 1)[1:]
+    if seeds is None and sizes.min() < _LEAST_PART * sizes.sum() / sizes.size:
+        centres, voxels = np.argwhere(markers) * spacing, np.argwhere(mask)
+        parts[mask] = markers[markers > 0][KDTree(centres).query(voxels * spacing)[1]]
+        sizes = np.bincount(parts[mask], minlength=int(markers.max()) + 1)[1:]
     if np.count_nonzero(sizes) < markers.max():
         raise BadInputError(f"object {object_id}: cannot be split into {int(markers.max())} parts")
     first_new = int(labels.max()) + 1 if next_id is None else next_id

@@ -183,8 +183,12 @@ class ReviewSession:
         return self._do(made, note)
 
     def merge(self, object_ids: Sequence[int], note: str = "") -> Correction:
-        """Make one object of two or more."""
-        return self._do(edits.merge(self.labels, object_ids), note)
+        """Make one object of two or more; where they do not lie side by side, a remark says so."""
+        edit = edits.merge(self.labels, object_ids)
+        if edits.lie_apart(edit.after == edit.ids_after[0]):
+            named = ", ".join(map(str, edit.ids_before))
+            self.remarks += (f"objects {named} were merged and do not touch; undo takes that back",)
+        return self._do(edit, note)
 
     def delete(self, object_id: int, note: str = "") -> Correction:
         """Take an object away."""

@@ -5,8 +5,16 @@ import pytest
 from scipy import ndimage
 
 from parfocal.errors import BadInputError
+from parfocal.fitting import spot_image
 from parfocal.optics import CameraModel, scmos_camera
-from parfocal.puncta.detection import LocalizeSettings, evaluate, find_candidates, wavelet_filter
+from parfocal.puncta.detection import (
+    LocalizeSettings,
+    evaluate,
+    find_candidates,
+    guess_camera,
+    localize,
+    wavelet_filter,
+)
 
 CAMERA = CameraModel(100.0, 2.2, 1.6)
 
@@ -118,3 +126,27 @@ def test_amplified_noise_is_no_spot():
     assert len(find_candidates(frame, camera, LocalizeSettings(false_positives_per_1000_px=0.1))) / 160 <= 0.1
     unaware = LocalizeSettings(false_positives_per_1000_px=0.1, excess_noise=1.0)
     assert len(find_candidates(frame, camera, unaware)) / 160 > 1
+
+
+def test_noise_that_neighbours_share_is_not_taken_for_less_than_it_is():
+    """A frame alone shows too little of it; the next one shows it where spots are sought."""
+    rng = np.random.default_rng(0)
+    white = rng.normal(0, 6, (2, 200, 200))
+    kernel = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25])
+    shared = np.stack([np.asarray(ndimage.convolve(w, kernel, mode="wrap")) for w in white])
+    first, second = np.round(300 + shared).astype(np.uint16)
+    found = [len(localize(first, guess_camera(*told))) for told in ((first,), (first, second))]
+    assert found[0] > 20
+    assert found[1] <= 3
+
+
+def test_what_moves_between_two_frames_is_not_taken_for_noise():
+    rng = np.random.default_rng(1)
+    frames = []
+    for _ in range(2):
+        mean = np.full((120, 120), 50.0)
+        for x, y in rng.uniform(6, 114, (60, 2)):
+            mean += spot_image((120, 120), x, y, 1.1, 1.1, 900)
+        frames.append(np.round(100 + 2 * rng.poisson(mean)).astype(np.uint16))
+    alone, both = guess_camera(frames[0]), guess_camera(*frames)
+    assert both.gain_adu_per_e == pytest.approx(alone.gain_adu_per_e)
