@@ -76,6 +76,12 @@ def puncta_command(
             raise BadInputError(
                 f"{results}: no such folder; expected one with puncta.csv, or --detections puncta.csv"
             )
+        if detections is None and not (results / "puncta.csv").is_file():
+            within = sorted(path.parent.name for path in results.glob("*/puncta.csv"))
+            hint = (
+                f"name one of its recordings: {', '.join(within)}" if within else "as `parfocal infer` makes one"
+            )
+            raise BadInputError(f"{results}: has no puncta.csv; {hint}")
         detections = detections or results / "puncta.csv"
         tracks = tracks or _if_there(results / "trajectories.csv")
         calcium = calcium or _if_there(results / "calcium_events.csv")

@@ -72,7 +72,9 @@ def read_found(path: Path, pixel_size_um: float | None, with_events: bool) -> Fo
         return Found(path.name, localizations, tracks, None, None)
     table = next((path / name for name in _TRACK_FILES if (path / name).is_file()), None)
     if table is None:
-        raise BadInputError(f"{path}: has no {' or '.join(_TRACK_FILES)}")
+        within = sorted({one.parent.name for name in _TRACK_FILES for one in path.glob(f"*/{name}")})
+        hint = f"; name one of its recordings: {', '.join(within)}" if within else ""
+        raise BadInputError(f"{path}: has no {' or '.join(_TRACK_FILES)}{hint}")
     localizations, tracks = _table(table, pixel_size_um)
     events = None
     if with_events:

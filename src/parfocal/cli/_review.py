@@ -17,6 +17,7 @@ from rich.table import Table
 from parfocal.cli._catalog import DataOption, JsonOption, folder_of
 from parfocal.cli._review_picture import half_blocks, picture_of, save_picture, terminal_side_px
 from parfocal.cli._review_source import Opened, open_folder, open_run
+from parfocal.cli._segment import is_run
 from parfocal.errors import BadInputError
 from parfocal.segmentation.corrections import Correction, ReviewItem, ReviewSession
 
@@ -49,7 +50,9 @@ def review_command(
 ) -> None:
     """Review the objects to doubt. Edits go to the journal; labels_corrected.ome.zarr follows."""
     folder = folder_of(data)
-    is_folder = (Path(what).expanduser() / "summary.json").is_file() or Path(what).is_dir()
+    is_folder = Path(what).expanduser().is_dir()
+    if not is_folder and not is_run(what):
+        raise BadInputError(f"{what}: expected a folder that `parfocal segment` made, a run, or `newest`")
     opened = (
         open_folder(Path(what).expanduser(), folder, image, user)
         if is_folder

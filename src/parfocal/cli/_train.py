@@ -116,11 +116,17 @@ def train_command(
     target = out or Path(f"{kind.value}.safetensors")
     console = Console(stderr=True, highlight=False)
     began_s = time.monotonic()
-    with _Watch(console, told) as watch:
-        card = train_nuclei(
-            told, target, device=device.value, resume=resume, start=start, segmenter=segmenter,
-            held_out_images=held_out, version=recipe.value, on_progress=watch.hear,
-        )  # fmt: skip
+    try:
+        with _Watch(console, told) as watch:
+            card = train_nuclei(
+                told, target, device=device.value, resume=resume, start=start, segmenter=segmenter,
+                held_out_images=held_out, version=recipe.value, on_progress=watch.hear,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        kept = any(target.absolute().parent.glob(f"{target.stem}.*.checkpoint"))
+        how = "the same command with --resume goes on" if kept else "nothing is kept yet: that is every 50 steps"
+        console.print(how, markup=False, soft_wrap=True)
+        raise
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(card), default=dict) + "\n")
     else:
@@ -131,7 +137,7 @@ class _Watch:
     """A bar on a terminal; elsewhere a line now and then."""
 
     def __init__(self, console: Console, recipe: TrainRecipe) -> None:
-        self._console, self._recipe = console, recipe
+        self._console, self._recipe, self._is_first = console, recipe, True
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal,
@@ -154,6 +160,9 @@ class _Watch:
 
     def hear(self, progress: TrainProgress) -> None:
         stage = self._stage_at(progress.step)
+        if self._is_first and progress.step > 1:
+            self._console.print(f"goes on after step {progress.step - 1} of {progress.steps}")
+        self._is_first = False
         self._bar.update(
             self._task,
             completed=progress.step,

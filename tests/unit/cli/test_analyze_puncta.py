@@ -65,6 +65,10 @@ def test_tables_can_be_named_one_by_one_and_what_is_missing_is_said(folder, tmp_
     assert "--detections" in capsys.readouterr().err
     assert run(["analyze", "puncta", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
+    assert run(["analyze", "puncta", str(folder.parent)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "name one of its recordings" in said
+    assert folder.name in said
 
 
 def test_class_labels_become_signal_at_puncta_linked_to_their_frames(folder, tmp_path, capsys):

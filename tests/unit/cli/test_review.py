@@ -84,6 +84,20 @@ def test_what_cannot_be_done_is_said_in_a_line(segmented, tmp_path, capsys, opti
     assert error.count("\n") == 1
 
 
+def test_what_was_done_before_an_edit_that_cannot_be_is_told(segmented, tmp_path, capsys):
+    one = int(np.unique(read_ome_zarr(segmented / "labels.ome.zarr")[0])[1])
+    assert run("review", segmented, "--data", tmp_path, "--delete", one, "--delete", "99") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "object 99" in error
+    assert f"done before it, and standing: deleted {one}"[:-2] in error
+    reviewed(capsys, segmented, tmp_path, "--undo")
+
+
+def test_what_is_neither_folder_nor_run_is_said_to_be(tmp_path, capsys):
+    assert run("review", tmp_path / "nothere", "--data", tmp_path) == 2
+    assert "expected a folder that `parfocal segment` made" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_retraining_that_is_not_due_trains_nothing(segmented, tmp_path, capsys):
     reviewed(capsys, segmented, tmp_path, "--accept", "1")
     assert run("train", "adapter", "--data", tmp_path, "--json") == 0
