@@ -18,7 +18,7 @@ from parfocal.errors import BadInputError
 
 SHAPE = (64, 2048, 2048)
 VOXEL_UM = (0.5, 0.25, 0.25)
-DIAMETER_UM = 6.5
+DIAMETER_UM = 9.75
 LIMIT_GB = 4.0
 
 _SCRIPT = """
@@ -31,8 +31,8 @@ print(json.dumps(segmented_gb(*sys.argv[1:])))
 def memory_rows(weights: str = "nuclei3d", shape: tuple[int, int, int] = SHAPE) -> list[Row]:
     """Measure the peak memory of `segment_tiled`, network and all, in a process of its own.
 
-    A simulated volume on disk, of nuclei 26 px wide, so that the network sees 64x1024x1024 voxels; default blocks
-    and two threads. The peak is the process's resident set as the system kept it: it holds what was mapped from
+    A simulated volume on disk, of nuclei 39 px wide, so that the network sees 43x683x683 voxels; default blocks
+    and two threads. What memory is needed for is a block, however many there are. The peak is the process's resident set as the system kept it: it holds what was mapped from
     the file too.
     """
     with tempfile.TemporaryDirectory(prefix="parfocal-bench-") as folder:
@@ -52,14 +52,15 @@ def memory_rows(weights: str = "nuclei3d", shape: tuple[int, int, int] = SHAPE) 
 
 
 def write_volume(path: Path, shape: tuple[int, int, int], seed: int = 0) -> None:
-    """Write a simulated volume of nuclei 26 px wide, one block of them repeated, its noise repeated with it."""
+    """Write a simulated volume of nuclei 39 px wide, one block of them repeated, its noise repeated with it."""
     rng = np.random.default_rng(seed)
     inside = round_nuclei((64, 128, 128), seed) > 0
-    block = rng.poisson(100.0 + 400.0 * inside.repeat(2, 1).repeat(2, 2)).astype(np.uint16)
+    block = rng.poisson(100.0 + 400.0 * inside.repeat(3, 1).repeat(3, 2)).astype(np.uint16)
     volume = open_memmap(path, "w+", np.uint16, shape)
-    for y in range(0, shape[1], 256):
-        for x in range(0, shape[2], 256):
-            part = volume[:, y : y + 256, x : x + 256]
+    side = block.shape[1]
+    for y in range(0, shape[1], side):
+        for x in range(0, shape[2], side):
+            part = volume[:, y : y + side, x : x + side]
             part[:] = block[: part.shape[0], : part.shape[1], : part.shape[2]]
     volume.flush()
 
