@@ -32,8 +32,8 @@ def memory_rows(weights: str = "nuclei3d", shape: tuple[int, int, int] = SHAPE) 
     """Measure the peak memory of `segment_tiled`, network and all, in a process of its own.
 
     A simulated volume on disk, of nuclei 39 px wide, so that the network sees 43x683x683 voxels; default blocks
-    and two threads. What memory is needed for is a block, however many there are. The peak is the process's resident set as the system kept it: it holds what was mapped from
-    the file too.
+    and two threads. What memory is needed for is a block, however many there are. The peak is the process's
+    resident set as the system kept it: it holds what was mapped from the file too.
     """
     with tempfile.TemporaryDirectory(prefix="parfocal-bench-") as folder:
         volume = Path(folder, "volume.npy")

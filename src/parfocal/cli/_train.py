@@ -73,7 +73,10 @@ def train_command(
         Path | None, typer.Option("--out", help="Weights to write, .safetensors. Default: KIND.safetensors here.")
     ] = None,
     recipe: Annotated[
-        RecipeSize, typer.Option("--recipe", help="small: half an hour on a CPU; shipped: as in the package.")
+        RecipeSize,
+        typer.Option(
+            "--recipe", help="small: minutes on a CPU, half an hour at most; shipped: as in the package."
+        ),
     ] = RecipeSize.small,
     steps: Annotated[int | None, typer.Option("--steps", help="Other than the recipe's.")] = None,
     device: Annotated[TrainDevice, typer.Option("--device", help="auto takes CUDA where there is one.")] = (
