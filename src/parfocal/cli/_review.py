@@ -140,8 +140,8 @@ def _interactive(opened: Opened, number: int) -> None:
         done = _on_key(session, item, console)
         if done is None:
             break
-        last = done
-        n_done += 1
+        key, last = done
+        n_done = max(0, n_done + {"u": -1, "n": 0}.get(key, 1))  # to add one looks at no object of the queue
         if n_done >= number:
             break
     console.print(
@@ -149,8 +149,8 @@ def _interactive(opened: Opened, number: int) -> None:
     )
 
 
-def _on_key(session: ReviewSession, item: ReviewItem, console: Console) -> str | None:
-    """Wait for keys until the object is done with; return what was done, None: quit."""
+def _on_key(session: ReviewSession, item: ReviewItem, console: Console) -> tuple[str, str] | None:
+    """Wait for keys until the object is done with; return the key and what it did, None: quit."""
     one = item.object_id
     actions: dict[str, Callable[[], object]] = {
         "a": lambda: session.accept(one),
@@ -175,7 +175,7 @@ def _on_key(session: ReviewSession, item: ReviewItem, console: Console) -> str |
         except BadInputError as error:
             console.print(str(error), markup=False, style="red")
             continue
-        return f"done: {_line(done)}" if isinstance(done, Correction) else f"object {one} skipped"
+        return key, f"done: {_line(done)}" if isinstance(done, Correction) else f"object {one} skipped"
 
 
 def _ids_in(text: str) -> list[int]:
