@@ -238,3 +238,13 @@ def test_of_a_single_plane_the_voxel_size_is_that_of_a_pixel(tmp_path, capsys):
 def test_a_stack_has_to_be_named(capsys):
     assert run("segment") == 2
     assert "name a FILE or a RUN" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("told", "is_remarked"), [("0.5,0.5,1", True), ("1,0.5,0.5", False), ("1.1,0.5,0.52", False)]
+)
+def test_a_voxel_size_that_contradicts_the_file_is_remarked(stack, tmp_path, capsys, told, is_remarked):
+    command = ("segment", stack[0], "--backend", "watershed", "--out", tmp_path / "found", "--json")
+    assert run(*command, "--voxel-size", told) == 0
+    remarks = json.loads(capsys.readouterr().out)["remarks"]
+    assert any("the file says 1, 0.5, 0.5" in remark for remark in remarks) is is_remarked
