@@ -532,3 +532,17 @@ def test_segment_of_a_run_is_its_derived_run_and_is_not_done_twice(session, micr
     refused = CliRunner().invoke(program, [*asked, "--axes", "ZYX", *data])
     assert refused.exit_code != 0
     assert "--axes is for files" in str(refused.exception)
+
+
+def test_segment_of_a_run_tells_each_of_its_stacks(session, microscope):
+    places_um = [[0.0, 0.0], [50.0, 0.0]]
+    (uid,) = session.RE(time_lapse(microscope, 1, 0.0, 3.0, 1.5, positions_um=places_um))
+    session.drain(60)
+    asked = ["segment", uid[:8], "--backend", "watershed", "--data", str(session.catalog.folder.root)]
+    said = CliRunner().invoke(commands(), asked)
+    facts = json.loads(CliRunner().invoke(commands(), [*asked, "--json"]).output)
+    assert [row["position"] for row in facts["stacks"]] == [0, 1]
+    assert sum(row["n_objects"] for row in facts["stacks"]) == int(facts["verdict"].split()[0])
+    for row in facts["stacks"]:
+        (line,) = (line for line in said.output.splitlines() if line.strip().startswith(row["labels"]))
+        assert line.split()[5] == str(row["n_objects"])

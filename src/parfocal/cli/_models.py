@@ -21,6 +21,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the histor
 
 
 _SHOWN_METRICS = 3  # in the list; `show` has all
+_WIDE = 110  # columns of a terminal that has room for them
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -58,17 +59,23 @@ def list_command(
     table = Table(box=None, header_style="bold")
     for column in ("", "name", "version", "hash"):
         table.add_column(column, no_wrap=True, min_width=len(column))
-    for column in ("kind", "parent", "made", "metrics"):
-        table.add_column(column, overflow="fold")  # in a narrow terminal these give way
+    console = Console(highlight=False)
+    is_wide = console.width >= _WIDE
+    for column in ("kind", "parent", "made", *(["metrics"] if is_wide else [])):
+        table.add_column(column, overflow="fold")
     for model in found:
         card = model.card
         several = [f"{key} {value:.3g}" for key, value in card.metrics.items()]
         metrics = "  ".join(several[:_SHOWN_METRICS] + ["..."] * (len(several) > _SHOWN_METRICS))
         mark = "*" if model.is_current else ""
         kind, parent = str(card.architecture.get("kind")), (card.parent or "")[:12]
-        cells = (mark, model.name, model.version, model.weights_sha256[:12], kind, parent, card.made[:19], metrics)
+        made = card.made[:19] if is_wide else card.made[:10]
+        cells = [mark, model.name, model.version, model.weights_sha256[:12], kind, parent, made]
+        cells += [metrics] if is_wide else []
         table.add_row(*(_plain(cell) for cell in cells), style="bold" if model.is_current else None)
-    Console(highlight=False).print(table)
+    console.print(table)
+    if not is_wide:
+        console.print("metrics of one: parfocal models show NAME", style="dim")
 
 
 def show_command(

@@ -126,21 +126,23 @@ def _point(text: str) -> tuple[float, float, float]:
 def _interactive(opened: Opened, number: int) -> None:
     """Show one object after the other, and do what a key says."""
     session, console = opened.session, Console(highlight=False)
-    n_done, last = 0, ""
+    n_done, last = 0, list[str]()
     while queue := session.queue(number):
         item = queue[0]
         console.clear()
         side = terminal_side_px(console.width, console.height)
         console.print(half_blocks(picture_of(session, item, side)), end="")
         console.print(_describe(item), markup=False)
-        if last:
-            console.print(last, markup=False)
+        for line in last:
+            console.print(line, markup=False, soft_wrap=True)
         seen = f"{n_done} of {min(number, n_done + len(queue))} looked at"
         console.print(f"{seen}   {_KEYS}", style="dim", markup=False)
+        n_remarks = len(session.remarks)
         done = _on_key(session, item, console)
         if done is None:
             break
-        key, last = done
+        key, said = done
+        last = [said, *session.remarks[n_remarks:]]
         n_done = max(0, n_done + {"u": -1, "n": 0}.get(key, 1))  # to add one looks at no object of the queue
         if n_done >= number:
             break

@@ -177,6 +177,7 @@ def segment_command(
             restoration=cast(Any, restoration),
             denoiser=open_denoiser(denoiser) if restoration != "none" else None,
             diameter_um=diameter,
+            on_progress=lambda done, n: said("segmenting", f"{done} of {n}"),
             **{name: value for name, value in told.items() if value is not None},
         )
         seconds = time.monotonic() - began

@@ -79,6 +79,7 @@ def segment_in_blocks(
     with progress(as_json) as said, whole_folder(target) as folder:
         raw = folder / "raw.ome.zarr"
         given = _in_parts(file, voxel_size_um) or _from_whole(open_whole(), raw)
+        said("segmenting")
         began = time.monotonic()
         found = segment_tiled(
             given.source,
@@ -89,7 +90,7 @@ def segment_in_blocks(
             blocks=blocks,
             scheduler=scheduler,
             n_workers=n_workers,
-            on_progress=lambda done, n: said(f"segmenting: {done} of {n} blocks"),
+            on_progress=lambda done, n: said("segmenting", f"{done} of {n} blocks"),
             overwrite=True,
             keep_blocks=True,
         )

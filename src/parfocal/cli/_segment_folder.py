@@ -20,8 +20,8 @@ from parfocal.files import csv_text, write_atomically
 
 
 @contextmanager
-def progress(silent: bool) -> Generator[Callable[[str], None], None, None]:
-    """Show what is being done and for how long; on stderr, so that stdout holds the result alone."""
+def progress(silent: bool) -> Generator[Callable[..., None], None, None]:
+    """Show what is being done, how far it is and for how long; on stderr: stdout holds the result alone."""
     console = Console(stderr=True)
     with Progress(
         SpinnerColumn(),
@@ -33,8 +33,11 @@ def progress(silent: bool) -> Generator[Callable[[str], None], None, None]:
     ) as bar:
         task = bar.add_task("reading", total=None)
 
-        def say(what: str) -> None:
-            bar.reset(task, description=what, total=None)
+        def say(what: str, how_far: str = "") -> None:
+            if how_far:
+                bar.update(task, description=f"{what}: {how_far}")
+            else:
+                bar.reset(task, description=what, total=None)
 
         yield say
 

@@ -7,13 +7,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from parfocal.callbacks import replay, volumes_of
 from parfocal.catalog import Catalog, open_catalog
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr, write_ome_tiff
+
+_TOLD_OF_STACKS = ("labels", "position", "time_point", "tile", "n_planes", "n_objects", "mean_doubt")
 
 
 def segment_run(
@@ -54,8 +58,9 @@ def segment_run(
         about = derived.metadata["start"]["parfocal"]["parameters"]
         verdict = (derived.metadata.get("stop") or {}).get("parfocal", {}).get("verdict", "")
         is_live = derived.metadata["start"]["parfocal"]["mode"] == "live"
-        after_s = _labels_after_s(derived)
+        stacks = _stacks(derived)
         written = [] if tiff is None else _write_tiffs(catalog, derived, tiff)
+    after_s = _labels_after_s(stacks)
     facts: dict[str, Any] = {
         "run": done.uid,
         "derived_run": done.derived_uid,
@@ -64,6 +69,7 @@ def segment_run(
         "backend": about["backend"],
         "model_hash": about["model"],
         "labels_after_s": after_s,
+        "stacks": [{name: row[name] for name in _TOLD_OF_STACKS if name in row} for row in stacks],
         "tiffs": [str(path) for path in written],
     }
     if as_json:
@@ -72,6 +78,8 @@ def segment_run(
     console = Console(highlight=False)
     before = " (found before; --overwrite does it again)" if done.status == "skipped" else ""
     console.print(f"{verdict} by {about['backend']} in run {done.uid[:8]}{before}", markup=False)
+    if len(stacks) > 1:
+        console.print(_table(stacks))
     if after_s is not None:
         since = "the last plane was taken" if is_live else "the last plane was read"
         console.print(f"labels {after_s:.2f} s after {since}", markup=False)
@@ -80,15 +88,34 @@ def segment_run(
         console.print(str(path), markup=False, soft_wrap=True)
 
 
-def _labels_after_s(derived: Any) -> float | None:
-    """Return how long the slowest stack's labels took after its last plane; None where the run does not say."""
+def _stacks(derived: Any) -> list[dict[str, Any]]:
+    """Return what the run says of each stack, in the order in which they were labelled."""
     if "stacks" not in derived:
-        return None
-    stacks = derived["stacks"].read()
-    if "labels_after_s" not in stacks:
-        return None
-    longest_s = float(stacks["labels_after_s"].max())
-    return round(longest_s, 3) if math.isfinite(longest_s) else None
+        return []
+    table = derived["stacks"].read()
+    columns = {str(name): np.asarray(table[name]).tolist() for name in table}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _labels_after_s(stacks: list[dict[str, Any]]) -> float | None:
+    """Return how long the slowest stack's labels took after its last plane; None where the run does not say."""
+    told = [float(row["labels_after_s"]) for row in stacks if "labels_after_s" in row]
+    return round(max(told), 3) if told and math.isfinite(max(told)) else None
+
+
+def _table(stacks: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for name in (column for column in _TOLD_OF_STACKS if any(column in row for row in stacks)):
+        table.add_column(
+            name.removeprefix("n_").replace("_", " "), justify="left" if name == "labels" else "right"
+        )
+    for row in stacks:
+        table.add_row(*(_cell(row[name]) for name in _TOLD_OF_STACKS if name in row))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _write_tiffs(catalog: Catalog, derived: Any, tiff: Path) -> list[Path]:

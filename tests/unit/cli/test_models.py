@@ -111,3 +111,14 @@ def test_what_is_wrong_is_said_in_one_line(run, pth, tmp_path):
     stored.write_bytes(stored.read_bytes()[:-1])
     assert "a.safetensors: hash" in run("check", code=2)
     assert len(json.loads(run("check", "--json", code=2))["problems"]) == 1
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_the_list_has_a_line_for_each_model_in_terminals_narrow_and_wide(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = run("list").splitlines()
+    named = [model["name"] for model in json.loads(run("list", "--json"))]
+    for name in named:
+        (line,) = (line for line in lines if line.split()[:2] == ["*", name])
+        assert "shipped" in line
+    assert ("metrics" in lines[0]) == (columns == 160)

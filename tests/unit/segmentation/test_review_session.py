@@ -56,6 +56,19 @@ def test_a_merge_of_what_does_not_touch_is_remarked(volume, tmp_path):
     assert "do not touch" in session.remarks[0]
 
 
+def test_what_is_added_in_noise_is_remarked(volume, tmp_path):
+    labels = volume[0]
+    noisy = np.random.default_rng(5).poisson(np.where(labels, 60, 20)).astype(np.uint16)
+    labels = np.where(labels == 5, 0, labels)
+    z, y, x = (round(float(at.mean())) for at in np.nonzero(volume[0] == 5))
+    session = opened((labels, noisy), tmp_path)
+    session.add_at((z, y, x))
+    assert not session.remarks
+    (empty,) = np.argwhere((ndimage.gaussian_filter(noisy * 1.0, [0, 1, 1]) > 21) & (session.labels == 0))[:1]
+    session.add_at(empty)
+    assert "times the noise" in session.remarks[0]
+
+
 def test_a_session_that_is_opened_again_stands_where_it_was_left(volume, tmp_path):
     session = opened(volume, tmp_path)
     session.split(4)

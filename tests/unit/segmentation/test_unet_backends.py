@@ -95,6 +95,19 @@ def test_planes_are_linked_into_nuclei(weights2d):
     assert "diameter 6.5 um" in found.remarks
 
 
+@pytest.mark.parametrize("backend", ["unet2d+link", "unet3d"])
+def test_how_far_it_is_can_be_told(weights2d, net3d, backend):
+    image, _ = nuclei((5, 60, 60))
+    told = []
+    how = {"diameter_um": DIAMETER_UM, "weights": weights2d if backend == "unet2d+link" else net3d}
+    segment_volume(image, VOXEL, backend, on_progress=lambda done, n: told.append((done, n)), **how)
+    n = told[-1][1]
+    assert told[-1] == (n, n)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    if backend == "unet2d+link":
+        assert n == 5
+
+
 def test_default_labels_each_plane_for_itself(weights2d):
     image, _ = nuclei((4, 96, 96))
     found = segment_volume(image, VOXEL, "default", weights=weights2d, diameter_um=DIAMETER_UM)

@@ -9,7 +9,13 @@ from parfocal.segmentation.backends._external import External, ExternalSettings
 from parfocal.segmentation.backends._measure import ObjectTable, measure_objects
 from parfocal.segmentation.backends._measure_parts import measure_in_parts
 from parfocal.segmentation.backends._models import USUAL_MODELS, model_options, model_store, open_model
-from parfocal.segmentation.backends._registry import BACKENDS, DEFAULT_BACKEND, default_backend, open_backend
+from parfocal.segmentation.backends._registry import (
+    BACKENDS,
+    DEFAULT_BACKEND,
+    TELLS_PROGRESS,
+    default_backend,
+    open_backend,
+)
 from parfocal.segmentation.backends._segment import segment_volume
 from parfocal.segmentation.backends._watershed import (
     Watershed,
@@ -21,6 +27,7 @@ from parfocal.segmentation.backends._watershed import (
 __all__ = [
     "BACKENDS",
     "DEFAULT_BACKEND",
+    "TELLS_PROGRESS",
     "USUAL_MODELS",
     "Cellpose",
     "CellposeSettings",

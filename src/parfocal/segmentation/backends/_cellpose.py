@@ -18,6 +18,7 @@ from parfocal.errors import BadInputError
 from parfocal.learning import need_torch
 from parfocal.segmentation._segmentation import Floats, Labels, NetOutput, Segmentation
 from parfocal.segmentation.backends._input import (
+    Progress,
     as_volume,
     checked_voxel_size,
     finished,
@@ -53,6 +54,8 @@ class CellposeSettings:
         Smaller masks are dropped, in pixels (2D) or voxels (3D).
     device : str
         `cpu`, `cuda`, `mps`.
+    on_progress : callable, optional
+        Told how many planes of how many a volume's are done; not with `do_3d`, of which Cellpose says nothing.
     """
 
     weights: str | os.PathLike[str]
@@ -62,6 +65,7 @@ class CellposeSettings:
     cellprob_threshold: float = 0.0
     min_size_px: int = 15
     device: str = "cpu"
+    on_progress: Progress | None = None
 
 
 class Cellpose:
@@ -115,7 +119,8 @@ class Cellpose:
         given = _normalized(pixels, _range(pixels))
         if self.settings.do_3d and pixels.shape[0] > 1:
             return self._volume(given, voxel_size_um)
-        return finished(self._linked((plane[None] for plane in given), voxel_size_um))
+        linked = self._linked((plane[None] for plane in given), voxel_size_um)
+        return finished(linked, len(given), self.settings.on_progress)
 
     def _linked(
         self, planes: Iterable[Floats], voxel_size_um: tuple[float, float, float]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.segmentation._segmentation import Labels, Segmentation
 from parfocal.segmentation.planes import PlaneLinker
+
+Progress = Callable[[int, int], object]
+"""Told how many parts of how many are done."""
 
 
 def as_volume(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -53,13 +56,19 @@ def linker() -> PlaneLinker:
     return PlaneLinker()
 
 
-def finished(planes: Generator[Labels, None, Segmentation]) -> Segmentation:
-    """Return what a backend's planes come to."""
+def finished(
+    planes: Generator[Labels, None, Segmentation], n_planes: int, on_progress: Progress | None = None
+) -> Segmentation:
+    """Return what a backend's planes come to; told after each is how many of how many are done."""
+    n_done = 0
     while True:
         try:
             next(planes)
         except StopIteration as end:
             return end.value
+        n_done += 1
+        if on_progress is not None:
+            on_progress(n_done, n_planes)
 
 
 def renumbered(labels: NDArray[Any]) -> Labels:

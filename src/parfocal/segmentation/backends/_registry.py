@@ -61,6 +61,8 @@ BACKENDS: dict[str, Callable[..., Backend]] = {
     "external": _external,
 }
 """Name to what makes it; each imports what it needs when it is called."""
+TELLS_PROGRESS = frozenset({"default", "unet2d+link", "unet3d", "cellpose"})
+"""Those that have the option `on_progress`: the others are quick, or another program."""
 
 
 def open_backend(name: str | None = None, **options: Any) -> Backend:

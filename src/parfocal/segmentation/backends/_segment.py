@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
 from parfocal.segmentation._segmentation import Backend, Segmentation
-from parfocal.segmentation.backends._input import as_volume, checked_voxel_size
-from parfocal.segmentation.backends._registry import DEFAULT_BACKEND, default_backend, open_backend
+from parfocal.segmentation.backends._input import Progress, as_volume, checked_voxel_size
+from parfocal.segmentation.backends._registry import DEFAULT_BACKEND, TELLS_PROGRESS, default_backend, open_backend
 from parfocal.segmentation.restoration import RESTORATION_MODES, Denoiser, RestorationMode, restore_if_it_helps
 
 
@@ -25,6 +25,7 @@ def segment_volume(
     denoiser: Denoiser | None = None,
     camera_model: CameraModel | None = None,
     diameter_um: float | None = None,
+    on_progress: Progress | None = None,
     **options: Any,
 ) -> Segmentation:
     """Find the nuclei of a volume.
@@ -48,6 +49,9 @@ def segment_volume(
         Offset, gain and read noise, where known, for restoration.
     diameter_um : float, optional
         Of a typical nucleus; found by the backend where not told.
+    on_progress : callable, optional
+        Told how many planes, tiles or blocks of how many are done, by a named backend in `TELLS_PROGRESS`; twice
+        over them where both raw and restored pixels are segmented.
     **options
         The fields of the backend's settings.
 
@@ -78,7 +82,8 @@ def segment_volume(
         chosen = backend or default_backend()
         if backend is None and chosen != DEFAULT_BACKEND:
             remarks = (f"PyTorch is not installed: {chosen} instead of {DEFAULT_BACKEND}",)
-        engine = open_backend(chosen, diameter_um=diameter_um, **options)
+        told = {"on_progress": on_progress} if chosen in TELLS_PROGRESS else {}
+        engine = open_backend(chosen, diameter_um=diameter_um, **told, **options)
     elif options or diameter_um is not None:
         raise BadInputError("options belong to a backend that is named, not to one that is made already")
     else:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.segmentation._segmentation import Labels, NetOutput, PlaneLink, Segmentation
-from parfocal.segmentation.backends._input import as_volume, checked_voxel_size
+from parfocal.segmentation.backends._input import Progress, as_volume, checked_voxel_size, finished
 from parfocal.segmentation.flows import FoundMasks, MaskSettings, find_masks, judge_objects, score_objects
 from parfocal.segmentation.grids import isotropic_um
 from parfocal.segmentation.networks import (
@@ -63,6 +63,8 @@ class UNetSettings:
     most_voxels : int
         A volume with more, at the size that the network knows, is segmented block by block on disk (`unet3d`);
         its output is not kept.
+    on_progress : callable, optional
+        Told how many planes, tiles or blocks of how many a volume's are done.
     """
 
     weights: str | os.PathLike[str] | NucleiNet | Any = None
@@ -73,6 +75,7 @@ class UNetSettings:
     tiles: TileSettings | None = None
     keep_output: bool = True
     most_voxels: int = 40_000_000
+    on_progress: Progress | None = None
 
 
 class UNetPlanes:
@@ -109,11 +112,7 @@ class UNetPlanes:
         if diameter_um is None:
             diameter_um = self._estimated(_fullest(pixels, scale), checked_voxel_size(voxel_size_um), scale)
         labelling = self._labelled(((plane, scale) for plane in pixels), voxel_size_um, diameter_um, pixels)
-        while True:
-            try:
-                next(labelling)
-            except StopIteration as ended:
-                return ended.value
+        return finished(labelling, len(pixels), self.settings.on_progress)
 
     def _labelled(
         self,
@@ -241,7 +240,14 @@ class UNetVolume:
         if np.prod(grid.shape, dtype=np.int64) > self.settings.most_voxels:
             return self._tiled(pixels, size, diameter_um or self.net.diameter_px * isotropic_um(size))
         said = predict_on(
-            self.net, pixels, size, diameter_um=diameter_um, grid=grid, told=scale, settings=self.settings.tiles
+            self.net,
+            pixels,
+            size,
+            diameter_um=diameter_um,
+            grid=grid,
+            told=scale,
+            settings=self.settings.tiles,
+            on_tile=self.settings.on_progress,
         )
         settings = self.settings.masks or MaskSettings()
         if settings.diameter_px is None:
@@ -264,6 +270,7 @@ class UNetVolume:
                 diameter_um=diameter_um,
                 masks=self.settings.masks,
                 tiles=self.settings.tiles,
+                on_progress=self.settings.on_progress,
             )
             labels = read_ome_zarr(found.path)[0]
         remarks = _remarks(self.settings.diameter_um is not None, diameter_um, [d.reason for d in found.dropped])

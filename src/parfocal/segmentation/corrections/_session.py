@@ -18,12 +18,14 @@ from parfocal.files import write_ome_zarr
 from parfocal.segmentation._segmentation import Segmentation
 from parfocal.segmentation.corrections import _edits as edits
 from parfocal.segmentation.corrections._edits import Box, Edit, box_slices
-from parfocal.segmentation.corrections._grown import grown_mask
+from parfocal.segmentation.corrections._grown import grown_mask, stands_out_by
 from parfocal.segmentation.corrections._journal import Correction, CorrectionJournal, range_of
 from parfocal.segmentation.corrections._kinds import Labels
 from parfocal.segmentation.uncertainty import ObjectDoubts, most_uncertain, object_doubts
 
 Voxel = tuple[float, float, float]
+_FAINT = 2.0
+"""Noise alone comes to 1.5 at most (`stands_out_by`)."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,8 @@ class ReviewSession:
     def add_at(self, point_px: Sequence[float], diameter_um: float | None = None, note: str = "") -> Correction:
         """Add an object about a point: what is brighter than halfway between its surroundings and the point.
 
+        Where noise alone would look like that, a remark says so.
+
         Parameters
         ----------
         point_px : (z, y, x)
@@ -214,7 +218,15 @@ class ReviewSession:
             The point lies outside, in an object, or is no brighter than what is about it.
         """
         mask = grown_mask(self.image, self.labels, self.voxel_size_um, point_px, diameter_um)
-        return self.add(mask, note)
+        above = stands_out_by(self.image, self.labels, mask)
+        made = self.add(mask, note)
+        if above < _FAINT:
+            one = made.ids_after[0]
+            self.remarks += (
+                f"object {one} is brighter than what is about it by only {max(above, 0):.1f} times the noise: "
+                "is a nucleus there? undo takes it back",
+            )
+        return made
 
     def redraw(self, object_id: int, mask: NDArray[np.bool_], note: str = "") -> Correction:
         """Give an object the shape of `mask`; what it takes from others, they lose."""

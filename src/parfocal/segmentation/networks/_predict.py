@@ -63,7 +63,7 @@ def predict(
     diameter_um: float | None = None,
     told: PixelRange | None = None,
     settings: TileSettings | None = None,
-    on_tile: Callable[[int, int], None] | None = None,
+    on_tile: Callable[[int, int], object] | None = None,
 ) -> NetOutput:
     """Ask a network of an image; the answer is at the image's voxels.
 
@@ -113,7 +113,7 @@ def predict_on(
     grid: Grid | None = None,
     told: PixelRange | None = None,
     settings: TileSettings | None = None,
-    on_tile: Callable[[int, int], None] | None = None,
+    on_tile: Callable[[int, int], object] | None = None,
 ) -> Prediction:
     """Ask a network of an image as `predict` does; the answer stays at the size that the network knows.
 

@@ -123,7 +123,7 @@ def run_tiles(
     shape: tuple[int, ...],
     region: Region | None = None,
     settings: TileSettings | None = None,
-    on_tile: Callable[[int, int], None] | None = None,
+    on_tile: Callable[[int, int], object] | None = None,
     memory: TileMemory | None = None,
 ) -> NetOutput:
     """Ask a network of an image, or of a region of it, tile by tile.

@@ -35,7 +35,7 @@ from parfocal.segmentation.volumes._merge import Merged, merge_blocks
 from parfocal.segmentation.volumes._plan import BlockSettings, TiledPlan, plan_settings
 from parfocal.segmentation.volumes._source import Source, open_source
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
