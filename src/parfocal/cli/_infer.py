@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from itertools import islice
@@ -16,11 +15,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from parfocal import __version__
 from parfocal.cli._catalog import JsonOption
 from parfocal.cli._infer_source import Recording, recordings_in
+from parfocal.cli._progress import progress
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 from parfocal.optics import CameraModel
@@ -109,7 +108,7 @@ def infer_command(
     target = output or Path(f"{source.resolve().name}_results")
     target.mkdir(parents=True, exist_ok=True)
     facts: list[dict[str, Any]] = []
-    with _progress(as_json) as said:
+    with progress(as_json, "opening") as said:
         for number, open_one in enumerate(opened, 1):
             recording = open_one()
             said(f"{number} of {len(opened)}: {recording.name}")
@@ -313,18 +312,3 @@ def _line(one: dict[str, Any]) -> str:
         f"{one['name']}: {one['n_puncta']} puncta in {one['n_frames']} frames, {one['n_tracks']} tracks "
         f"({one['n_mobile']} mobile, {one['n_immobile']} immobile){calcium}, {one['seconds']:.1f} s"
     )
-
-
-@contextmanager
-def _progress(silent: bool) -> Generator[Callable[[str], None], None, None]:
-    """Say what is being done; on stderr, so that stdout holds the result alone."""
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=silent,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("opening", total=None)
-        yield lambda what: bar.update(task, description=what)

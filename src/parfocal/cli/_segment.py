@@ -15,8 +15,9 @@ import typer
 
 from parfocal import __version__
 from parfocal.cli._catalog import DataOption, folder_of
+from parfocal.cli._progress import progress
 from parfocal.cli._segment_blocks import segment_in_blocks
-from parfocal.cli._segment_folder import in_words, progress, tell, whole_folder, write_objects, write_summary
+from parfocal.cli._segment_folder import in_words, tell, whole_folder, write_objects, write_summary
 from parfocal.cli._segment_run import segment_run
 from parfocal.errors import BadInputError
 from parfocal.files import refuse_input, write_ome_tiff, write_ome_zarr

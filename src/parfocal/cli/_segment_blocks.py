@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from parfocal import __version__
-from parfocal.cli._segment_folder import in_words, progress, tell, whole_folder, write_objects, write_summary
+from parfocal.cli._progress import progress
+from parfocal.cli._segment_folder import in_words, tell, whole_folder, write_objects, write_summary
 from parfocal.errors import BadInputError
 from parfocal.files import write_ome_zarr
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,9 @@ from typing import Any
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from parfocal.errors import BadInputError
 from parfocal.files import csv_text, write_atomically
-
-
-@contextmanager
-def progress(silent: bool) -> Generator[Callable[..., None], None, None]:
-    """Show what is being done, how far it is and for how long; on stderr: stdout holds the result alone."""
-    console = Console(stderr=True)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=silent,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("reading", total=None)
-
-        def say(what: str, how_far: str = "") -> None:
-            if how_far:
-                bar.update(task, description=f"{what}: {how_far}")
-            else:
-                bar.reset(task, description=what, total=None)
-
-        yield say
 
 
 @contextmanager
