@@ -25,6 +25,9 @@ from parfocal.files import write_atomically
 from parfocal.optics import CameraModel
 from parfocal.puncta import Localizations
 
+Tell = Callable[[int], object]
+"""Called with how many frames are done."""
+
 
 class Detector(StrEnum):
     """What finds puncta."""
@@ -129,7 +132,7 @@ def infer_command(
 class _Finder:
     name: str
     model_hash: str
-    find: Callable[[Recording, CameraModel, tuple[float, float]], Localizations]
+    find: Callable[[Recording, CameraModel, tuple[float, float], Tell], Localizations]
 
 
 @dataclass(frozen=True)
@@ -170,25 +173,29 @@ def _finder(detector: Detector, model: str, device: str | None, threshold: str |
                 net = replace(net, settings=replace(net.settings, threshold=_number(threshold)))
             refit = "none" if detector is Detector.network else "crowds"
 
-            def by_network(it: Recording, camera: CameraModel, size: tuple[float, float]) -> Localizations:
-                two: dict[str, Any] = {}
+            def by_network(
+                it: Recording, camera: CameraModel, size: tuple[float, float], tell: Tell
+            ) -> Localizations:
+                told: dict[str, Any] = {"on_progress": tell}
                 if net.has_calcium:
                     if it.calcium is None:
                         raise BadInputError(
                             f"{it.name}: has no calcium channel, which network {net.name} looks at"
                         )
-                    two = {"calcium": it.calcium(), "calcium_camera": it.calcium_camera or camera}
+                    told |= {"calcium": it.calcium(), "calcium_camera": it.calcium_camera or camera}
                 return localize_with_net(
-                    it.puncta.frames(), net, camera_model=camera, pixel_size_um=size, refit=refit, **two
+                    it.puncta.frames(), net, camera_model=camera, pixel_size_um=size, refit=refit, **told
                 )
 
             return _Finder("network" if refit == "none" else "hybrid", net.model_hash or "", by_network)
     from parfocal.puncta.detection import LocalizeSettings, localize_movie
 
     settings = LocalizeSettings() if threshold is None else LocalizeSettings(threshold=threshold)
-    return _Finder(
-        "classical", "", lambda it, camera, size: localize_movie(it.puncta.frames(), camera, settings, size)
-    )
+
+    def classical(it: Recording, camera: CameraModel, size: tuple[float, float], tell: Tell) -> Localizations:
+        return localize_movie(it.puncta.frames(), camera, settings, size, on_progress=lambda done, _: tell(done))
+
+    return _Finder("classical", "", classical)
 
 
 def _number(text: str) -> float:
@@ -198,9 +205,7 @@ def _number(text: str) -> float:
         raise BadInputError(f"--threshold {text}: of a network a probability is expected, such as 0.6") from None
 
 
-def _one(
-    it: Recording, target: Path, asked: _Asked, overwrite: bool, said: Callable[[str], None]
-) -> dict[str, Any]:
+def _one(it: Recording, target: Path, asked: _Asked, overwrite: bool, said: Callable[..., None]) -> dict[str, Any]:
     """Do one recording; its folder is made whole or not at all."""
     from parfocal.puncta.following import FollowSettings, follow_puncta
     from parfocal.puncta.tables import write_results
@@ -219,7 +224,8 @@ def _one(
     size, interval_s = _told(it, asked)
     camera, remarks = _camera(it, asked)
     began = time.monotonic()
-    spots = asked.finder.find(it, camera, size)
+    n_frames = it.puncta.n_frames
+    spots = asked.finder.find(it, camera, size, lambda done: said(it.name, f"{done} of {n_frames} frames"))
     said(f"{it.name}: {len(spots)} puncta, following them")
     settings = FollowSettings(
         tracks=TrackSettings(max_step_um=asked.max_step_um, max_missing_frames=asked.max_missing, min_frames=3)

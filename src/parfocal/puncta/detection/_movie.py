@@ -20,7 +20,7 @@ from parfocal.puncta._localizations import COLUMNS, Localizations, join_localiza
 from parfocal.puncta.detection._localize import localize
 from parfocal.puncta.detection._settings import LocalizeSettings
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 
 _BLOCK_FRAMES = 32
 
