@@ -137,7 +137,10 @@ def show_lock(console: Console, report: dict[str, Any], folder: Path) -> None:
     shown.add_row("run", f"{report['run']['uid'][:8]}  {report['run']['exit_status']}")
     shown.add_row("in lock", percent(s["in_lock_fraction"]))
     ratio = f", {s['rms_over_bound']:.2f} times the bound {nm(s['bound_um'])}" if s["rms_over_bound"] else ""
-    shown.add_row("RMS error", f"{nm(s['rms_error_um'])}{ratio}")
+    if s["rms_focus_um"] is None:  # too short to tell the noise of a frame
+        shown.add_row("RMS, as the lock estimates it", nm(s["rms_error_um"]))
+    else:
+        shown.add_row("RMS of the focus", f"{nm(s['rms_focus_um'])}{ratio}")
     shown.add_row("losses, faults", f"{s['n_losses']}, {s['n_faults']}")
     shown.add_row(
         "frames", f"{s['n_frames']}" + (f" at {s['frame_rate_hz']:.1f} Hz" if s["frame_rate_hz"] else "")

@@ -49,13 +49,19 @@ def _histogram(axis: Any, run: LockRun, locked: NDArray[np.bool_]) -> None:
         axis.text(0.5, 0.5, "never locked", ha="center", transform=axis.transAxes)
         return
     axis.hist(error_nm, bins=min(60, max(10, int(np.sqrt(error_nm.size)))), color=_BLUE)
-    bound_nm = 1e3 * run.summary.bound_um
-    if np.isfinite(bound_nm):
-        for side in (-bound_nm, bound_nm):
-            axis.axvline(side, color=_ORANGE, lw=1, ls="--")
-        axis.plot([], [], color=_ORANGE, ls="--", label="Kalman bound, RMS")
+    summary = run.summary
+    marks = (
+        (summary.rms_focus_um, _GREEN, "RMS of the focus"),
+        (summary.bound_um, _ORANGE, "Kalman bound, RMS"),
+    )
+    for mark_um, colour, what in marks:
+        if not np.isfinite(mark_um):
+            continue
+        for side_nm in (-1e3 * mark_um, 1e3 * mark_um):
+            axis.axvline(side_nm, color=colour, lw=1, ls="--")
+        axis.plot([], [], color=colour, ls="--", label=what)
         axis.legend(fontsize=8, frameon=False, loc="upper right")
-    axis.set_xlabel("error (nm)")
+    axis.set_xlabel("error as the lock estimates it (nm)")
     axis.set_ylabel("frames")
 
 

@@ -27,8 +27,9 @@ def lock_report(run: LockRun) -> dict[str, Any]:
     -------
     dict
         `run`, `calibration`, `law`, `measure`, `settings`, `summary` (the fields of
-        `parfocal.focus.LockSummary`, with `rms_over_bound`), `latency_s` by part, `states` (share of frames),
-        `safeguards` (frames each spoke in), `events`, `simulated`. What is unknown is null.
+        `parfocal.focus.LockSummary`, with `rms_over_bound`, the focus over the bound), `latency_s` by part,
+        `states` (share of frames), `safeguards` (frames each spoke in), `events`, `simulated`. What is unknown is
+        null.
     """
     summary = run.summary
     columns = run.columns
@@ -64,7 +65,7 @@ def lock_report(run: LockRun) -> dict[str, Any]:
             "settings": asdict(run.settings),
             "summary": asdict(summary)
             | {
-                "rms_over_bound": summary.rms_error_um / bound_um if bound_um > 0 else None,
+                "rms_over_bound": summary.rms_focus_um / bound_um if bound_um > 0 else None,
                 "median_photons": _median(columns["photons"]),
                 "median_beads": _median(columns["n_beads"]) if "n_beads" in columns else 1.0,
             },

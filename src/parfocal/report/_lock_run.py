@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -64,6 +65,8 @@ class LockRun:
             confidence=c["confidence"].astype(np.float64),
             state=c["state"].astype(np.str_),
             latency_s=c["answer_s"].astype(np.float64),
+            setpoint_um=c["setpoint_um"].astype(np.float64),
+            exposure_s=float(self.start.get("exposure_s") or math.nan),
             is_held=np.array(["held" in str(flags).split() for flags in c["flags"]], np.bool_),
         )
 

@@ -187,7 +187,7 @@ def _focus(story: Story, plots: list[Plot]) -> str:
             (
                 f"{run.plan} {run.uid[:8]}",
                 percent(s["in_lock_fraction"]),
-                nm(s["rms_error_um"]),
+                nm(s["rms_focus_um"]),
                 nm(s["bound_um"]) + ("" if ratio is None else f" (×{ratio:.2f})"),
                 f"{s['n_losses']}, {s['n_faults']}",
                 str(s["n_frames"]),
@@ -198,7 +198,7 @@ def _focus(story: Story, plots: list[Plot]) -> str:
     header = (
         "run",
         "in lock",
-        "RMS error",
+        "RMS of the focus",
         "Kalman bound",
         "losses, faults",
         "samples",

@@ -86,4 +86,50 @@ def test_the_walk_and_its_bound_are_found_from_the_record_alone(walk_um):
     assert summary.walk_um == pytest.approx(walk_um, rel=0.15)
     assert summary.bound_um == pytest.approx(kalman_bound(0.005**2, walk_um**2, 1), rel=0.12)
     assert summary.n_dropped == pytest.approx(80, abs=30)
+    assert summary.noise_um == pytest.approx(0.005, rel=0.05)
     assert summary.in_lock_fraction > 0.99
+
+
+@pytest.mark.parametrize("noise_um", [0.002, 0.01])
+def test_how_far_the_focus_was_off_is_found_without_the_truth_and_without_the_locks_own_estimate(noise_um):
+    controller = LockController(LockSettings(), MODEL)
+    run = simulate(controller, GaussianEye(noise_um), BenchConditions(n_frames=8000, walk_um=0.002))
+    is_locked = run.samples.state == "LOCKED"
+    # how far its setpoint is from where it was at engage cannot be seen by anybody
+    truth_um = float(np.std(run.true_um[is_locked]))
+    summary = summarize_lock(run.samples, latency_frames=1)
+    assert summary.rms_focus_um == pytest.approx(truth_um, rel=0.12)
+    assert summary.rms_error_um < 0.9 * truth_um
+    # standard errors that are stated twice too large change nothing
+    doubted = summarize_lock(replace(run.samples, z_se_um=2 * run.samples.z_se_um), latency_frames=1)
+    assert doubted.rms_focus_um == summary.rms_focus_um
+    assert doubted.bound_um == summary.bound_um
+
+
+@pytest.mark.parametrize("late_s", [0.012, 0.03])
+def test_commands_are_taken_by_the_time_at_which_they_were_sent(late_s):
+    rng, n, frame_s, per_frame = np.random.default_rng(0), 4000, 0.02, 200
+    drift_um = np.repeat(np.cumsum(rng.normal(0, 0.002, n)), per_frame)
+    noise_um = rng.normal(0, 0.004, n)
+    stage_um, z_um, command_um = np.zeros((n + 3) * per_frame), np.zeros(n), np.zeros(n)
+    for k in range(n):  # a lock that takes back a third of what it sees, on a fine grid of time
+        span = slice(k * per_frame, (k + 1) * per_frame)
+        z_um[k] = float(np.mean(drift_um[span] + stage_um[span])) + noise_um[k]
+        command_um[k] = (command_um[k - 1] if k else 0.0) - 0.3 * z_um[k]
+        stage_um[round((k + 0.5 + late_s / frame_s) * per_frame) :] = command_um[k]
+    samples = replace(
+        table(["LOCKED"] * n),
+        t_s=np.arange(n) * frame_s,
+        error_um=np.zeros(n),
+        z_um=z_um,
+        command_um=command_um,
+        latency_s=np.full(n, late_s),
+        setpoint_um=np.zeros(n),
+        exposure_s=frame_s,
+    )
+    summary = summarize_lock(samples, latency_frames=4)
+    assert summary.noise_um == pytest.approx(0.004, rel=0.05)
+    assert summary.walk_um == pytest.approx(0.002, rel=0.15)
+    assert summary.rms_focus_um == pytest.approx(np.sqrt(np.mean((z_um - noise_um) ** 2)), rel=0.05)
+    delay_frames = max(late_s / frame_s - 0.5, 0)
+    assert summary.bound_um == pytest.approx(kalman_bound(0.004**2, 0.002**2, delay_frames), rel=0.1)

@@ -19,7 +19,7 @@ def test_numbers_are_those_of_the_samples():
     assert report["summary"]["walk_um"] == pytest.approx(0.004, rel=0.3)
     assert report["summary"]["bound_um"] > 0.004
     bound = report["summary"]["bound_um"]
-    assert report["summary"]["rms_over_bound"] == pytest.approx(report["summary"]["rms_error_um"] / bound)
+    assert report["summary"]["rms_over_bound"] == pytest.approx(report["summary"]["rms_focus_um"] / bound)
     assert report["latency_s"]["exposure_to_frame"][0] == pytest.approx(0.012)
     assert report["latency_s"]["fit"][0] == pytest.approx(0.0003)
     assert report["latency_s"]["command"][0] == pytest.approx(0.0001)
