@@ -159,6 +159,9 @@ def test_lock_holds_and_its_report_agrees_with_the_catalog(locked, calibrated, d
     assert summary["rms_error_um"] == pytest.approx(np.sqrt(np.mean(np.square(error_um[state == "LOCKED"]))))
     assert summary["in_lock_fraction"] > 0.9
     assert summary["rms_error_um"] < 0.02
+    assert start["parfocal"]["lock"]["exposure_s"] == pytest.approx(locked["exposure_s"])
+    if summary["rms_focus_um"] is not None:  # with too few frames nothing tells noise from motion
+        assert summary["rms_error_um"] <= summary["rms_focus_um"] < 0.03
     whole = np.percentile(samples["lock_answer_s"].values, (50, 95, 99))
     assert locked["latency_s"]["whole"] == pytest.approx(whole.tolist())
 

@@ -46,6 +46,8 @@ class LockSamples:
         Where z was to be; empty: at one place all the time, the mean of z.
     exposure_s : float, optional
         Of a frame; with `latency_s` it says which frame a command shows in.
+    command_to_motion_s : float
+        From the command to the stage's motion, where it was measured.
     """
 
     frame: NDArray[np.int64]
@@ -61,6 +63,7 @@ class LockSamples:
     is_held: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     setpoint_um: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     exposure_s: float = math.nan
+    command_to_motion_s: float = 0.0
 
     def __post_init__(self) -> None:
         n = self.frame.shape
@@ -108,7 +111,8 @@ class LockSummary:
     walk_um : float
         Random walk of the focus a frame, from the differences of measured z less the stage's moves.
     bound_um : float
-        `kalman_bound` for that walk, that noise, and the latency as it was where it was measured, else as given.
+        `kalman_bound` for that walk, that noise, and the latency as it was where it was measured, else as given;
+        NaN where noise hides the walk.
     n_held : int
         Frames in which a plan held the lock still.
     """
@@ -159,7 +163,8 @@ def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSum
     frame_s = float(np.median(np.diff(s.t_s) / np.maximum(np.diff(s.frame), 1))) if n > 1 else math.nan
     if _has_times(s) and frame_s > 0:
         # what shows in half of the next frame is half a frame late
-        latency_frames = max((float(np.nanmedian(s.latency_s)) + s.exposure_s / 2) / frame_s - 1, 0.0)
+        late_s = float(np.nanmedian(s.latency_s)) + s.command_to_motion_s
+        latency_frames = max((late_s + s.exposure_s / 2) / frame_s - 1, 0.0)
     walk_um, noise_um = _walk_and_noise_um(s, is_locked, latency_frames)
     off_um = _off_um(s, is_locked & ~is_held)
     error_um = _rms(s.error_um[is_locked])
@@ -182,7 +187,7 @@ def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSum
         latency_s=_percentiles(s.latency_s),
         frame_rate_hz=(n - 1) / duration_s if n > 1 and duration_s > 0 else math.nan,
         walk_um=walk_um,
-        bound_um=kalman_bound(noise_um**2, walk_um**2, latency_frames) if is_known else math.nan,
+        bound_um=kalman_bound(noise_um**2, walk_um**2, latency_frames) if walk_um > 0 else math.nan,
         n_held=int(is_held.sum()),
     )
 
@@ -242,12 +247,12 @@ def _stage_um(s: LockSamples, latency_frames: float) -> NDArray[np.float64]:
         # the command answered to frame k - 1 - latency is where the stage was in frame k
         return np.concatenate([np.full(delay, np.nan), s.command_um[: s.frame.size - delay]])
     late_s = np.where(np.isfinite(s.latency_s), s.latency_s, np.nanmedian(s.latency_s))
-    sent_s = np.maximum.accumulate(s.t_s - s.t_s[0] + late_s)
-    travelled = np.concatenate([[0.0], np.cumsum(np.diff(sent_s) * s.command_um[:-1])])
+    moved_s = np.maximum.accumulate(s.t_s - s.t_s[0] + late_s + s.command_to_motion_s)
+    travelled = np.concatenate([[0.0], np.cumsum(np.diff(moved_s) * s.command_um[:-1])])
 
     def until(t_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        more = np.maximum(t_s - sent_s[-1], 0.0) * s.command_um[-1]
-        return np.interp(t_s, sent_s, travelled, left=np.nan) + more
+        more = np.maximum(t_s - moved_s[-1], 0.0) * s.command_um[-1]
+        return np.interp(t_s, moved_s, travelled, left=np.nan) + more
 
     middle_s = s.t_s - s.t_s[0]
     begin_s, end_s = middle_s - s.exposure_s / 2, middle_s + s.exposure_s / 2

@@ -66,7 +66,8 @@ class LockRun:
             state=c["state"].astype(np.str_),
             latency_s=c["answer_s"].astype(np.float64),
             setpoint_um=c["setpoint_um"].astype(np.float64),
-            exposure_s=float(self.start.get("exposure_s") or math.nan),
+            exposure_s=float(self.lock.get("exposure_s") or math.nan),
+            command_to_motion_s=float(self.lock.get("command_to_motion_s") or 0.0),
             is_held=np.array(["held" in str(flags).split() for flags in c["flags"]], np.bool_),
         )
 

@@ -123,7 +123,8 @@ def test_commands_are_taken_by_the_time_at_which_they_were_sent(late_s):
         error_um=np.zeros(n),
         z_um=z_um,
         command_um=command_um,
-        latency_s=np.full(n, late_s),
+        latency_s=np.full(n, late_s - 0.005),
+        command_to_motion_s=0.005,
         setpoint_um=np.zeros(n),
         exposure_s=frame_s,
     )

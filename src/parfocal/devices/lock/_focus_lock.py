@@ -238,7 +238,11 @@ class FocusLock:
         if self._armed is None:
             return {}
         measured = {"latency_run": self.latency_run, "noise_run": self.camera.facts.noise_run}
-        return self._armed.about() | {"command_to_motion_s": self.command_to_motion_s} | measured
+        times = {
+            "command_to_motion_s": self.command_to_motion_s,
+            "exposure_s": self.camera.facts.settings.exposure_s,
+        }
+        return self._armed.about() | times | measured
 
     def set(self, engaged: bool | int, timeout_s: float = _ENGAGE_TIMEOUT_S) -> PlainStatus:
         """Engage (true) or release (false), as a plan does: `bps.abs_set(lock, True)`."""
