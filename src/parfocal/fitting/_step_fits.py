@@ -85,14 +85,18 @@ class StepFits:
 
     @property
     def q(self) -> NDArray[np.float64]:
-        """ln(sigma_x / sigma_y) of each step."""
-        return np.log(self.sigma_px[:, 0] / self.sigma_px[:, 1])
+        """ln(sigma_x / sigma_y) of each step; NaN where a width is nothing, as by moments in an empty frame."""
+        x, y = self._widths()
+        return np.log(x / y)
 
     @property
     def q_se(self) -> NDArray[np.float64]:
         """Standard error of `q`."""
-        c, (x, y) = self.covariance_px2, self.sigma_px.T
+        c, (x, y) = self.covariance_px2, self._widths()
         return np.sqrt(c[:, 0, 0] / x**2 + c[:, 1, 1] / y**2 - 2 * c[:, 0, 1] / (x * y))
+
+    def _widths(self) -> NDArray[np.float64]:
+        return np.where(self.sigma_px > 0, self.sigma_px, np.nan).T
 
     def samples(self) -> WidthSamples:
         """Return the parametric fits' widths."""
