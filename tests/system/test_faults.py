@@ -340,6 +340,7 @@ def test_a_run_that_is_not_there_is_said_with_where_to_look(parfocal, data):
     assert said.code == 2
     assert "parfocal runs" in said.complaint
     said = parfocal("replay", "aaaaaaaa", "--data", data)
+    assert "'aaaaaaaa'" in said.complaint
     assert said.code == 2
     said = parfocal("replay", "newest", "--data", data, "--analysis", "no_such")
     assert said.code == 2

@@ -149,8 +149,8 @@ def replay(
     CatalogError
         The results could not be written, or a worker does not see the data folder.
     """
-    uids = list(dict.fromkeys(_uids(catalog, runs)))
     make = _maker(analysis, parameters)
+    uids = list(dict.fromkeys(_uids(catalog, runs)))
     done = _done(uids, make, catalog) if make is not None and if_done == "skip" else {}
     with _bar(progress) as bar:
         task = bar.add_task("replay", total=len(uids))

@@ -131,6 +131,7 @@ def run(catalog: Shelves, which: str | int | BlueskyRun) -> BlueskyRun:
     """
     if not isinstance(which, str | int):
         return which
+    asked = which
     if isinstance(which, str) and (which == "newest" or re.fullmatch(r"-?\d{1,4}", which)):
         which = -1 if which == "newest" else int(which)
     problem = "there is none"
@@ -142,7 +143,7 @@ def run(catalog: Shelves, which: str | int | BlueskyRun) -> BlueskyRun:
             continue
         except ValueError as error:  # too short, or fits several
             problem = str(error)
-    raise BadInputError(f"Run {which!r}: {problem}. `parfocal runs` lists what is there.")
+    raise BadInputError(f"Run {asked!r}: {problem}. `parfocal runs` lists what is there.")
 
 
 def analyses_of(catalog: Shelves, which: str | int | BlueskyRun) -> list[BlueskyRun]:
