@@ -543,6 +543,7 @@ def test_segment_of_a_run_tells_each_of_its_stacks(session, microscope):
     facts = json.loads(CliRunner().invoke(commands(), [*asked, "--json"]).output)
     assert [row["position"] for row in facts["stacks"]] == [0, 1]
     assert sum(row["n_objects"] for row in facts["stacks"]) == int(facts["verdict"].split()[0])
+    assert all((row["mean_doubt"] is None) == (row["n_objects"] == 0) for row in facts["stacks"])
     for row in facts["stacks"]:
         (line,) = (line for line in said.output.splitlines() if line.strip().startswith(row["labels"]))
         assert line.split()[5] == str(row["n_objects"])

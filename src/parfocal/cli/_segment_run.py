@@ -69,7 +69,7 @@ def segment_run(
         "backend": about["backend"],
         "model_hash": about["model"],
         "labels_after_s": after_s,
-        "stacks": [{name: row[name] for name in _TOLD_OF_STACKS if name in row} for row in stacks],
+        "stacks": [_told(row) for row in stacks],
         "tiffs": [str(path) for path in written],
     }
     if as_json:
@@ -99,23 +99,29 @@ def _stacks(derived: Any) -> list[dict[str, Any]]:
 
 def _labels_after_s(stacks: list[dict[str, Any]]) -> float | None:
     """Return how long the slowest stack's labels took after its last plane; None where the run does not say."""
-    told = [float(row["labels_after_s"]) for row in stacks if "labels_after_s" in row]
-    return round(max(told), 3) if told and math.isfinite(max(told)) else None
+    told = [float(row.get("labels_after_s", math.nan)) for row in stacks]
+    return round(max(known), 3) if (known := [one for one in told if math.isfinite(one)]) else None
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what is told of a stack; a number that is none, as the mean doubt of no objects, is null in JSON."""
+    told = {name: row[name] for name in _TOLD_OF_STACKS if name in row}
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in told.items()}
 
 
 def _table(stacks: list[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold")
-    for name in (column for column in _TOLD_OF_STACKS if any(column in row for row in stacks)):
+    for name in _told(stacks[0]):
         table.add_column(
             name.removeprefix("n_").replace("_", " "), justify="left" if name == "labels" else "right"
         )
     for row in stacks:
-        table.add_row(*(_cell(row[name]) for name in _TOLD_OF_STACKS if name in row))
+        table.add_row(*(_cell(value) for value in _told(row).values()))
     return table
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return "–" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _write_tiffs(catalog: Catalog, derived: Any, tiff: Path) -> list[Path]:

@@ -91,15 +91,16 @@ class LockSummary:
     longest_out_s : float
         Longest time between two LOCKED frames.
     rms_focus_um : float
-        Of the focus about its setpoint in LOCKED frames: the mean square of measured z less setpoint, less that of
-        `noise_um`. It trusts neither the lock's estimates nor the standard errors: the noise of a frame is not yet
-        in the focus of that frame. Where noise hides it, `rms_error_um`. What the calibration gets wrong is not in
-        it.
+        Of the focus about its setpoint in LOCKED frames that no plan held: the mean square of measured z less
+        setpoint, less that of `noise_um`. It trusts neither the lock's estimates nor the standard errors: the
+        noise of a frame is not yet in the focus of that frame. Vibration that is new in each frame is taken for
+        noise, and off with it. Where noise hides the focus, the lock's estimate. What the calibration gets wrong
+        is not in it.
     rms_error_um, mean_error_um : float
         Of the lock's own estimate in LOCKED frames. A lock moves until its estimate is nothing, so this is less
         than the focus is off.
     rms_z_um : float
-        SD of measured z in LOCKED frames about its setpoint: the focus with a frame's noise in it.
+        SD of measured z less setpoint in those frames: the focus with a frame's noise in it.
     median_z_se_um : float
         Of the measurements in LOCKED frames, as they state it.
     noise_um : float
@@ -167,7 +168,7 @@ def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSum
         latency_frames = max((late_s + s.exposure_s / 2) / frame_s - 1, 0.0)
     walk_um, noise_um = _walk_and_noise_um(s, is_locked, latency_frames)
     off_um = _off_um(s, is_locked & ~is_held)
-    error_um = _rms(s.error_um[is_locked])
+    least_um = _rms(s.error_um[is_locked & ~is_held])
     is_known = math.isfinite(walk_um) and math.isfinite(noise_um)
     return LockSummary(
         n_frames=n,
@@ -178,8 +179,8 @@ def summarize_lock(samples: LockSamples, latency_frames: float = 1.0) -> LockSum
         n_faults=_n_entered(s.state, LockState.FAULT),
         n_recoveries=_n_entered(s.state, LockState.RECOVERY),
         longest_out_s=float(np.max(np.diff(locked_t_s))) if locked_t_s.size > 1 else math.nan,
-        rms_focus_um=math.sqrt(max(_rms(off_um) ** 2 - noise_um**2, error_um**2)) if is_known else math.nan,
-        rms_error_um=error_um,
+        rms_focus_um=math.sqrt(max(_rms(off_um) ** 2 - noise_um**2, least_um**2)) if is_known else math.nan,
+        rms_error_um=_rms(s.error_um[is_locked]),
         mean_error_um=float(np.nanmean(s.error_um[is_locked])) if is_locked.any() else math.nan,
         rms_z_um=float(np.nanstd(off_um)) if np.isfinite(off_um).any() else math.nan,
         median_z_se_um=float(np.median(s.z_se_um[is_locked])) if is_locked.any() else math.nan,
@@ -225,7 +226,7 @@ def _walk_and_noise_um(s: LockSamples, is_locked: NDArray[np.bool_], latency_fra
 
     Differences over 1 and over 9 frames, so that their difference is 8 walk²; kicks left out.
     """
-    if s.frame.size < 100 or np.count_nonzero(is_locked) < 100:
+    if s.frame.size < 100 + latency_frames or np.count_nonzero(is_locked) < 100:
         return math.nan, math.nan
     drift = s.z_um - _stage_um(s, latency_frames)
     drift[~is_locked] = np.nan
