@@ -151,7 +151,7 @@ def _settings(told: Mapping[str, Any]) -> tuple[BlockSettings, int]:
 
 def _in_parts(file: str, voxel_size_um: VoxelSize | None) -> _Given | None:
     """Return a volume that workers can open as it is; None where it is of another kind."""
-    from parfocal.segmentation.volumes import open_source
+    from parfocal.segmentation.volumes import open_source, size_contradicted
 
     path = Path(file).expanduser()
     if path.suffix != ".npy" and not any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zarray")):
@@ -160,7 +160,8 @@ def _in_parts(file: str, voxel_size_um: VoxelSize | None) -> _Given | None:
     size = voxel_size_um or source.voxel_size_um
     if size is None:
         raise BadInputError(f"{file}: says nothing of its voxel size; say it, such as --voxel-size 2,0.5,0.5")
-    return _Given(file, source, {"0": source}, "0", size, (), {"axes": None, "at": [], "channel": 0})
+    remarks = size_contradicted(voxel_size_um, source.voxel_size_um or (None, None, None))
+    return _Given(file, source, {"0": source}, "0", size, remarks, {"axes": None, "at": [], "channel": 0})
 
 
 def _from_whole(given: GivenVolume, raw: Path) -> _Given:

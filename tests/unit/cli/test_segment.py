@@ -11,7 +11,7 @@ import zarr
 
 from parfocal.cli import main
 from parfocal.errors import BadInputError
-from parfocal.files import open_stack, read_ome_zarr
+from parfocal.files import open_stack, read_ome_zarr, write_ome_zarr
 from parfocal.segmentation import Segmentation
 from parfocal.segmentation.backends import measure_objects
 from parfocal.segmentation.corrections import CorrectionJournal, open_segmented
@@ -248,3 +248,13 @@ def test_a_voxel_size_that_contradicts_the_file_is_remarked(stack, tmp_path, cap
     assert run(*command, "--voxel-size", told) == 0
     remarks = json.loads(capsys.readouterr().out)["remarks"]
     assert any("the file says 1, 0.5, 0.5" in remark for remark in remarks) is is_remarked
+
+
+def test_a_voxel_size_that_contradicts_a_volume_in_blocks_is_remarked(stack, tmp_path, capsys):
+    pytest.importorskip("torch", reason="PyTorch is not installed: parfocal[torch]")
+    write_ome_zarr(tmp_path / "raw.ome.zarr", tifffile.imread(stack[0])[:, 0], (1.0, 0.5, 0.5))
+    asked = ("--scheduler", "threads", "--diameter", "8", "--voxel-size", "1,0.35,0.35", "--json")
+    asked = (*asked, "--out", tmp_path / "found", "--data", tmp_path / "none")
+    assert run("segment", tmp_path / "raw.ome.zarr", *asked) == 0
+    remarks = json.loads(capsys.readouterr().out)["remarks"]
+    assert any("the file says 1, 0.5, 0.5" in remark for remark in remarks)

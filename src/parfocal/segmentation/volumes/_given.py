@@ -77,7 +77,7 @@ def open_given(
     folder = Path(file).expanduser()
     if (folder / "zarr.json").is_file() or (folder / ".zattrs").is_file():
         pixels, size_um = read_ome_zarr(folder)
-        return GivenVolume(file, {"0": pixels}, "0", told or size_um, _contradicted(told, size_um), asked)
+        return GivenVolume(file, {"0": pixels}, "0", told or size_um, size_contradicted(told, size_um), asked)
     stack = open_stack(file, axes)
     # The first of one is what there is, whether or not the file counts it.
     where = {a: n for a, n in _places(at, stack.source).items() if n or a in stack.axes}
@@ -105,12 +105,15 @@ def open_given(
         name = stack.channels[c] if c < len(stack.channels) else str(c)
         images[name if name not in images else f"{name}_{c}"] = np.stack(planes)
     known = found if stack.size("Z") > 1 else (None, *found[1:])
-    warnings = (*stack.warnings, *_contradicted(told, known))
+    warnings = (*stack.warnings, *size_contradicted(told, known))
     return GivenVolume(stack.source, images, list(images)[channel], size_um, warnings, asked)
 
 
-def _contradicted(told: VoxelSize | None, known: Sequence[float | None]) -> tuple[str, ...]:
-    """Return what to say where a voxel size that was told is not nearly that which the file says."""
+def size_contradicted(told: VoxelSize | None, known: Sequence[float | None]) -> tuple[str, ...]:
+    """Return what to say where a voxel size (z, y, x) that was told is not nearly that which the file says.
+
+    Empty where the two agree within a quarter, or where one of them says nothing.
+    """
     if told is None or all(size is None or 0.8 < one / size < 1.25 for one, size in zip(told, known)):
         return ()
     says, asked = (", ".join("?" if v is None else f"{v:g}" for v in sizes) for sizes in (known, told))
