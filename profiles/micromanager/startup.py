@@ -41,7 +41,9 @@ session = start_session(analyses=[FocusScores, FocusCalibration, BenchCharacteri
 RE = session.RE
 catalog = session.catalog
 
-microscope = session.use(load_devices(Path(__file__).with_name("devices.yml"))["microscope"])
+devices = load_devices(Path(__file__).with_name("devices.yml"), needs="microscope")
+microscope = session.use(devices["microscope"])
+globals().update(devices)  # what else it lists, by its name
 
 # In this order at the end: light off and stages still, then the last documents into the catalog.
 at_end(session.close)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +21,12 @@ def data(tmp_path):
     stop_server(folder)
 
 
-def type_into_ipython(profile, lines, data):
+def type_into_ipython(profile, lines, data, profiles=PROFILES):
     """Return what IPython printed; it ends with the last line."""
     command = [sys.executable, "-m", "IPython", "--no-banner", "--colors=NoColor", "--no-confirm-exit", "-i"]
     environment = {**os.environ, "PARFOCAL_DATA": str(data), "IPYTHONDIR": str(data.parent / "ipython")}
     done = subprocess.run(
-        [*command, str(PROFILES / profile / "startup.py")],
+        [*command, str(profiles / profile / "startup.py")],
         input="\n".join([*lines, "exit()", ""]),
         env=environment,
         capture_output=True,
@@ -59,6 +60,15 @@ def test_a_stack_typed_into_ipython_is_in_the_catalog_with_its_focus(data):
     with open_catalog(data) as catalog:
         assert catalog.raw[-1].start["plan_name"] == "z_stack"
     assert list((data / "frames").rglob("*.ome.zarr"))
+
+
+def test_what_else_a_profile_lists_is_there_by_its_name(data, tmp_path):
+    shutil.copytree(PROFILES / "simulated", tmp_path / "mine")
+    with (tmp_path / "mine" / "devices.yml").open("a") as listed:
+        listed.write("\nophyd.sim.SynAxis:\n- name: focus\n")
+    lines = ["RE(z_stack(microscope, 1, 1, z=focus))", "session.drain()", "run = catalog.raw[-1]"]
+    lines += ['print("at", run["primary"]["focus"].read().tolist())']
+    assert "at [-1.0, 0.0, 1.0]" in type_into_ipython("mine", lines, data, tmp_path)
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ from parfocal.catalog._display import run_facts, run_html, run_text, run_title, 
 from parfocal.catalog._folder import DataFolder
 from parfocal.catalog._live_order import live_order
 from parfocal.catalog._log import decode_line, encode_line, is_being_written
-from parfocal.catalog._open import Catalog, open_catalog
+from parfocal.catalog._open import Catalog, named_site, open_catalog, open_shared_catalog
 from parfocal.catalog._query import timestamp_s
 from parfocal.catalog._recover import RecoveredRun, recover, recover_result
 from parfocal.catalog._remote_frames import remote_frames
@@ -37,8 +37,10 @@ __all__ = [
     "find_server",
     "is_being_written",
     "live_order",
+    "named_site",
     "only_server",
     "open_catalog",
+    "open_shared_catalog",
     "recover",
     "recover_result",
     "register_zarr_consolidator",

@@ -206,8 +206,7 @@ def open_catalog(
     """
     folder = as_folder(data)
     if data is None and uri is None and profile is None:
-        uri = os.environ.get("PARFOCAL_TILED_URI")
-        profile = None if uri else os.environ.get("PARFOCAL_TILED_PROFILE")
+        uri, profile = named_site()
     if uri is not None and profile is not None:
         raise CatalogError("open_catalog takes a uri or a profile, not both.")
     if uri is not None:
@@ -217,6 +216,22 @@ def open_catalog(
         return Catalog(lambda: _from_profile(profile), folder.make())
     ensure_server(folder)
     return Catalog(lambda: _own_server(folder), folder)
+
+
+def open_shared_catalog(data: DataFolder | Path | str | None) -> Catalog:
+    """Return the catalog of sessions that were named no data folder, as a queue's worker is not.
+
+    It is the site's, where `$PARFOCAL_TILED_URI` or `$PARFOCAL_TILED_PROFILE` says so, with frames and logs in the
+    folder all the same; else the folder's own. Raises what `open_catalog` does.
+    """
+    uri, profile = named_site()
+    return open_catalog(data, uri=uri, profile=profile)
+
+
+def named_site() -> tuple[str | None, str | None]:
+    """Return the address or the profile of a site's server, as the environment says."""
+    uri = os.environ.get("PARFOCAL_TILED_URI") or None
+    return uri, None if uri else os.environ.get("PARFOCAL_TILED_PROFILE") or None
 
 
 def _own_server(folder: DataFolder) -> Container:

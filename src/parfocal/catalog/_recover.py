@@ -60,6 +60,7 @@ def recover(
     catalog: Catalog | None = None,
     *,
     only: Callable[[Document], bool] = lambda start: True,
+    opens: Callable[[DataFolder | Path | str | None], Catalog] = open_catalog,
 ) -> list[RecoveredRun]:
     """Bring every run that a write-ahead log still holds into the catalog, whole.
 
@@ -72,9 +73,11 @@ def recover(
     data
         The data folder; None for the default one.
     catalog
-        Where to write; None for `open_catalog(data)`, opened only when there is something to write.
+        Where to write; None for `opens(data)`, opened only when there is something to write.
     only
         Takes a run's start document and says whether to recover it; others are left as they are.
+    opens
+        Opens the catalog: `open_catalog`, or `open_shared_catalog` for what a queue's worker has left.
 
     Returns
     -------
@@ -98,11 +101,11 @@ def recover(
             if not only(logged[0].doc):
                 continue
             if catalog is None:
-                catalog = ours.enter_context(open_catalog(folder))
+                catalog = ours.enter_context(opens(data))
             results.append(_recover_run(path, logged, catalog))
         waiting = left_behind(folder.spooled_tables)
         if waiting and catalog is None:
-            catalog = ours.enter_context(open_catalog(folder))
+            catalog = ours.enter_context(opens(data))
         for spooled in waiting:
             results.append(_recover_rows(spooled, cast("Catalog", catalog)))
         remove_empty(folder.spooled_tables)

@@ -131,7 +131,7 @@ def _documents_of(run: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def recover_command(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Bring runs that a crash cut off into the catalog, from their write-ahead logs."""
-    found = recover(folder_of(data))
+    found = recover(data)
     if as_json:
         typer.echo(json.dumps([vars(run) for run in found], default=str))
     elif not found:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from parfocal.callbacks import BenchCharacterization
 from parfocal.cli import _focus_options as options
-from parfocal.cli._catalog import DataOption, JsonOption, folder_of
+from parfocal.cli._catalog import DataOption, JsonOption
 from parfocal.cli._focus_options import BenchOptions
 from parfocal.cli._focus_work import drain
 from parfocal.devices import Microscope, load_devices
@@ -90,12 +90,11 @@ def characterize_command(
     reports: list[dict[str, Any]] = []
     failed: list[str] = []
     try:
-        folder = folder_of(data)
         simulated = {
             "camera": bool(microscope.camera.facts.simulated),
             "stage": "simulated" in str(getattr(microscope.backend.stage, "backend", "")),
         }
-        session = start_session(folder.root, analyses=[BenchCharacterization], md={"simulated": simulated})
+        session = start_session(data, analyses=[BenchCharacterization], md={"simulated": simulated})
         try:
             session.use(microscope)
             bench: Any = microscope  # the queue wants plans to say that they take a Readable
@@ -144,7 +143,7 @@ def characterize_command(
                     continue
                 drain(session)
                 run = read_characterization_run(session.catalog, watch.uid)
-                at = out if out is not None else folder.root / "characterize" / watch.uid[:8]
+                at = out if out is not None else session.catalog.folder.root / "characterize" / watch.uid[:8]
                 files = [str(path) for path in write_characterization_report(run, at)]
                 reports.append({**characterization_report(run), "files": files})
                 _show(console, kind, run.found, files[1])

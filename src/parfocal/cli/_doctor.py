@@ -12,9 +12,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from parfocal.catalog import DataFolder
 from parfocal.cli._catalog import DataOption, folder_of
 from parfocal.doctor import Check, examine
 from parfocal.errors import BadInputError
+from parfocal.queue import find_profile
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -27,8 +29,8 @@ def add_commands(app: typer.Typer) -> None:
 def doctor_command(
     data: DataOption = None,
     profile: Annotated[
-        Path | None, typer.Option("--profile", help="A profile's folder: its files, and the drivers it needs.")
-    ] = None,
+        str, typer.Option("--profile", help="A profile, by name or folder: its files, and the drivers it needs.")
+    ] = "",
     devices: Annotated[
         bool, typer.Option("--devices", help="With --profile: open its devices too. Nothing is moved.")
     ] = False,
@@ -42,12 +44,17 @@ def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
     """Check the machine, drivers, folders, catalog, queue, clock and disk, and say what to do."""
-    if devices and profile is None:
+    if devices and not profile:
         raise BadInputError("--devices needs --profile: which devices?")
     found: list[Check] = []
     console = Console(highlight=False)
+    folder = folder_of(data)
     for check in examine(
-        folder_of(data), profile=profile, open_devices=devices, frame_px=_shape(frame), wanted_hz=rate
+        folder,
+        profile=_folder_of_profile(profile, folder),
+        open_devices=devices,
+        frame_px=_shape(frame),
+        wanted_hz=rate,
     ):
         found.append(check)
         if not as_json:
@@ -59,6 +66,16 @@ def doctor_command(
         console.print(f"{len(found)} checks: {n_failed} failed, {n_warned} to look at")
     if n_failed:
         raise typer.Exit(2)
+
+
+def _folder_of_profile(profile: str, data: DataFolder) -> Path | None:
+    """Return the folder of a profile that was told by name or by path; of one that is not whole, too."""
+    if not profile:
+        return None
+    try:
+        return find_profile(profile, data)
+    except BadInputError:  # what is wrong with it is said as a check
+        return Path(profile).expanduser()
 
 
 def _line(check: Check) -> Text:

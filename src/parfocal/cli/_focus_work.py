@@ -11,8 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from parfocal.callbacks import FocusCalibration
-from parfocal.catalog import DataFolder
-from parfocal.cli._catalog import folder_of
 from parfocal.cli._focus_options import BenchOptions
 from parfocal.cli._focus_watch import EventsLog
 from parfocal.devices import Microscope
@@ -42,11 +40,11 @@ def open_work(bench: BenchOptions, data: Path | None, out: Path | None, as_json:
     microscope = bench.open()
     try:
         simulated = _simulated(microscope)
-        folder: DataFolder = folder_of(data)
-        session = start_session(folder.root, analyses=[FocusCalibration], md={"simulated": simulated})
+        session = start_session(data, analyses=[FocusCalibration], md={"simulated": simulated})
         log: EventsLog | None = None
         try:
             session.use(microscope)
+            folder = session.catalog.folder
             at = out if out is not None else folder.root / "focus" / time.strftime("%Y%m%dT%H%M%S", time.gmtime())
             log = EventsLog(at / "autofocus_events.log")
             if bench.wanted_exposure_s is not None:

@@ -56,7 +56,7 @@ def review_command(
     opened = (
         open_folder(Path(what).expanduser(), folder, image, user)
         if is_folder
-        else open_run(what, folder, labels, user)
+        else open_run(what, data, labels, user)
     )
     session = opened.session
     asked = [*(accept or []), *(split or []), *(merge or []), *(delete or []), *(add or [])]

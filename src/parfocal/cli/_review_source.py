@@ -24,11 +24,11 @@ def open_folder(folder: Path, data: DataFolder, image: str | None, user: str) ->
     return Opened(found.session, found.corrected, str(folder))
 
 
-def open_run(run: str, data: DataFolder, labels: str, user: str) -> Opened:
+def open_run(run: str, data: Path | None, labels: str, user: str) -> Opened:
     """Open a run whose nuclei were segmented."""
     from parfocal.callbacks import open_review
     from parfocal.catalog import open_catalog
 
-    with open_catalog(data.root) as catalog:
+    with open_catalog(data) as catalog:
         session, corrected = open_review(catalog, run, labels, user)
     return Opened(session, corrected, run)

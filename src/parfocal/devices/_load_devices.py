@@ -15,7 +15,7 @@ from parfocal.errors import BadInputError, HardwareError
 _OURS = ("simulated_microscope", "recorded_microscope", "micromanager_microscope", "focus_microscope")
 
 
-def load_devices(path: Path | str, timeout_s: float = 10.0) -> dict[str, Device]:
+def load_devices(path: Path | str, timeout_s: float = 10.0, needs: str = "") -> dict[str, Device]:
     """Return the devices that a YAML file lists, by name, connected.
 
     Each key is a class, or a function that returns a device; below it is a list of its parameters::
@@ -35,11 +35,14 @@ def load_devices(path: Path | str, timeout_s: float = 10.0) -> dict[str, Device]
         The file.
     timeout_s : float
         How long devices on a network may take to connect, each.
+    needs : str
+        Name of a device that has to be among them.
 
     Raises
     ------
     BadInputError
-        The file cannot be read, or says something that cannot be done; the message says where.
+        The file cannot be read, says something that cannot be done, or lacks what is needed; the message says
+        where. Nothing is made then.
     HardwareError
         A device did not connect.
     """
@@ -47,7 +50,9 @@ def load_devices(path: Path | str, timeout_s: float = 10.0) -> dict[str, Device]
     from guarneri.exceptions import InvalidConfiguration
 
     file = Path(path).expanduser()
-    read_devices_file(file)
+    names = [str(entry["name"]) for entries in read_devices_file(file).values() for entry in entries]
+    if needs and needs not in names:
+        raise BadInputError(f"{file}: lists {', '.join(names) or 'nothing'}; a device called {needs} was expected")
     instrument = Instrument({f"parfocal.devices.{name}": getattr(_factories, name) for name in _OURS})
     try:
         with warnings.catch_warnings():

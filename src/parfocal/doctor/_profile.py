@@ -14,6 +14,7 @@ from parfocal.devices import Microscope, load_devices, read_devices_file
 from parfocal.doctor._check import Check
 from parfocal.errors import BadInputError, ParfocalError
 
+_EXPECTED = "microscope"
 _DRIVERS = {"orca", "andor", "mcl", "micromanager"}
 
 
@@ -42,7 +43,12 @@ def check_profile(folder: Path, *, open_devices: bool = False) -> Iterator[Check
     names = [
         f"{entry['name']} ({path.rpartition('.')[2]})" for path, entries in listed.items() for entry in entries
     ]
-    yield Check("profile: devices", "ok", f"{file} lists {', '.join(names)}")
+    if any(entry["name"] == _EXPECTED for entries in listed.values() for entry in entries):
+        yield Check("profile: devices", "ok", f"{file} lists {', '.join(names)}")
+    else:
+        found = f"{file} lists {', '.join(names) or 'nothing'}: none is called {_EXPECTED}"
+        advice = f"name it {_EXPECTED}: our startup.py and the queue's supervisor look for that"
+        yield Check("profile: devices", "warn", found, advice)
     permissions = folder / "user_group_permissions.yaml"
     try:
         yaml.safe_load(permissions.read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from parfocal.catalog import DataFolder, recover
+from parfocal.catalog import DataFolder, open_shared_catalog, recover
 from parfocal.errors import HardwareError
 from parfocal.queue._connect import ask, connect, wait_until
 from parfocal.queue._info import QueueInfo, write_queue_file
@@ -126,7 +126,7 @@ def _restart(kind: str, folder: DataFolder, info: QueueInfo) -> Done:
 
 
 def _recover(folder: DataFolder, info: QueueInfo) -> Done:
-    results = recover(folder)
+    results = recover(folder, opens=open_shared_catalog)
     brought = [one for one in results if one.outcome == "written" and not one.table]
     failed = [one for one in results if one.outcome == "failed"]
     if failed:

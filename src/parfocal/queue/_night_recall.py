@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from parfocal.catalog import DataFolder, find_server, open_catalog
+from parfocal.catalog import DataFolder, find_server, named_site, open_shared_catalog
 from parfocal.errors import CatalogError
 from parfocal.queue._night_state import NightView, RunView
 from parfocal.queue._night_view import COUNTED, SUPERVISOR, heard
@@ -15,14 +15,14 @@ _N_LOOKED_AT = 20
 
 
 def last_runs(folder: DataFolder) -> list[dict[str, Any]]:
-    """Return the metadata of the newest raw runs, the newest first; none where the catalog's server is not up.
+    """Return the metadata of the newest raw runs, the newest first.
 
-    No server is started for it: whoever looks on changes nothing.
+    None where the folder's own catalog is not served: no server is started, as whoever looks on changes nothing.
     """
-    if find_server(folder) is None:
+    if find_server(folder) is None and named_site() == (None, None):
         return []
     try:
-        with open_catalog(folder) as catalog:
+        with open_shared_catalog(folder) as catalog:
             return catalog.recent(_N_LOOKED_AT)
     except CatalogError:  # it went just now
         return []

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from parfocal.callbacks import listen, publisher
-from parfocal.catalog import Catalog, CatalogWriter, DataFolder, open_catalog, recover
+from parfocal.catalog import Catalog, CatalogWriter, DataFolder, open_shared_catalog, recover
 from parfocal.errors import BadInputError
 from parfocal.queue._catalog_watch import CatalogWatch
 from parfocal.queue._chronicle import Chronicle
@@ -75,10 +75,10 @@ def supervise(
     until = until or threading.Event()
     since_s = time.time() if since_s is None else since_s
     # What an earlier night left; what a worker left that has died meanwhile belongs to an incident of this one.
-    for run in recover(data) if n_children(info.manager_pid) > 1 else ():
+    for run in recover(data, opens=open_shared_catalog) if n_children(info.manager_pid) > 1 else ():
         if run.outcome in ("written", "failed"):
             say(f"run {run.uid} of an earlier session: {run.outcome} {run.problem}".strip())
-    with open_catalog(data) as catalog:
+    with open_shared_catalog(data) as catalog:
         writer = CatalogWriter(catalog)
         sender = publisher(info.documents_in) if info.documents_in else None
 

@@ -6,14 +6,16 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import bluesky.plans as bp
 import numpy as np
+import pytest
 import tensorstore
 from event_model import compose_run
 from ophyd.sim import motor
 
-from parfocal.catalog import CatalogWriter, recover
+from parfocal.catalog import CatalogWriter, DataFolder, find_server, open_shared_catalog, recover
 from parfocal.catalog._log import HEADER, LogHeader, encode_line, log_path
 
 KILLED = """
@@ -138,6 +140,21 @@ def test_one_bad_log_does_not_keep_the_others_back(catalog):
     assert "unknown" in failed.problem
     assert path.exists()
     path.unlink()
+
+
+@pytest.mark.parametrize("who", ["person", "supervisor"])
+def test_what_a_crash_left_beside_a_sites_server_goes_there(catalog, tmp_path, monkeypatch, who):
+    ours = DataFolder(tmp_path).make()
+    site = find_server(catalog.folder)
+    monkeypatch.setenv("PARFOCAL_DATA", str(ours.root))
+    monkeypatch.setenv("PARFOCAL_TILED_URI", site.url)
+    monkeypatch.setenv("PARFOCAL_TILED_API_KEY", site.api_key)
+    bundle = compose_run()
+    leave_log(SimpleNamespace(folder=ours), bundle, [("start", bundle.start_doc)])
+    results = recover() if who == "person" else recover(ours, opens=open_shared_catalog)
+    assert [(one.uid, one.outcome) for one in results] == [(bundle.start_doc["uid"], "written")]
+    assert catalog.raw[bundle.start_doc["uid"]].stop["exit_status"] == "abort"
+    assert find_server(ours) is None, "no server of the folder's own was started for it"
 
 
 def test_a_log_without_a_whole_document_goes(catalog):

@@ -47,6 +47,11 @@ ophyd.sim.SynAxis:
         devices[name].destroy()
 
 
+def test_a_device_that_is_needed_and_not_listed_is_named_before_any_is_made(load):
+    with pytest.raises(BadInputError, match=r"devices.yml: lists bench; a device called microscope was expected"):
+        load("parfocal.devices.simulated_microscope:\n- name: bench\n  sample: cheese\n", needs="microscope")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -11,8 +11,10 @@ import time
 import pytest
 
 from parfocal.catalog import DataFolder, write_private
+from parfocal.cli import main
 from parfocal.devices import CharacterizationShelf
 from parfocal.doctor import (
+    Check,
     check_clock,
     check_database,
     check_disk_rate,
@@ -35,7 +37,7 @@ from parfocal.doctor import (
 )
 from parfocal.doctor._check import looked_at
 from parfocal.focus import Characterization
-from parfocal.queue import QueueInfo, write_queue_file
+from parfocal.queue import QueueInfo, new_profile, write_queue_file
 
 
 @pytest.fixture
@@ -219,6 +221,10 @@ def test_a_profile_is_looked_at_file_by_file(tmp_path):
     opened = list(check_profile(tmp_path, open_devices=True))
     assert {check.state for check in opened} == {"ok"}
     assert "64x64 px" in opened[-1].found
+    (tmp_path / "devices.yml").write_text(small.replace("name: microscope,", "name: bench,"))
+    (unnamed,) = (check for check in check_profile(tmp_path) if check.name == "profile: devices")
+    assert unnamed.state == "warn"
+    assert "none is called microscope" in unnamed.found
     (tmp_path / "devices.yml").write_text(small.replace("name: microscope,", "name: microscope, sample: cheese,"))
     assert list(check_profile(tmp_path, open_devices=True))[-1].state == "fail"
 
@@ -251,3 +257,17 @@ def test_all_of_it_on_a_new_folder_leaves_nothing_behind(folder):
     }  # fmt: skip
     assert [check for check in checks if check.state == "fail"] == []
     assert sorted(folder.root.rglob("*")) == before
+
+
+def test_a_profile_is_told_by_name_or_by_folder(folder, tmp_path, capsys):
+    new_profile("scope1", folder=folder)
+    (tmp_path / "broken").mkdir()
+    looked_at = {}
+    for told in ("scope1", str(tmp_path / "broken"), "nobody"):
+        with pytest.raises(SystemExit):
+            main(["doctor", "--data", str(folder.root), "--profile", told, "--json"])
+        found = [Check(**check) for check in json.loads(capsys.readouterr().out)]
+        looked_at[told] = {check.name: check.state for check in found if check.name.startswith("profile:")}
+    assert looked_at["scope1"]["profile: devices"] == "ok"
+    assert looked_at[str(tmp_path / "broken")]["profile: startup"] == "fail"
+    assert looked_at["nobody"] == {"profile: folder": "fail"}
