@@ -32,7 +32,9 @@ class PunctaParameters:
     the data folder (file, beginning of its hash, or `newest`) by which astigmatic spots tell their depth; its hash
     is cited. Distances of 0 for splits and merges: neither is sought. `calcium_sigma_px` is the width of a
     punctum's calcium (0: that of the optics and 0.3 um of diffusion, else 1.5 px), `event_sd` how far an
-    event stands out of the noise. A `frame_interval_s` of 0 is as the frames tell.
+    event stands out of the noise, `bleed_through` the share of a punctum's photons that is seen in the calcium
+    channel (-1: measured when the run has ended; events that are told live go without it). A `frame_interval_s` of
+    0 is as the frames tell.
     """
 
     channel: str = ""
@@ -53,6 +55,7 @@ class PunctaParameters:
     drift: Literal["none", "correlation", "fiducials"] = "none"
     calcium_sigma_px: float = 0.0
     event_sd: float = 3.0
+    bleed_through: float = -1.0
     frame_interval_s: float = 0.0
     image: Literal["gaussian", "histogram", "average_shifted", "none"] = "gaussian"
     zoom: int = 5
@@ -73,6 +76,10 @@ def check_parameters(told: PunctaParameters) -> None:
     event_settings(told)
     if told.calcium_sigma_px:
         ReadSettings(told.calcium_sigma_px)
+    if told.bleed_through != -1 and not 0 <= told.bleed_through < 1:
+        raise BadInputError(
+            f"puncta: bleed_through={told.bleed_through:g}: 0 to below 1, or -1 to have it measured, was expected"
+        )
     if told.image != "none":
         RenderSettings(told.image, told.zoom)
     if told.batch_frames < 1 or told.frame_interval_s < 0 or told.calcium_sigma_px < 0:

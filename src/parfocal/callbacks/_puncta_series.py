@@ -49,6 +49,7 @@ class PunctaSettings:
     drift: str
     batch_frames: int
     frame_interval_s: float
+    bleed_through: float | None
 
 
 @dataclass
@@ -123,6 +124,7 @@ class PunctaSeries:
     _t_s: list[float] = field(default_factory=list[float])
     _shape_px: tuple[int, int] = (0, 0)
     _has_calcium: bool = False
+    _is_one_channel: bool = False
     _n_passed_over: int = 0
     _live_events: LiveEvents | None = None
 
@@ -158,6 +160,8 @@ class PunctaSeries:
             self._seen.add(key)
         taken = self._pending[-1]
         copy = np.array(pixels)  # the memory that frames come in is used again
+        # Where both are seen in one channel, no light is in the wrong one.
+        self._is_one_channel |= is_calcium and is_puncta
         if is_calcium:
             taken.calcium = copy
         if is_puncta:
@@ -233,7 +237,9 @@ class PunctaSeries:
             readings if self._has_calcium else None,
             self.n_frames,
             told.read.footprint_px,
-            settings=FollowSettings(told.tracking, told.events, bleed_through=0.0),
+            settings=FollowSettings(
+                told.tracking, told.events, bleed_through=0.0 if self._is_one_channel else told.bleed_through
+            ),
         )
         return Whole(
             still,

@@ -71,6 +71,7 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "n_judged": _INTEGER,
         "n_events": _INTEGER,
         "n_waves": _INTEGER,
+        "bleed_through": _NUMBER,
         "drift_um": {**_NUMBER, "units": "um"},
         "drift_method": _TEXT,
         "image": _TEXT,
@@ -94,7 +95,7 @@ class Puncta(Analysis):
     """
 
     name = "puncta"
-    version = "1"
+    version = "2"
 
     def __init__(
         self, parameters: PunctaParameters | None = None, *, models: Path | str | None = None, **kwargs: Any
@@ -207,6 +208,7 @@ class _RunPuncta:
             told.drift,
             told.batch_frames,
             told.frame_interval_s,
+            told.bleed_through if told.bleed_through >= 0 else None,
         )
 
     def _detector(self, model: DefocusModel | None) -> Detector:
@@ -320,6 +322,7 @@ class _RunPuncta:
                 "n_judged": int(whole.mobility.is_judged.sum()),
                 "n_events": n_events,
                 "n_waves": n_waves,
+                "bleed_through": whole.traces.bleed_through if whole.traces is not None else 0.0,
                 "drift_um": whole.drift.reach_um,
                 "drift_method": whole.drift.method,
                 "image": image,

@@ -51,7 +51,8 @@ class PunctaDevice(StrEnum):
 def puncta_command(
     kind: str,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Weights to write, .safetensors. Default: KIND.safetensors here.")
+        Path | None,
+        typer.Option("--out", "--output", help="Weights to write. Default: KIND.safetensors here."),
     ] = None,
     recipe: Annotated[
         PunctaRecipe,
@@ -64,10 +65,17 @@ def puncta_command(
         typer.Option("--config", help="YAML of model, data, training, loss, patches, instead of a recipe."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="In all, shared out as the recipe does. Default: the recipe's.")
+        int | None,
+        typer.Option(
+            "--steps",
+            "--num-iterations",
+            "--num_iterations",
+            help="In all. Default: the recipe's.",
+        ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Of the first stage; others keep their ratio to it.")
+        float | None,
+        typer.Option("--learning-rate", "--learning_rate", help="Of the first stage; others keep their ratio."),
     ] = None,
     device: Annotated[PunctaDevice, typer.Option("--device", help="auto takes CUDA where there is one.")] = (
         PunctaDevice.auto
@@ -76,17 +84,22 @@ def puncta_command(
         int | None, typer.Option("--gpu", min=0, help="Which CUDA device; the same as --device cuda.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Other than the recipe's.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "--batch_size", min=1, help="Patches a step.", show_default=False)
+    ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Networks to train, each with a seed of its own: an ensemble.")
     ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint beside --out.")] = False,
     start: Annotated[
-        Path | None, typer.Option("--from", help="Weights to begin with. Default: fresh ones.")
+        Path | None, typer.Option("--from", "--checkpoint", help="Weights to begin with. Default: fresh ones.")
     ] = None,
     finetune: Annotated[
         Path | None,
         typer.Option(
-            "--finetune-data", help="Samples that were looked at; the last stage is trained on them alone."
+            "--finetune-data",
+            "--finetune_data",
+            help="Samples that were looked at, for the last stage alone.",
         ),
     ] = None,
     logs: Annotated[Path | None, typer.Option("--logs", help="Folder for TensorBoard. Default: none.")] = None,
@@ -95,7 +108,7 @@ def puncta_command(
 ) -> None:
     """Train a network for puncta; write weights and card. Interrupted, `--resume` goes on."""
     from parfocal.learning import need_torch
-    from parfocal.puncta.networks import puncta_recipe, train_puncta, training_from_yaml
+    from parfocal.puncta.networks import begun_with, parts_of, puncta_recipe, train_puncta, training_from_yaml
 
     need_torch("training a network")
     import torch
@@ -109,9 +122,22 @@ def puncta_command(
             raise BadInputError(f"--gpu {gpu}: PyTorch finds {torch.cuda.device_count()} CUDA devices")
         torch.cuda.set_device(gpu)
     told = puncta_recipe(kind, recipe.value) if config is None else training_from_yaml(config, kind=kind)
-    told = _changed(told, kind, steps, rate, seed, start, finetune)
+    if start is not None and config is None:
+        told = begun_with(told, str(start))
+    elif start is not None:  # the file says which stages there are
+        told = dataclasses.replace(told, pretrained_localization=str(start))
+    told = _changed(told, kind, steps, rate, seed, finetune)
+    if batch_size is not None:
+        told = dataclasses.replace(told, batch_size=batch_size)
     target = out or Path(f"{kind}.safetensors")
     console = Console(stderr=True, highlight=False)
+    if not as_json:
+        sizes = ", ".join(f"{part} {n / 1e3:.1f} k" for part, n in parts_of(told.shape).items())
+        crop = told.patches.crop_px
+        console.print(
+            f"{told.name}: {told.shape.n_channels} x 3 frames of {crop} x {crop} px in, "
+            f"{told.shape.n_out} planes out; weights: {sizes}"
+        )
     cards: list[ModelCard] = []
     for number in range(seeds):
         one = told if seeds == 1 else dataclasses.replace(told, seed=told.seed + number)
@@ -136,7 +162,6 @@ def _changed(
     steps: int | None,
     rate: float | None,
     seed: int | None,
-    start: Path | None,
     finetune: Path | None,
 ) -> PunctaTraining:
     """Return a training with what the command line says otherwise."""
@@ -158,8 +183,6 @@ def _changed(
         stages = tuple(dataclasses.replace(s, rate=s.rate * rate / stages[0].rate) for s in stages)
     if seed is not None:
         changes["seed"] = seed
-    if start is not None:
-        changes["pretrained_localization"] = str(start)
     return dataclasses.replace(told, stages=stages, **changes)
 
 
@@ -196,7 +219,7 @@ class _Watch:
         said = f"{stage} step {step}, level {level}: precision {score.precision:.3f}, recall {score.recall:.3f}"
         said += f", {score.rmse_px:.3f} px, efficiency {score.efficiency:.1f}"
         if score.calcium_f1 == score.calcium_f1:
-            said += f", calcium F1 {score.calcium_f1:.3f}"
+            said += f", calcium F1 {score.calcium_f1:.3f}, IoU {score.calcium_iou:.3f}"
         self._bar.console.print(said)
 
 

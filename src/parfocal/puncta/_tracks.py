@@ -69,6 +69,8 @@ class CalciumTraces:
         is how far from the punctum the light comes from.
     footprint_px : float
         Light of a source over that on its central pixel: 2 pi sigma^2.
+    bleed_through : float
+        Share of a punctum's photons that was taken off `signal`.
     """
 
     frame_interval_s: float
@@ -81,6 +83,7 @@ class CalciumTraces:
     moment_y: Table = field(default_factory=_no_table)
     moment_x: Table = field(default_factory=_no_table)
     footprint_px: float = 1.0
+    bleed_through: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("surround_dff", "moment_y", "moment_x"):

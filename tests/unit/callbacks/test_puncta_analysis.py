@@ -150,6 +150,31 @@ def test_events_are_told_while_the_recording_goes_on(result):
     assert len(provisional) == derived.column("n_live_tracks", "batches")[-1]
 
 
+@pytest.fixture(scope="module")
+def flickering():
+    """Puncta that flicker, a fifth of whose light is seen in the calcium channel too; there is no calcium."""
+    run, rng = Taken(), np.random.default_rng(3)
+    for k in range(N):
+        photons = np.where(rng.random(len(PLACES)) < 0.15, 5000.0, 1500.0)
+        run.frame(spots(PLACES, photons, 8, rng), k)
+        run.frame(spots(PLACES, 0.2 * photons + 150, 10, rng), k, "calcium")
+    return run
+
+
+def test_light_of_puncta_in_the_calcium_channel_is_measured_and_is_no_event(flickering, tmp_path):
+    measured, _ = flickering.through(tmp_path / "measured")
+    assert measured.column("bleed_through", "summary")[0] == pytest.approx(0.2, abs=0.05)
+    left, _ = flickering.through(tmp_path / "left", bleed_through=0.0)
+    assert left.column("bleed_through", "summary") == [0.0]
+    n_false = [derived.column("n_events", "summary")[0] for derived in (measured, left)]
+    assert n_false[0] <= 2 < 10 < n_false[1]
+
+
+def test_where_both_are_seen_in_one_channel_nothing_is_taken_off(flickering, tmp_path):
+    alone, _ = flickering.through(tmp_path, calcium_channel="puncta")
+    assert alone.column("bleed_through", "summary") == [0.0]
+
+
 def test_the_image_shows_every_localization(result):
     derived, tables = result
     (resource,) = derived.of("stream_resource")
@@ -232,6 +257,7 @@ def test_places_are_kept_apart(tmp_path):
         ({"max_step_um": -1.0}, "max_step_um"),
         ({"batch_frames": 0}, "batch_frames=0"),
         ({"zoom": 0}, "zoom=0"),
+        ({"bleed_through": 1.5}, "bleed_through=1.5"),
         ({"excess_noise": 0.5}, "excess_noise=0.5"),
         ({"detector": "magic"}, "classical, hybrid or network"),
         ({"model": "puncta"}, "detector is classical"),

@@ -57,3 +57,21 @@ def test_a_gpu_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
     assert code != 0
     assert "--gpu 7" in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_the_originals_spellings_fine_tune_a_network_of_two_channels(tmp_path, capsys):
+    hybrid = tmp_path / "hybrid.safetensors"
+    code, _, err = run(capsys, "train", "puncta-calcium", *SMOKE, "--output", hybrid, "--batch_size", 1)
+    assert code == 0, err
+    assert "calcium 0." in err or "calcium 1." in err, "how large its parts are is said at the start"
+    samples = ("--num_samples", 2, "--frames_per_sample", 4, "--image_size", 32, 32, "--calcium")
+    code, _, err = run(capsys, "simulate", "puncta", "--output", tmp_path / "samples", *samples)
+    assert code == 0, err
+    tuned = tmp_path / "tuned.safetensors"
+    told = ("--checkpoint", hybrid, "--finetune_data", tmp_path / "samples", "--num_iterations", 2)
+    told = (*told, "--learning_rate", "1e-5", "--json", "--out", tuned)
+    code, said, err = run(capsys, "train", "puncta-calcium", *SMOKE, *told)
+    assert code == 0, err
+    card = json.loads(said)
+    assert [(stage["name"], stage["steps"]) for stage in card["recipe"]["stages"]] == [("joint", 2)]
+    assert card["parent"] == load_weights(hybrid)[1].weights_sha256

@@ -133,6 +133,7 @@ def traces_of(
         return values
 
     signal, surround = table(readings.signal), table(readings.surround)
+    share = 0.0
     if bleed_through is None or bleed_through != 0.0:
         photons = table(localizations.photons)
         share = estimate_bleed_through(signal, photons)[0] if bleed_through is None else bleed_through
@@ -157,6 +158,7 @@ def traces_of(
         table(readings.moment_y).astype(np.float32),
         table(readings.moment_x).astype(np.float32),
         footprint_px,
+        float(share),
     )
 
 

@@ -1,6 +1,6 @@
 """Networks that localize puncta where they are crowded, and tell where there is calcium."""
 
-from parfocal.puncta.networks._build import build_puncta_net
+from parfocal.puncta.networks._build import build_puncta_net, parts_of
 from parfocal.puncta.networks._decode import DecodeSettings, decode
 from parfocal.puncta.networks._ensemble import join_members, localize_with_ensemble
 from parfocal.puncta.networks._live import LiveLocalizer
@@ -24,6 +24,7 @@ from parfocal.puncta.networks._train_puncta import crowded_recipe, train_puncta
 from parfocal.puncta.networks._training_config import (
     PunctaStage,
     PunctaTraining,
+    begun_with,
     puncta_recipe,
     shared_out,
     training_from_yaml,
@@ -47,6 +48,7 @@ __all__ = [
     "Refitter",
     "answers",
     "as_puncta_net",
+    "begun_with",
     "build_puncta_net",
     "crowded_recipe",
     "cut_patch",
@@ -58,6 +60,7 @@ __all__ = [
     "localize_with_ensemble",
     "localize_with_net",
     "open_puncta_net",
+    "parts_of",
     "patch_batch",
     "puncta_recipe",
     "recipe_at",

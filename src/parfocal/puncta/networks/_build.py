@@ -23,3 +23,20 @@ def build_puncta_net(shape: PunctaNetShape | None = None, *, seed: int = 0) -> P
     from parfocal.puncta.networks._module import PunctaModule
 
     return PunctaModule(shape or PunctaNetShape(), seed)
+
+
+def parts_of(shape: PunctaNetShape) -> dict[str, int]:
+    """Return how many weights each part of a network has: encoder, localization, calcium.
+
+    Raises
+    ------
+    BadInputError
+        PyTorch is not installed.
+    """
+    module = build_puncta_net(shape)
+    parts = {"encoder": module.encoder, "localization": module.localization, "calcium": module.calcium}
+    return {
+        name: sum(weights.numel() for weights in part.parameters())
+        for name, part in parts.items()
+        if part is not None
+    }

@@ -33,8 +33,8 @@ class PatchScore:
         Median of found over true.
     false_per_1000_px : float
         In patches without puncta; NaN where there is none.
-    calcium_f1 : float
-        Of the matched puncta; NaN where there is no calcium decoder.
+    calcium_f1, calcium_iou : float
+        Of the matched puncta, called on against on; NaN where there is no calcium decoder.
     n : int
         True puncta.
     """
@@ -48,6 +48,7 @@ class PatchScore:
     photons_ratio: float
     false_per_1000_px: float
     calcium_f1: float
+    calcium_iou: float
     n: int
 
 
@@ -78,7 +79,9 @@ def score_patches(
     jaccard = n_matched / max(1, n_true + n_found - n_matched)
     rmse = float(np.sqrt(np.mean(dx**2 + dy**2))) if n_matched else math.nan
     said, on = np.concatenate(calcium).T
-    f1 = 2 * float((said * on).sum()) / max(1.0, float(said.sum() + on.sum()))
+    both, either = float((said * on).sum()), float(np.maximum(said, on).sum())
+    f1 = 2 * both / max(1.0, float(said.sum() + on.sum()))
+    has_calcium = output.shape[1] > 8
     pixels = output.shape[2] * output.shape[3]
     return PatchScore(
         precision=precision,
@@ -91,7 +94,8 @@ def score_patches(
         else math.nan,
         photons_ratio=float(np.exp(np.median(logs))) if n_matched else math.nan,
         false_per_1000_px=1000 * n_false / (n_empty * pixels) if n_empty else math.nan,
-        calcium_f1=f1 if output.shape[1] > 8 else math.nan,
+        calcium_f1=f1 if has_calcium else math.nan,
+        calcium_iou=both / max(1.0, either) if has_calcium else math.nan,
         n=n_true,
     )
 

@@ -106,7 +106,8 @@ def stage_source(training: PunctaTraining, stage: PunctaStage, number: int) -> S
             )  # fmt: skip
         return simulated(recipe_at(level, recipe), None, training.val_patches, VALIDATION_SEED, level)
 
-    return StageSource(draw, validation, training.use_curriculum and n_cut == 0)
+    # Where half of the patches or more are simulated, these have levels.
+    return StageSource(draw, validation, training.use_curriculum and n_cut <= training.batch_size // 2)
 
 
 def _folder_of(training: PunctaTraining, stage: PunctaStage, *, is_last: bool) -> tuple[str | None, float]:

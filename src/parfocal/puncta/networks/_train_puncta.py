@@ -29,6 +29,10 @@ _FINAL_PATCHES = 192
 _FINAL_SEED = 9_000_011
 _CARD_FIGURES = (
     "precision", "recall", "jaccard", "rmse_px", "efficiency", "photons_ratio", "false_per_1000_px", "calcium_f1",
+    "calcium_iou",
+)  # fmt: skip
+_BOARD_FIGURES = (
+    "precision", "recall", "rmse_px", "efficiency", "within_one_sigma", "calcium_f1", "calcium_iou",
 )  # fmt: skip
 _TASKS: Mapping[str, frozenset[str]] = {
     "localization": frozenset({"localization"}),
@@ -238,9 +242,10 @@ def _begin_with(module: PunctaModule, training: PunctaTraining) -> dict[str, str
         path = getattr(training, name)
         if not path:
             continue
-        source = Path(path) if str(path).endswith(".safetensors") else shipped_weights(str(path))
-        other, _, _, sha = read_puncta_module(source)
+        other, _, _, sha = read_puncta_module(_weights_file(str(path)))
         parts = ("encoder.", "localization.") if name == "pretrained_localization" else ("encoder.",)
+        if len(parts) == 2 and module.shape.calcium == other.shape.calcium:
+            parts = (*parts, "calcium.")  # what it knows of calcium, too
         wanted = module.state_dict()
         state = {key: value for key, value in other.state_dict().items() if key.startswith(parts)}
         first = "encoder.down.0.conv1.weight"
@@ -249,6 +254,15 @@ def _begin_with(module: PunctaModule, training: PunctaTraining) -> dict[str, str
         load_into(module, {**wanted, **state}, where=str(path))
         taken[name] = sha
     return taken
+
+
+def _weights_file(told: str) -> Path:
+    """Return the file of weights that are told by path or by name."""
+    if told.endswith(".safetensors"):
+        return Path(told)
+    if Path(told).suffix in (".pth", ".pt", ".ckpt"):
+        raise BadInputError(f"{told}: such a file can run code when it is loaded; expected .safetensors")
+    return shipped_weights(told)
 
 
 def _hold(module: PunctaModule, tasks: frozenset[str], *, holds_encoder: bool, weighs: bool) -> None:
@@ -300,7 +314,7 @@ class _Watch:
 
     def score(self, stage: PunctaStage, step: int, level: int, score: PatchScore) -> None:
         if self._board is not None:
-            for name in ("precision", "recall", "rmse_px", "efficiency", "within_one_sigma", "calcium_f1"):
+            for name in _BOARD_FIGURES:
                 value = getattr(score, name)
                 if np.isfinite(value):
                     self._board.add_scalar(f"validation/{name}", value, self._step)

@@ -80,7 +80,7 @@ class PunctaTraining:
         Hold the encoder in the first stage; for one that was trained before.
     pretrained_encoder, pretrained_localization : path, optional
         Weights (`.safetensors` of `parfocal train puncta`, or `puncta`, which came with parfocal) whose encoder,
-        or all of it, this training begins with.
+        or all of it, this training begins with: its calcium decoder too, where it has one of that shape.
         A network of one channel begins one of two: the second channel's weights in the first layer begin as zeros.
     synthetic_dir, thunderstorm_dir, paired_data, finetune_data : path, optional
         Folders of samples (`movie.tif`, `ground_truth.csv`, `metadata.json`): simulated ones beside the patches;
@@ -342,8 +342,7 @@ def _stages(
         return tuple(PunctaStage(str(s["name"]), int(s["steps"]), float(s["rate"])) for s in told)  # pyright: ignore[reportArgumentType]
     stages = base.stages if shape.calcium_widths else base.stages[:1]
     if shape.calcium_widths and data.get("pretrained_localization"):
-        # Its encoder has not seen a second channel: held, it could not show the decoder any calcium.
-        stages = tuple(stage for stage in stages if stage.name == "joint") or stages
+        stages = _of_both_tasks(stages)
     if data.get("thunderstorm_dir"):
         stages = (stages[0], PunctaStage("pseudo_labels", max(1, stages[0].steps // 2), 3e-4), *stages[1:])
     rate = training.get("learning_rate")
@@ -351,6 +350,17 @@ def _stages(
         highest = max(stage.rate for stage in stages)
         stages = tuple(replace(stage, rate=stage.rate * float(rate) / highest) for stage in stages)
     return stages if (n := training.get("num_iterations")) is None else shared_out(stages, int(n))
+
+
+def begun_with(training: PunctaTraining, weights: str) -> PunctaTraining:
+    """Return a training that begins with weights and not afresh: one of two channels then teaches both tasks."""
+    stages = _of_both_tasks(training.stages) if training.shape.calcium_widths else training.stages
+    return replace(training, pretrained_localization=weights, stages=stages)
+
+
+def _of_both_tasks(stages: tuple[PunctaStage, ...]) -> tuple[PunctaStage, ...]:
+    # An encoder that has not seen a second channel could not show the calcium decoder any, if it were held.
+    return tuple(stage for stage in stages if stage.name == "joint") or stages
 
 
 def shared_out(stages: tuple[PunctaStage, ...], steps: int) -> tuple[PunctaStage, ...]:

@@ -13,6 +13,7 @@ from parfocal.puncta.networks import (
     PatchRecipe,
     PunctaStage,
     PunctaTraining,
+    begun_with,
     open_puncta_net,
     puncta_recipe,
     shared_out,
@@ -20,6 +21,8 @@ from parfocal.puncta.networks import (
     training_from_yaml,
 )
 from parfocal.puncta.networks._curriculum import Curriculum
+from parfocal.puncta.networks._sources import stage_source
+from parfocal.puncta.simulation import PunctaScene, simulate_puncta, write_sample
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 torch.set_num_threads(1)
@@ -92,6 +95,32 @@ def test_the_calcium_stage_holds_all_else(tmp_path):
         assert same or name.startswith("calcium.")
     assert not torch.equal(before["calcium.head.weight"], after["calcium.head.weight"])
     assert card.parent == card.recipe["began_with"]["pretrained_localization"]
+
+
+def test_a_network_of_two_channels_is_begun_with_whole(tmp_path):
+    train_puncta(HYBRID, tmp_path / "first.safetensors", device="cpu", final_patches=0)
+    begun = begun_with(HYBRID, str(tmp_path / "first.safetensors"))
+    assert [stage.name for stage in begun.stages] == ["joint"]
+    still = dataclasses.replace(begun, stages=(PunctaStage("joint", 1, 1e-12),), weight_decay=0.0)
+    train_puncta(still, tmp_path / "second.safetensors", device="cpu", final_patches=0)
+    before, after = (load_weights(tmp_path / f"{name}.safetensors")[0] for name in ("first", "second"))
+    parts = {name.partition(".")[0] for name in before}
+    assert {"encoder", "localization", "calcium"} <= parts
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items() if "." in name)
+
+
+def test_weights_that_could_run_code_are_refused(tmp_path):
+    begun = dataclasses.replace(SMOKE, pretrained_encoder=str(tmp_path / "best_model.pth"))
+    with pytest.raises(BadInputError, match=r"best_model\.pth: .* expected \.safetensors"):
+        train_puncta(begun, tmp_path / "x.safetensors", device="cpu")
+
+
+def test_the_curriculum_goes_on_beside_a_folder_of_samples(tmp_path):
+    write_sample(tmp_path / "one", simulate_puncta(PunctaScene(shape_px=(32, 32), n_frames=4)))
+    beside = dataclasses.replace(SMOKE, synthetic_dir=str(tmp_path))
+    assert stage_source(beside, beside.stages[0], 0).has_levels
+    alone = dataclasses.replace(SMOKE, finetune_data=str(tmp_path))
+    assert not stage_source(alone, alone.stages[0], 0).has_levels
 
 
 def test_the_seeds_own_loss_trains_with_weights_that_are_learnt(tmp_path):
