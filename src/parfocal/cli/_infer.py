@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -18,15 +18,13 @@ from rich.console import Console
 
 from parfocal import __version__
 from parfocal.cli._catalog import JsonOption
+from parfocal.cli._infer_finder import Finder, find_by
 from parfocal.cli._infer_source import Recording, recordings_in
 from parfocal.cli._progress import progress
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 from parfocal.optics import CameraModel
 from parfocal.puncta import Localizations
-
-Tell = Callable[[int], object]
-"""Called with how many frames are done."""
 
 
 class Detector(StrEnum):
@@ -57,9 +55,9 @@ def infer_command(
         ),
     ] = Detector.auto,
     model: Annotated[
-        str,
-        typer.Option(help="A .safetensors file, or the name or hash of one of ours. Default: the shipped one."),
-    ] = "",
+        list[str] | None,
+        typer.Option(help="A .safetensors file, or the name or hash of one of ours; several: an ensemble."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cuda where there is one.")] = None,
     save_tracks: Annotated[
         bool, typer.Option("--save-tracks", "--save_tracks", help="Write trajectories.csv and mobility.csv.")
@@ -94,7 +92,7 @@ def infer_command(
 ) -> None:
     """Find puncta, follow them, and read their calcium; recordings that are done are left as they are."""
     asked = _Asked(
-        _finder(detector, model, device, threshold),
+        find_by(detector.value, model or [], device, threshold),
         pixel_size,
         frame_interval,
         offset,
@@ -129,15 +127,8 @@ def infer_command(
 
 
 @dataclass(frozen=True)
-class _Finder:
-    name: str
-    model_hash: str
-    find: Callable[[Recording, CameraModel, tuple[float, float], Tell], Localizations]
-
-
-@dataclass(frozen=True)
 class _Asked:
-    finder: _Finder
+    finder: Finder
     pixel_size_um: float | None
     frame_interval_s: float | None
     offset_adu: float | None
@@ -154,55 +145,6 @@ class _Asked:
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("finder", "channels")}
         by = {"detector": self.finder.name, "model_hash": self.finder.model_hash, "channels": list(self.channels)}
         return own | by
-
-
-def _finder(detector: Detector, model: str, device: str | None, threshold: str | None) -> _Finder:
-    """Return what finds puncta: a network where one is asked for or can be had, else the classical detector."""
-    if detector is Detector.classical and (model or device):
-        raise BadInputError("infer: --model and --device are of a network; --detector is classical")
-    if detector is not Detector.classical:
-        from parfocal.puncta.networks import find_puncta_weights, localize_with_net, open_puncta_net
-
-        try:
-            net = open_puncta_net(find_puncta_weights(model), device=device)
-        except BadInputError:
-            if detector is not Detector.auto or model:
-                raise
-        else:
-            if threshold is not None:
-                net = replace(net, settings=replace(net.settings, threshold=_number(threshold)))
-            refit = "none" if detector is Detector.network else "crowds"
-
-            def by_network(
-                it: Recording, camera: CameraModel, size: tuple[float, float], tell: Tell
-            ) -> Localizations:
-                told: dict[str, Any] = {"on_progress": tell}
-                if net.has_calcium:
-                    if it.calcium is None:
-                        raise BadInputError(
-                            f"{it.name}: has no calcium channel, which network {net.name} looks at"
-                        )
-                    told |= {"calcium": it.calcium(), "calcium_camera": it.calcium_camera or camera}
-                return localize_with_net(
-                    it.puncta.frames(), net, camera_model=camera, pixel_size_um=size, refit=refit, **told
-                )
-
-            return _Finder("network" if refit == "none" else "hybrid", net.model_hash or "", by_network)
-    from parfocal.puncta.detection import LocalizeSettings, localize_movie
-
-    settings = LocalizeSettings() if threshold is None else LocalizeSettings(threshold=threshold)
-
-    def classical(it: Recording, camera: CameraModel, size: tuple[float, float], tell: Tell) -> Localizations:
-        return localize_movie(it.puncta.frames(), camera, settings, size, on_progress=lambda done, _: tell(done))
-
-    return _Finder("classical", "", classical)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise BadInputError(f"--threshold {text}: of a network a probability is expected, such as 0.6") from None
 
 
 def _one(it: Recording, target: Path, asked: _Asked, overwrite: bool, said: Callable[..., None]) -> dict[str, Any]:

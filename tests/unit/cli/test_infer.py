@@ -87,6 +87,7 @@ def test_a_movie_of_two_channels_tells_its_calcium_and_what_is_not_asked_for_is_
         (("{movie}", "--detector", "classical", "--pixel-size", 0.1), "frame interval is not known"),
         (("{movie}", "--detector", "classical", "--model", "x"), "are of a network"),
         (("{movie}", "--model", "/no/such.safetensors"), "such"),
+        (("{movie}", "--model", "puncta", "--model", "puncta-calcium"), "an ensemble is of networks of puncta"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line_and_leaves_no_results(arguments, expected, tmp_path, capsys):
@@ -97,3 +98,21 @@ def test_what_cannot_be_done_is_said_in_a_line_and_leaves_no_results(arguments, 
     assert expected in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "out" / "m").exists()
+
+
+def test_several_networks_are_asked_as_one(samples, tmp_path, capsys, recording):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from parfocal.learning import load_weights, save_weights
+    from parfocal.puncta.networks._net import shipped_weights
+
+    state, card = load_weights(shipped_weights("puncta"))
+    generator = torch.Generator().manual_seed(0)
+    noisy = {k: v * (1 + 0.02 * torch.randn(v.shape, generator=generator)) for k, v in state.items()}
+    other = save_weights(tmp_path / "other.safetensors", noisy, card)
+    models = ("--model", "puncta", "--model", tmp_path / "other.safetensors")
+    code, said, err = infer(capsys, samples, "-o", tmp_path / "found", *models, "--device", "cpu", "--json")
+    assert code == 0, err
+    (facts,) = json.loads(said)["recordings"]
+    assert facts["model_hash"] == f"{card.weights_sha256}+{other.weights_sha256}"
+    n_true = int(recording.truth.is_visible.sum())
+    assert abs(facts["n_puncta"] - n_true) < 0.1 * n_true
