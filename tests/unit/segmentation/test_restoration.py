@@ -18,6 +18,7 @@ from parfocal.segmentation.restoration import (
     denoise_classical,
     image_noise,
     open_denoiser,
+    recommended_restoration,
     restore,
     restore_if_it_helps,
 )
@@ -417,3 +418,13 @@ def test_cellposes_denoiser_runs_from_a_local_file_without_a_network(tmp_path, e
     from cellpose.denoise import normalize_default
 
     assert normalize_default["normalize"] is True  # Cellpose's own defaults are as they were
+
+
+def test_what_is_recommended_comes_with_its_reason(expected):
+    mode, why = recommended_restoration(frame(expected, exposure_s=0.0008))
+    assert mode == "denoise"
+    assert why.startswith("SNR")
+    assert recommended_restoration(frame(expected, exposure_s=0.1))[0] == "none"
+    mode, why = recommended_restoration(frame(expected, focus_um=5.0, exposure_s=0.1))
+    assert mode == "deblur"
+    assert "blur" in why

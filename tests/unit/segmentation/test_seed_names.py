@@ -11,7 +11,8 @@ SEED = (
     "Hybrid2D3DBackend True3DBackend Anisotropy3DPreprocessor Cellpose3RestorationEngine UncertaintyEstimator "
     "ModelAdapter ActiveLearningManager SegmentationEngine compute_3d_iou compute_3d_dice "
     "compute_split_merge_errors should_use_restoration min_overlap_ratio max_distance_z restoration_mode "
-    "hybrid2d3d identify_uncertain_nuclei"
+    "hybrid2d3d identify_uncertain_nuclei CorrectionTracker record_correction should_retrain trigger_retraining "
+    "min_corrections_for_training corrections.json gpu_available"
 ).split()
 NAMES = sorted(set(re.findall(r"`(parfocal\.[\w.]+)`", PAGE.read_text(encoding="utf-8"))))
 

@@ -13,7 +13,7 @@ from parfocal.segmentation.restoration._record import (
     RestorationRecord,
     Restored,
 )
-from parfocal.segmentation.restoration._restore import restore
+from parfocal.segmentation.restoration._restore import recommended_restoration, restore
 
 __all__ = [
     "RESTORATION_MODES",
@@ -34,6 +34,7 @@ __all__ = [
     "denoise_classical",
     "image_noise",
     "open_denoiser",
+    "recommended_restoration",
     "restore",
     "restore_if_it_helps",
 ]

@@ -119,6 +119,39 @@ def restore(
     return Restored(pixels.reshape(np.shape(image)), record)
 
 
+def recommended_restoration(
+    image: NDArray[np.generic],
+    *,
+    camera_model: CameraModel | None = None,
+    limits: RestorationLimits | None = None,
+    scale_px: float = 3.0,
+) -> tuple[RestorationMode, str]:
+    """Return what an image would be helped by, and why, in plain words; nothing is done to it.
+
+    What `auto` tries under a guard, as `restore_if_it_helps` does: whether it helps shows only when it is tried.
+
+    Parameters
+    ----------
+    image : ndarray of shape (y, x) or (z, y, x)
+        Raw pixels of any real dtype.
+    camera_model, limits, scale_px
+        See `restore`.
+
+    Returns
+    -------
+    mode : {"none", "denoise", "deblur"}
+    why : str
+
+    Raises
+    ------
+    BadInputError
+        No such image (see `assess_image`).
+    """
+    found = assess_image(image, camera_model, scale_px)
+    denoise, deblur, why = _plan("auto", found, limits or RestorationLimits(), guarded=True)
+    return "denoise" if denoise else "deblur" if deblur else "none", why
+
+
 def _plan(
     mode: RestorationMode, found: ImageCondition, limits: RestorationLimits, guarded: bool
 ) -> tuple[bool, bool, str]:
