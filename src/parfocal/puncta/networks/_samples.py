@@ -97,61 +97,6 @@ def labelled_movie(folder: str | os.PathLike[str]) -> LabelledMovie:
     )
 
 
-def thunderstorm_movies(folder: str | os.PathLike[str]) -> list[LabelledMovie]:
-    """Return movies with what ThunderSTORM, or `parfocal localize`, found in them: pseudo-labels.
-
-    The folder holds `NAME.tif` and `NAME.csv` of each movie, and may hold `metadata.json` with `pixel_size_um`
-    (y, x) and `camera`, as samples do; samples of the usual layout in it are taken too.
-
-    Raises
-    ------
-    BadInputError
-        There is no movie with a table, or a file is not what it should be.
-    """
-    from parfocal.files import open_stack
-    from parfocal.puncta.detection import read_thunderstorm
-    from parfocal.puncta.simulation import read_metadata
-
-    root = Path(folder)
-    if not root.is_dir():
-        raise BadInputError(f"{root}: no such folder of movies and tables")
-    told: dict[str, Any] = {"pixel_size_um": None}
-    if (root / "metadata.json").is_file():
-        told = read_metadata(root)
-    try:
-        camera = CameraModel(**told.get("camera", {}))
-    except TypeError as error:
-        raise BadInputError(
-            f"{root / 'metadata.json'}: camera: {error}; expected a camera model's numbers"
-        ) from error
-    movies: list[LabelledMovie] = []
-    for table in sorted(root.glob("*.csv")):
-        there = [table.with_name(table.stem + suffix) for suffix in (".tif", ".tiff", ".ome.tif")]
-        if not (pixels := [path for path in there if path.is_file()]):
-            continue
-        found = read_thunderstorm(table, told["pixel_size_um"])
-        order = np.argsort(found.frame, kind="stable")
-        puncta = np.stack([found.x_px, found.y_px, found.photons, np.zeros(len(found))], axis=1)
-        movies.append(
-            LabelledMovie(
-                movie=open_stack(pixels[0], "TYX").read(),
-                calcium=None,
-                camera_model=camera,
-                calcium_camera=camera,
-                excess_noise=camera.excess_noise,
-                frame=found.frame[order],
-                puncta=puncta[order],
-                background=found.background[order],
-                name=pixels[0].name,
-            )
-        )
-    samples = [path for path in sorted(root.iterdir()) if path.is_dir() and (path / TRUTH).is_file()]
-    movies += [labelled_movie(path) for path in samples]
-    if not movies:
-        raise BadInputError(f"{root}: holds no movie with a table; expected NAME.tif beside NAME.csv")
-    return movies
-
-
 def split_movies(movies: Sequence[LabelledMovie], share: float) -> tuple[list[LabelledMovie], list[LabelledMovie]]:
     """Return those to train on and those to score: whole movies, the last ones; with one movie, both are it."""
     n = max(1, round(share * len(movies)))
