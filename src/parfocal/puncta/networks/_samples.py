@@ -16,6 +16,7 @@ from parfocal.optics import CameraModel
 from parfocal.puncta.networks._normalise import Floats, no_frame, seen_frame
 from parfocal.puncta.networks._patches import Patch
 
+_MOST_TRIES = 1000  # for a place where calcium can be learnt
 MOVIE, TRUTH = "movie.tif", "ground_truth.csv"
 
 
@@ -38,6 +39,8 @@ class LabelledMovie:
     background : float64[n]
         Photons per pixel at each, NaN where it is not known.
     name : str
+    is_ignored : bool[frame, y, x], optional
+        Where calcium is not to be learnt.
     """
 
     movie: NDArray[Any]
@@ -49,6 +52,7 @@ class LabelledMovie:
     puncta: NDArray[np.float64]
     background: NDArray[np.float64]
     name: str = ""
+    is_ignored: NDArray[np.bool_] | None = None
 
 
 def sample_folders(folder: str | os.PathLike[str]) -> list[Path]:
@@ -94,6 +98,7 @@ def labelled_movie(folder: str | os.PathLike[str]) -> LabelledMovie:
         np.stack([column[kept] for column in columns], axis=1)[order],
         truth.background[kept][order],
         Path(folder).name,
+        recording.is_ignored,
     )
 
 
@@ -124,11 +129,25 @@ def cut_batch(
     return np.stack([patch.planes for patch in patches]), puncta, counts, background
 
 
+def _place(rng: np.random.Generator, labelled: LabelledMovie, crop_px: int) -> tuple[int, int, int]:
+    """Return frame, y and x of a patch's corner, px: anywhere, or every second time around a punctum."""
+    n_frames, height, width = labelled.movie.shape
+    frame = int(rng.integers(n_frames))
+    corner = [int(rng.integers(side - crop_px + 1)) for side in (height, width)]
+    if len(labelled.frame) and rng.random() < 0.5:
+        k = int(rng.integers(len(labelled.frame)))
+        frame = int(labelled.frame[k])
+        for axis, (side, at) in enumerate(((height, labelled.puncta[k, 1]), (width, labelled.puncta[k, 0]))):
+            corner[axis] = int(np.clip(round(at) - rng.integers(crop_px), 0, side - crop_px))
+    return frame, corner[0], corner[1]
+
+
 def cut_patch(rng: np.random.Generator, labelled: LabelledMovie, crop_px: int, n_channels: int = 1) -> Patch:
     """Return a patch of a movie, every second one around a punctum.
 
     The true background is known at puncta only: it is taken to be even, at their median, or where the picture is
-    darkest (the level that it is compared with anyway) where there is none.
+    darkest (the level that it is compared with anyway) where there is none. Of a sample that says where calcium is
+    not to be learnt, patches with two channels show nothing of that in their middle frame.
     """
     n_frames, height, width = labelled.movie.shape
     if min(height, width) < crop_px:
@@ -137,15 +156,17 @@ def cut_patch(rng: np.random.Generator, labelled: LabelledMovie, crop_px: int, n
         )
     if n_channels == 2 and labelled.calcium is None:
         raise BadInputError(f"sample {labelled.name}: has no calcium channel; expected calcium.tif")
-    frame = int(rng.integers(n_frames))
-    corner = [int(rng.integers(side - crop_px + 1)) for side in (height, width)]
-    if len(labelled.frame) and rng.random() < 0.5:
-        k = int(rng.integers(len(labelled.frame)))
-        frame = int(labelled.frame[k])
-        for axis, (side, at) in enumerate(((height, labelled.puncta[k, 1]), (width, labelled.puncta[k, 0]))):
-            corner[axis] = int(np.clip(round(at) - rng.integers(crop_px), 0, side - crop_px))
-    y0, x0 = corner
-    cut = (slice(y0, y0 + crop_px), slice(x0, x0 + crop_px))
+    ignored = labelled.is_ignored if n_channels == 2 else None
+    for _ in range(_MOST_TRIES):
+        frame, y0, x0 = _place(rng, labelled, crop_px)
+        cut = (slice(y0, y0 + crop_px), slice(x0, x0 + crop_px))
+        if ignored is None or not ignored[frame][cut].any():
+            break
+    else:
+        raise BadInputError(
+            f"sample {labelled.name}: ignored.tif leaves no room; expected places of {crop_px} x {crop_px} px "
+            "with calcium to learn"
+        )
     roi = (y0, x0, crop_px, crop_px)
     channels = [(labelled.movie, labelled.camera_model.cropped(roi))]
     if n_channels == 2 and labelled.calcium is not None:
