@@ -59,7 +59,36 @@ def test_the_synthetic_data_are_what_their_notebook_says(monkeypatch, capsys):
     curves = {motion: np.mean(found, axis=0) for motion, found in names["by_motion"].items()}
     assert curves["immobile"].max() == 0
     assert curves["brownian"][-1] > 8 * curves["brownian"][0]
+    match = names["matchings"]["classical detector"]
+    assert match.recall > 0.97
+    assert match.precision > 0.95
+    assert match.rmse_nm < 10
     assert "labels:" in capsys.readouterr().out
+
+
+def test_samples_without_calcium_and_a_table_of_thunderstorm_are_gone_through_as_well(
+    tmp_path, monkeypatch, capsys
+):
+    from parfocal.puncta.detection import localize_movie, write_thunderstorm
+    from parfocal.puncta.simulation import PunctaScene, simulate_puncta, write_sample
+
+    recording = simulate_puncta(PunctaScene((64, 64), n_frames=6, n_puncta=8, photons=2000, calcium=None, seed=2))
+    sample = write_sample(tmp_path / "cell", recording)
+    found = localize_movie(recording.movie, recording.camera_model, pixel_size_um=recording.truth.pixel_size_um)
+    write_thunderstorm(sample / "movie.csv", found.take(found.frame % 2 == 0))  # half of it is missed
+    monkeypatch.setenv("PARFOCAL_SAMPLES", str(sample))
+    names = {"__name__": "notebook"}
+    book = json.loads((ROOT / "docs/tutorials/01_explore_synthetic_data.ipynb").read_text())
+    for cell in book["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    said = capsys.readouterr().out
+    assert "no calcium channel" in said
+    ours, theirs = names["matchings"]["classical detector"], names["matchings"]["movie.csv"]
+    assert f"movie.csv: recall {theirs.recall:.3f}" in said
+    assert ours.recall > 0.9
+    assert theirs.recall == pytest.approx(ours.recall / 2, abs=0.1)
+    assert theirs.rmse_nm < 25  # half a pixel, where origins differ, would be 92
 
 
 @pytest.mark.long
@@ -71,7 +100,7 @@ def test_the_synthetic_data_notebook_runs_in_a_kernel(tmp_path, monkeypatch):
     book = nbformat.read(ROOT / "docs/tutorials/01_explore_synthetic_data.ipynb", as_version=4)
     NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     pictures = [o for cell in book.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(pictures) == 2
+    assert len(pictures) == 3
 
 
 @pytest.mark.long

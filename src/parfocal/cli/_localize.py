@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parfocal import __version__
+from parfocal.cli._camera_options import camera_of, pixel_size_of
 from parfocal.cli._catalog import DataOption, JsonOption
 from parfocal.cli._localize_source import Movie, inverted, is_folder_of_movies, movies_in, open_movie, run_movie
 from parfocal.cli._segment import is_run
@@ -29,7 +29,6 @@ from parfocal.optics import CameraModel
 from parfocal.puncta import Localizations
 from parfocal.puncta.detection import (
     LocalizeSettings,
-    guess_camera,
     labels_of,
     localize_movie,
     thunderstorm_settings,
@@ -184,7 +183,7 @@ def localize_command(
         {name: value for name, value in camera.items() if value is not None},
         em_gain,
         quantum_efficiency,
-        _pixel_size(pixel_size),
+        pixel_size_of(pixel_size),
         frame_interval,
         dialect,
         picture,
@@ -259,7 +258,9 @@ def _one(movie: Movie, table: Path, told: _Told, as_labels: Path | None) -> dict
         raise BadInputError(f"{movie.source}: its pixel size is not known; say it with --pixel-size, in um")
     if told.dark:
         movie = inverted(movie)
-    camera, remarks = _camera(movie, told)
+    camera, remarks = camera_of(movie, told.camera, told.em_gain)
+    noise = ", and where noise is uneven more false spots are found than --false-positives says"
+    remarks = tuple(f"{remark}{noise}" for remark in remarks)
     journal = target.parent / f".{target.name}.parts"
     if not told.resume:
         shutil.rmtree(journal, ignore_errors=True)
@@ -323,36 +324,6 @@ def _write_sample(sample: Path, movie: Movie, spots: Localizations, camera: Came
     write_sample(sample, recording, overwrite=told.overwrite)
 
 
-def _camera(movie: Movie, told: _Told) -> tuple[CameraModel, tuple[str, ...]]:
-    """Return the run's camera, or that of the options, and what to say of it; a file tells none."""
-    if movie.camera_model is not None and not told.camera and told.em_gain == 1:
-        return movie.camera_model, ()
-    if not told.camera and told.em_gain == 1:
-        guessed = guess_camera(*(np.asarray(frame) for frame in islice(movie.frames(), 2)))
-        said = (
-            f"camera not told: offset {guessed.offset_adu:g} and {1 / float(np.mean(guessed.gain_adu_per_e)):.3g} "
-            "photoelectrons an ADU taken from the noise; photons and standard errors are rough, and where noise "
-            "is uneven more false spots are found than --false-positives says"
-        )
-        return guessed, (said,)
-    e_per_adu = told.camera.get("e_per_adu", 1.0)
-    if not e_per_adu > 0:
-        raise BadInputError(f"--electrons-per-adu {e_per_adu:g}: expected a number above 0")
-    told_camera = CameraModel(
-        offset_adu=told.camera.get("offset_adu", 100.0),
-        gain_adu_per_e=told.em_gain / e_per_adu,
-        read_noise_e=told.camera.get("read_noise_e", 1.6) / told.em_gain,
-        saturation_adu=_saturation(movie),
-        em_gain=told.em_gain,
-    )
-    return told_camera, ()
-
-
-def _saturation(movie: Movie) -> float:
-    dtype = next(movie.frames()).dtype
-    return float(np.iinfo(dtype).max) if dtype.kind in "ui" else float(np.finfo(np.float32).max)
-
-
 def _defocus_model(path: Path | None) -> Any:
     if path is None:
         return None
@@ -362,18 +333,6 @@ def _defocus_model(path: Path | None) -> Any:
     if model is None:
         raise BadInputError(f"{path}: has no defocus model (its kind is another); calibrate with zhuang")
     return model
-
-
-def _pixel_size(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        sizes = [float(part) for part in text.split(",")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (1, 2) or not all(0 < size < float("inf") for size in sizes):
-        raise BadInputError(f"--pixel-size {text!r}: expected um, such as 0.13 or y,x as 0.13,0.13")
-    return sizes[0], sizes[-1]
 
 
 def _stem(source: str) -> str:

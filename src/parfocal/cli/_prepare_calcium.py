@@ -1,26 +1,24 @@
-"""`parfocal prepare calcium`: class labels of events, made into signal at puncta or none."""
+"""`parfocal prepare calcium`: class labels of events, made into signal at puncta or none, and into samples."""
 
 from __future__ import annotations
 
 import json
-import re
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 
 from parfocal.errors import BadInputError
-from parfocal.files import natural_key, write_atomically
+from parfocal.files import write_atomically
 
 if TYPE_CHECKING:
+    from parfocal.cli._prepare_calcium_source import MovieOptions, PunctaMovie
     from parfocal.puncta import Localizations
     from parfocal.puncta.calcium import LabelSettings
-
-_LABELS = re.compile(r"(.+?)[_-](?:class|classes|label|labels|class_label|class_labels)\.tiff?$", re.IGNORECASE)
-_IMAGES = ("{}.tif", "{}.tiff", "{}_video.tif", "{}_calcium.tif", "{}_image.tif")
 
 
 def prepare_command(
@@ -28,6 +26,16 @@ def prepare_command(
         Path, typer.Argument(metavar="IN", help="Folder of NAME.tif, NAME_labels.tif and NAME_puncta.csv.")
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make; a folder in it for each NAME.")],
+    puncta: Annotated[
+        Path | None,
+        typer.Option(
+            "--puncta",
+            metavar="MOVIE|FOLDER",
+            help="The movie of puncta, or a folder of NAME.tif: makes samples to train on. Default: "
+            "NAME_puncta.tif in IN, where there is one.",
+        ),
+    ] = None,
+    channel: Annotated[int, typer.Option(min=0, help="The channel of puncta in that movie.")] = 0,
     filter_puncta_only: Annotated[
         bool,
         typer.Option(
@@ -51,119 +59,170 @@ def prepare_command(
         int, typer.Option(min=0, help="Frame of the puncta channel at which the patches begin.")
     ] = 0,
     pixel_size: Annotated[
-        float | None, typer.Option("--pixel-size", help="um; needed where puncta are ThunderSTORM's.")
+        str | None,
+        typer.Option(
+            "--pixel-size",
+            help="um, one number or y,x, where a movie, or a table of ThunderSTORM's, does not say.",
+        ),
     ] = None,
+    frame_interval: Annotated[
+        float | None, typer.Option("--frame-interval", help="s, where the movie does not say.")
+    ] = None,
+    offset: Annotated[
+        float | None,
+        typer.Option(
+            help="What the camera adds to each pixel. Default: 100; without any of the camera's numbers, guessed."
+        ),
+    ] = None,
+    electrons_per_adu: Annotated[
+        float | None,
+        typer.Option("--electrons-per-adu", help="Photoelectrons (behind the EM register) an ADU. Default: 1."),
+    ] = None,
+    read_noise: Annotated[
+        float | None, typer.Option("--read-noise", help="Photoelectrons; of an EMCCD behind the register.")
+    ] = None,
+    em_gain: Annotated[float, typer.Option("--em-gain", help="Of an EMCCD; above 1 doubles the variance.")] = 1.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Turn class labels of calcium events into signal (1) or none (0) at puncta, linked to their frames."""
+    """Turn class labels of calcium events into signal (1) or none (0) at puncta; with their movie, samples."""
+    from parfocal.cli._camera_options import pixel_size_of
+    from parfocal.cli._prepare_calcium_source import MovieOptions, labelled_patches
     from parfocal.puncta.calcium import DEFAULT_CLASSES, LabelSettings
 
     given = dict(DEFAULT_CLASSES) if not named else {"background": 0, **dict(map(_class_of, named))}
     settings = LabelSettings(given, filter_puncta_only, ignore_waves, radius)
-    if not source.is_dir():
-        raise BadInputError(f"{source}: no such folder; expected one of NAME.tif and NAME_labels.tif")
-    files = sorted(source.iterdir(), key=lambda path: natural_key(path.name))
-    patches = [(match[1], path) for path in files if (match := _LABELS.match(path.name))]
-    if not patches:
-        raise BadInputError(f"{source}: no labels there; expected files such as NAME_labels.tif")
-    total: dict[str, int] = {}
-    for name, labels in patches:
-        balance = _prepare(source, name, labels, out / name, settings, first_frame, pixel_size)
-        total = {key: total.get(key, 0) + count for key, count in balance.items()}
+    camera = {"offset_adu": offset, "e_per_adu": electrons_per_adu, "read_noise_e": read_noise}
+    if frame_interval is not None and not frame_interval > 0:
+        raise BadInputError(f"--frame-interval {frame_interval:g}: expected seconds, above 0")
+    told = MovieOptions(
+        puncta,
+        channel,
+        first_frame,
+        pixel_size_of(pixel_size),
+        frame_interval,
+        {name: value for name, value in camera.items() if value is not None},
+        em_gain,
+    )
+    patches = labelled_patches(source)
+    for target in (*(out / name for name, _ in patches), out / "class_balance.json"):
+        if target.exists() and not overwrite:
+            raise BadInputError(f"{target}: exists already; name another OUT, or replace it with --overwrite")
+        if target.is_dir() and not (target / "labels.tif").is_file():
+            raise BadInputError(f"{target}: was not made by this command, and is not replaced; name another OUT")
+    made = [_prepare(source, name, labels, out / name, settings, told) for name, labels in patches]
+    total = {key: sum(one.balance[key] for one in made) for key in made[0].balance}
     share = total["signal_pixels"] / max(1, total["signal_pixels"] + total["no_signal_pixels"])
-    document: dict[str, Any] = {"n_patches": len(patches), **total, "signal_share": share}
+    document: dict[str, Any] = {
+        "n_patches": len(patches),
+        "n_samples": sum(one.is_sample for one in made),
+        **total,
+        "signal_share": share,
+        "warnings": list(dict.fromkeys(warning for one in made for warning in one.warnings)),
+    }
     with write_atomically(out / "class_balance.json") as temporary:
         temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     if as_json:
         typer.echo(json.dumps({**document, "folder": str(out)}))
         return
-    console = Console(highlight=False)
-    console.print(f"{len(patches)} patches in {out}", soft_wrap=True, markup=False)
-    console.print(f"Signal: {total['signal_pixels']} px ({share:.3%})", markup=False)
-    console.print(f"No signal: {total['no_signal_pixels']} px", markup=False)
-    console.print(f"Ignored: {total['ignored_pixels']} px", markup=False)
-    console.print(
-        f"Puncta: {total['puncta_with_signal']} with signal, {total['puncta_without_signal']} without",
-        markup=False,
-    )
-    if not total["signal_pixels"]:
-        console.print("There is no signal at all: are puncta and labels of one frame, and the classes right?")
+    _say(Console(highlight=False, soft_wrap=True), document, out)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What became of a patch."""
+
+    balance: dict[str, int]
+    is_sample: bool
+    warnings: tuple[str, ...]
 
 
 def _prepare(
-    source: Path,
-    name: str,
-    labels: Path,
-    target: Path,
-    settings: LabelSettings,
-    first_frame: int,
-    pixel_size_um: float | None,
-) -> dict[str, int]:
+    source: Path, name: str, labels: Path, target: Path, settings: LabelSettings, told: MovieOptions
+) -> _Made:
+    """Prepare one patch; its folder is made whole or not at all."""
     import tifffile
 
-    from parfocal.puncta.calcium import binary_labels
+    from parfocal.cli._prepare_calcium_source import patch_pixels, puncta_movie, puncta_of
+    from parfocal.puncta.calcium import binary_labels, paired_recording
+    from parfocal.puncta.simulation import write_sample
 
-    image = next((p for form in _IMAGES if (p := source / form.format(name)).is_file()), None)
-    if image is None:
-        raise BadInputError(f"{labels}: its image is not there; expected {source / name}.tif")
-    classes, calcium = _frames(labels), _frames(image)
-    if classes.shape != calcium.shape:
-        raise BadInputError(f"{labels}: shape {classes.shape}, but {image.name} has {calcium.shape}")
-    puncta, csv = None, source / f"{name}_puncta.csv"
+    image, classes, calcium = patch_pixels(source, name, labels)
+    movie = puncta_movie(source, name, classes.shape, told)
+    csv = source / f"{name}_puncta.csv"
+    size = movie.pixel_size_um if movie is not None else told.pixel_size_um
+    puncta: Localizations | None = None
     if csv.is_file():
-        puncta = _puncta_of(csv, first_frame, len(classes), pixel_size_um)
+        puncta = puncta_of(csv, told.first_frame, len(classes), size)
+    elif movie is not None:
+        puncta = _found(movie)
     elif settings.filter_puncta_only:
-        raise BadInputError(f"{csv}: no such file; expected the puncta, or --all-events")
+        raise BadInputError(f"{csv}: no such file; expected the puncta, their movie (--puncta), or --all-events")
     found = binary_labels(classes, puncta, settings)
-    target.mkdir(parents=True, exist_ok=True)
-    arrays = (("calcium", calcium), ("labels", found.signal), ("ignored", found.is_ignored.astype(np.uint8)))
-    for stem, array in arrays:
-        with write_atomically(target / f"{stem}.tif") as temporary:
-            tifffile.imwrite(temporary, array, photometric="minisblack", metadata={"axes": "TYX"})
     columns = () if puncta is None else (puncta.frame.tolist(), puncta.x_px.tolist(), puncta.y_px.tolist())
     rows = zip(*columns, found.is_on.tolist()) if columns else ()
-    facts = {
-        "source": {"calcium": image.name, "labels": labels.name, "puncta": csv.name if csv.is_file() else None},
+    facts: dict[str, Any] = {
+        "source": {
+            "calcium": image.name,
+            "labels": labels.name,
+            "puncta": csv.name if csv.is_file() else None,
+            "movie": None if movie is None else movie.source,
+        },
         "classes": dict(settings.classes),
         "class_pixels": found.class_pixels,
         "filter_puncta_only": settings.filter_puncta_only,
         "ignore_waves": settings.ignore_waves,
         "radius_px": settings.radius_px,
-        "frames": [{"calcium": i, "puncta": first_frame + i} for i in range(len(classes))],
+        "frames": [{"calcium": i, "puncta": told.first_frame + i} for i in range(len(classes))],
         "puncta": [{"frame": f, "x_px": x, "y_px": y, "is_on": on} for f, x, y, on in rows],
         "balance": found.balance(),
     }
-    with write_atomically(target / "metadata.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    return found.balance()
-
-
-def _frames(path: Path) -> NDArray[Any]:
-    import tifffile
-
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.making")
+    shutil.rmtree(draft, ignore_errors=True)
+    arrays = {"labels": found.signal}
     try:
-        frames = tifffile.imread(path)
-    except (tifffile.TiffFileError, OSError) as error:
-        raise BadInputError(f"{path}: cannot be read as TIFF: {error}") from None
-    if frames.ndim not in (2, 3):
-        raise BadInputError(f"{path}: shape {frames.shape}, expected [frame, y, x]")
-    return frames if frames.ndim == 3 else frames[None]
+        if movie is not None and puncta is not None:
+            pair = paired_recording(
+                movie.frames, calcium, puncta, found, movie.frame_interval_s, movie.camera_model
+            )
+            write_sample(draft, pair)
+            facts |= json.loads((draft / "metadata.json").read_text(encoding="utf-8"))
+        else:
+            draft.mkdir()
+            arrays |= {"calcium": calcium, "ignored": found.is_ignored.astype(np.uint8)}
+        for stem, array in arrays.items():
+            tifffile.imwrite(draft / f"{stem}.tif", array, photometric="minisblack", metadata={"axes": "TYX"})
+        (draft / "metadata.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        if target.exists():
+            shutil.rmtree(target)
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return _Made(found.balance(), movie is not None, () if movie is None else movie.warnings)
 
 
-def _puncta_of(path: Path, first_frame: int, n_frames: int, pixel_size_um: float | None) -> Localizations:
-    """Return the puncta of the patch's frames, counted from its first; of our own table or ThunderSTORM's."""
-    from dataclasses import replace
+def _found(movie: PunctaMovie) -> Localizations:
+    from parfocal.puncta.detection import localize_movie
 
-    from parfocal.puncta.detection import read_thunderstorm
-    from parfocal.puncta.tables import read_results
+    return localize_movie(movie.frames, movie.camera_model, pixel_size_um=movie.pixel_size_um)
 
-    with path.open(encoding="utf-8") as opened:
-        is_ours = "x_px" in opened.readline()
-    if not is_ours and pixel_size_um is None:
-        raise BadInputError(f"{path}: is a table of ThunderSTORM's, in nm; tell --pixel-size")
-    puncta = read_results(path).localizations if is_ours else read_thunderstorm(path, pixel_size_um)
-    puncta = puncta.take((puncta.frame >= first_frame) & (puncta.frame < first_frame + n_frames))
-    return replace(puncta, frame=puncta.frame - first_frame)
+
+def _say(console: Console, document: dict[str, Any], out: Path) -> None:
+    n_patches, n_samples = document["n_patches"], document["n_samples"]
+    samples = f", {n_samples} of them samples to train on (parfocal check-data {out})" if n_samples else ""
+    console.print(f"{n_patches} patches in {out}{samples}", markup=False)
+    console.print(f"Signal: {document['signal_pixels']} px ({document['signal_share']:.3%})", markup=False)
+    console.print(f"No signal: {document['no_signal_pixels']} px", markup=False)
+    console.print(f"Ignored: {document['ignored_pixels']} px", markup=False)
+    console.print(
+        f"Puncta: {document['puncta_with_signal']} with signal, {document['puncta_without_signal']} without",
+        markup=False,
+    )
+    for warning in document["warnings"]:
+        console.print(warning, markup=False)
+    if not document["signal_pixels"]:
+        console.print("There is no signal at all: are puncta and labels of one frame, and the classes right?")
 
 
 def _class_of(told: str) -> tuple[str, int]:

@@ -1,18 +1,16 @@
-"""`parfocal analyze puncta` and `parfocal prepare calcium`."""
+"""`parfocal analyze puncta`."""
 
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import tifffile
 
 from calcium_scene import SIGMA_PX, STEP_S, calcium_scene
 from parfocal.cli import main
 from parfocal.optics import CameraModel
 from parfocal.puncta.calcium import calcium_traces, find_events, own_events
-from parfocal.puncta.detection import write_thunderstorm
-from parfocal.puncta.tables import PunctaResults, read_results, write_results
+from parfocal.puncta.tables import PunctaResults, write_results
 
 
 def run(arguments):
@@ -69,33 +67,3 @@ def test_tables_can_be_named_one_by_one_and_what_is_missing_is_said(folder, tmp_
     said = " ".join(capsys.readouterr().err.split())
     assert "name one of its recordings" in said
     assert folder.name in said
-
-
-def test_class_labels_become_signal_at_puncta_linked_to_their_frames(folder, tmp_path, capsys):
-    source, out = tmp_path / "patches", tmp_path / "out"
-    source.mkdir()
-    labels = np.zeros((5, 48, 48), np.uint8)
-    spots = read_results(folder / "puncta.csv").localizations
-    here = spots.take((spots.frame >= 10) & (spots.frame < 15))
-    y, x = round(here.y_px[0]), round(here.x_px[0])
-    labels[0, y - 3 : y + 4, x - 3 : x + 4] = 1
-    labels[3] = 2
-    tifffile.imwrite(source / "a_labels.tif", labels)
-    tifffile.imwrite(source / "a.tif", np.zeros((5, 48, 48), np.uint16))
-    write_thunderstorm(source / "a_puncta.csv", spots)
-    base = ["prepare", "calcium", str(source), str(out), "--pixel-size", "0.13"]
-    assert run([*base, "--filter_puncta_only", "--ignore_waves", "--first-frame", "10", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["puncta_with_signal"] == 1
-    assert 20 < said["signal_pixels"] < 49
-    assert said["ignored_pixels"] == 48 * 48
-    facts = json.loads((out / "a/metadata.json").read_text())
-    assert facts["frames"][0] == {"calcium": 0, "puncta": 10}
-    assert tifffile.imread(out / "a/labels.tif").sum() == said["signal_pixels"]
-    assert run([*base, "--all-events", "--keep-waves"]) == 0
-    assert f"Signal: {48 * 48 + 49} px" in capsys.readouterr().out
-    assert run([*base, "--class", "sparks"]) == 2
-    assert "expected NAME=VALUE" in capsys.readouterr().err
-    (source / "a_puncta.csv").unlink()
-    assert run([*base]) == 2
-    assert "expected the puncta" in capsys.readouterr().err

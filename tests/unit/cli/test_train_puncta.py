@@ -1,11 +1,14 @@
 """`parfocal train puncta` and `puncta-calcium` from the command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import tifffile
 
 from parfocal.cli import main
 from parfocal.learning import load_weights
+from parfocal.puncta.simulation import PunctaScene, simulate_puncta
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
@@ -50,6 +53,31 @@ def test_a_yaml_of_the_original_is_trained_from_the_command_line(tmp_path, capsy
     code, _, err = run(capsys, "train", "puncta", "--config", config, "--out", tmp_path / "x.safetensors")
     assert code != 0
     assert "expected model in_channels 1" in err
+
+
+def test_what_localize_finds_in_movies_is_trained_on_as_the_tutorial_says(tmp_path, capsys):
+    scene = PunctaScene(shape_px=(40, 40), n_frames=4, n_puncta=6.0, is_count_exact=True, photons=3000.0)
+    movies = tmp_path / "movies"
+    movies.mkdir()
+    for name, seed in (("a", 1), ("b", 2)):
+        movie = simulate_puncta(replace(scene, seed=seed)).movie
+        size = 1 / scene.pixel_size_um[0]
+        tifffile.imwrite(movies / f"{name}.tif", movie, imagej=True, resolution=(size, size),
+                         metadata={"axes": "TYX", "unit": "um"})  # fmt: skip
+    code, _, err = run(capsys, "localize", movies, "--out", movies)
+    assert code == 0, err
+    assert sorted(p.name for p in movies.glob("*.csv")) == ["a_localizations.csv", "b_localizations.csv"]
+    config = tmp_path / "training.yaml"
+    config.write_text(
+        "model: {base_channels: 4, widths: [8]}\n"
+        "data: {thunderstorm_dir: movies, batch_size: 4}\n"
+        "training: {num_iterations: 4, val_frequency: 10, val_patches: 2}\n"
+        "patches: {crop_px: 16, most_puncta: 8}\n"
+    )
+    out = tmp_path / "mine.safetensors"
+    code, _, err = run(capsys, "train", "puncta", "--config", config, "--out", out, "--threads", 1)
+    assert code == 0, err
+    assert load_weights(out)[1].recipe["data"] == ["thunderstorm_dir"]
 
 
 def test_a_gpu_that_is_not_there_is_said_in_one_line(tmp_path, capsys):

@@ -12,6 +12,7 @@ from parfocal.puncta.calcium._colocalize import Colocalization, MobilityContrast
 from parfocal.puncta.calcium._events import EventSettings, find_events
 from parfocal.puncta.calcium._labels import DEFAULT_CLASSES, BinaryLabels, LabelSettings, binary_labels
 from parfocal.puncta.calcium._live_events import LiveEvents
+from parfocal.puncta.calcium._pairs import paired_recording
 from parfocal.puncta.calcium._reading import Readings, ReadSettings, calcium_sigma_px, join_readings, read_signals
 from parfocal.puncta.calcium._sites import CalciumSites, SiteSettings, find_sites
 from parfocal.puncta.calcium._statistics import (
@@ -57,6 +58,7 @@ __all__ = [
     "noise_sd",
     "odds_ratio",
     "own_events",
+    "paired_recording",
     "pearson",
     "read_signals",
     "spearman",

@@ -9,6 +9,7 @@ from parfocal.puncta.networks._loss_settings import LossSettings
 from parfocal.puncta.networks._net import PunctaNet, as_puncta_net, find_puncta_weights, open_puncta_net
 from parfocal.puncta.networks._patches import Patch, draw_patch, patch_batch
 from parfocal.puncta.networks._predict import Answer, answers
+from parfocal.puncta.networks._pseudo_labels import thunderstorm_movies
 from parfocal.puncta.networks._recipe import PatchRecipe, recipe_at
 from parfocal.puncta.networks._refit import RefitSettings, Refitter
 from parfocal.puncta.networks._samples import (
@@ -16,7 +17,6 @@ from parfocal.puncta.networks._samples import (
     cut_patch,
     labelled_movie,
     sample_folders,
-    thunderstorm_movies,
 )
 from parfocal.puncta.networks._score import PatchScore, score_patches
 from parfocal.puncta.networks._shape import PunctaNetShape

@@ -16,6 +16,7 @@ from parfocal.optics import CameraModel
 from parfocal.puncta.networks._normalise import Floats, no_frame, seen_frame
 from parfocal.puncta.networks._patches import Patch
 
+_MOST_TRIES = 1000  # for a place where calcium can be learnt
 MOVIE, TRUTH = "movie.tif", "ground_truth.csv"
 
 
@@ -38,6 +39,8 @@ class LabelledMovie:
     background : float64[n]
         Photons per pixel at each, NaN where it is not known.
     name : str
+    is_ignored : bool[frame, y, x], optional
+        Where calcium is not to be learnt.
     """
 
     movie: NDArray[Any]
@@ -49,6 +52,7 @@ class LabelledMovie:
     puncta: NDArray[np.float64]
     background: NDArray[np.float64]
     name: str = ""
+    is_ignored: NDArray[np.bool_] | None = None
 
 
 def sample_folders(folder: str | os.PathLike[str]) -> list[Path]:
@@ -94,62 +98,8 @@ def labelled_movie(folder: str | os.PathLike[str]) -> LabelledMovie:
         np.stack([column[kept] for column in columns], axis=1)[order],
         truth.background[kept][order],
         Path(folder).name,
+        recording.is_ignored,
     )
-
-
-def thunderstorm_movies(folder: str | os.PathLike[str]) -> list[LabelledMovie]:
-    """Return movies with what ThunderSTORM, or `parfocal localize`, found in them: pseudo-labels.
-
-    The folder holds `NAME.tif` and `NAME.csv` of each movie, and may hold `metadata.json` with `pixel_size_um`
-    (y, x) and `camera`, as samples do; samples of the usual layout in it are taken too.
-
-    Raises
-    ------
-    BadInputError
-        There is no movie with a table, or a file is not what it should be.
-    """
-    from parfocal.files import open_stack
-    from parfocal.puncta.detection import read_thunderstorm
-    from parfocal.puncta.simulation import read_metadata
-
-    root = Path(folder)
-    if not root.is_dir():
-        raise BadInputError(f"{root}: no such folder of movies and tables")
-    told: dict[str, Any] = {"pixel_size_um": None}
-    if (root / "metadata.json").is_file():
-        told = read_metadata(root)
-    try:
-        camera = CameraModel(**told.get("camera", {}))
-    except TypeError as error:
-        raise BadInputError(
-            f"{root / 'metadata.json'}: camera: {error}; expected a camera model's numbers"
-        ) from error
-    movies: list[LabelledMovie] = []
-    for table in sorted(root.glob("*.csv")):
-        there = [table.with_name(table.stem + suffix) for suffix in (".tif", ".tiff", ".ome.tif")]
-        if not (pixels := [path for path in there if path.is_file()]):
-            continue
-        found = read_thunderstorm(table, told["pixel_size_um"])
-        order = np.argsort(found.frame, kind="stable")
-        puncta = np.stack([found.x_px, found.y_px, found.photons, np.zeros(len(found))], axis=1)
-        movies.append(
-            LabelledMovie(
-                movie=open_stack(pixels[0], "TYX").read(),
-                calcium=None,
-                camera_model=camera,
-                calcium_camera=camera,
-                excess_noise=camera.excess_noise,
-                frame=found.frame[order],
-                puncta=puncta[order],
-                background=found.background[order],
-                name=pixels[0].name,
-            )
-        )
-    samples = [path for path in sorted(root.iterdir()) if path.is_dir() and (path / TRUTH).is_file()]
-    movies += [labelled_movie(path) for path in samples]
-    if not movies:
-        raise BadInputError(f"{root}: holds no movie with a table; expected NAME.tif beside NAME.csv")
-    return movies
 
 
 def split_movies(movies: Sequence[LabelledMovie], share: float) -> tuple[list[LabelledMovie], list[LabelledMovie]]:
@@ -179,11 +129,25 @@ def cut_batch(
     return np.stack([patch.planes for patch in patches]), puncta, counts, background
 
 
+def _place(rng: np.random.Generator, labelled: LabelledMovie, crop_px: int) -> tuple[int, int, int]:
+    """Return frame, y and x of a patch's corner, px: anywhere, or every second time around a punctum."""
+    n_frames, height, width = labelled.movie.shape
+    frame = int(rng.integers(n_frames))
+    corner = [int(rng.integers(side - crop_px + 1)) for side in (height, width)]
+    if len(labelled.frame) and rng.random() < 0.5:
+        k = int(rng.integers(len(labelled.frame)))
+        frame = int(labelled.frame[k])
+        for axis, (side, at) in enumerate(((height, labelled.puncta[k, 1]), (width, labelled.puncta[k, 0]))):
+            corner[axis] = int(np.clip(round(at) - rng.integers(crop_px), 0, side - crop_px))
+    return frame, corner[0], corner[1]
+
+
 def cut_patch(rng: np.random.Generator, labelled: LabelledMovie, crop_px: int, n_channels: int = 1) -> Patch:
     """Return a patch of a movie, every second one around a punctum.
 
     The true background is known at puncta only: it is taken to be even, at their median, or where the picture is
-    darkest (the level that it is compared with anyway) where there is none.
+    darkest (the level that it is compared with anyway) where there is none. Of a sample that says where calcium is
+    not to be learnt, patches with two channels show nothing of that in their middle frame.
     """
     n_frames, height, width = labelled.movie.shape
     if min(height, width) < crop_px:
@@ -192,15 +156,17 @@ def cut_patch(rng: np.random.Generator, labelled: LabelledMovie, crop_px: int, n
         )
     if n_channels == 2 and labelled.calcium is None:
         raise BadInputError(f"sample {labelled.name}: has no calcium channel; expected calcium.tif")
-    frame = int(rng.integers(n_frames))
-    corner = [int(rng.integers(side - crop_px + 1)) for side in (height, width)]
-    if len(labelled.frame) and rng.random() < 0.5:
-        k = int(rng.integers(len(labelled.frame)))
-        frame = int(labelled.frame[k])
-        for axis, (side, at) in enumerate(((height, labelled.puncta[k, 1]), (width, labelled.puncta[k, 0]))):
-            corner[axis] = int(np.clip(round(at) - rng.integers(crop_px), 0, side - crop_px))
-    y0, x0 = corner
-    cut = (slice(y0, y0 + crop_px), slice(x0, x0 + crop_px))
+    ignored = labelled.is_ignored if n_channels == 2 else None
+    for _ in range(_MOST_TRIES):
+        frame, y0, x0 = _place(rng, labelled, crop_px)
+        cut = (slice(y0, y0 + crop_px), slice(x0, x0 + crop_px))
+        if ignored is None or not ignored[frame][cut].any():
+            break
+    else:
+        raise BadInputError(
+            f"sample {labelled.name}: ignored.tif leaves no room; expected places of {crop_px} x {crop_px} px "
+            "with calcium to learn"
+        )
     roi = (y0, x0, crop_px, crop_px)
     channels = [(labelled.movie, labelled.camera_model.cropped(roi))]
     if n_channels == 2 and labelled.calcium is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from parfocal.errors import BadInputError
 from parfocal.puncta.networks._normalise import Floats
 from parfocal.puncta.networks._patches import patch_batch
+from parfocal.puncta.networks._pseudo_labels import thunderstorm_movies
 from parfocal.puncta.networks._recipe import PatchRecipe, recipe_at
 from parfocal.puncta.networks._samples import (
     LabelledMovie,
@@ -20,7 +21,6 @@ from parfocal.puncta.networks._samples import (
     labelled_movie,
     sample_folders,
     split_movies,
-    thunderstorm_movies,
 )
 from parfocal.puncta.networks._training_config import PunctaStage, PunctaTraining
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from parfocal.errors import BadInputError
-from parfocal.puncta.simulation._sample_files import read_events, read_metadata, read_pixels
+from parfocal.puncta.simulation._sample_files import read_events, read_ignored, read_metadata, read_pixels
 from parfocal.puncta.simulation._sample_table import TRUTH_COLUMNS, Columns, read_columns
 
 _BRIGHT_FRACTION = 0.6
@@ -88,6 +88,7 @@ def check_sample(folder: str | os.PathLike[str]) -> SampleCheck:
         problems.append("there is no movie.tif (nor movie.ome.zarr)")
     table: Columns | None = tried(read_columns, root / "ground_truth.csv", TRUTH_COLUMNS)
     calcium: NDArray[Any] | None = tried(read_pixels, root, "calcium")
+    ignored: NDArray[np.bool_] | None = None if movie is None else tried(read_ignored, root, movie.shape)
     events: Columns | None = tried(read_events, root)
     brightness = float("nan")
     if movie is not None and told is not None:
@@ -98,7 +99,7 @@ def check_sample(folder: str | os.PathLike[str]) -> SampleCheck:
         if _check_table(table, y, x, movie, problems):
             brightness = _check_light(table, y, x, movie, problems)
             if calcium is not None and calcium.shape == movie.shape:
-                _check_calcium(table, y, x, calcium, problems)
+                _check_calcium(table, y, x, calcium, ignored, problems)
             elif calcium is None and table["is_calcium_on"].any():
                 problems.append("ground_truth.csv labels calcium, and there is no calcium.tif")
         if events is not None:
@@ -192,7 +193,12 @@ def _check_light(
 
 
 def _check_calcium(
-    table: Columns, y: NDArray[np.float64], x: NDArray[np.float64], calcium: NDArray[Any], problems: list[str]
+    table: Columns,
+    y: NDArray[np.float64],
+    x: NDArray[np.float64],
+    calcium: NDArray[Any],
+    ignored: NDArray[np.bool_] | None,
+    problems: list[str],
 ) -> None:
     """Check that calcium is higher where it is labelled on than at the same puncta while off."""
     on = table["is_calcium_on"]
@@ -201,6 +207,9 @@ def _check_calcium(
     n_frames, height, width = calcium.shape
     inside = (y >= 1) & (y < height - 2) & (x >= 1) & (x < width - 2)
     inside &= np.isin(table["punctum"], np.unique(table["punctum"][on]))
+    if ignored is not None:
+        row, column = (np.clip(np.rint(at), 0, n - 1).astype(np.int64) for at, n in ((y, height), (x, width)))
+        inside &= ~ignored[table["frame"], row, column]
     rows = np.flatnonzero(inside & np.isin(table["frame"], _some_frames(n_frames)))
     value = _rise(calcium, table["frame"][rows], y[rows], x[rows], ring=9)
     is_on = on[rows]

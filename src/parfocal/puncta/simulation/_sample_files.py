@@ -56,7 +56,8 @@ def write_sample(
     `movie.tif` and, with a second channel, `calcium.tif` are ImageJ stacks of uint16 (tifffile's own beyond 4 GB)
     with the pixel size and the frame interval; `ground_truth.csv` has a row a punctum and frame,
     `calcium_events.csv` a row an event: x and y in nm from the image's upper left corner (the middle of pixel 0
-    is half a pixel), frames from 0. `metadata.json` has the scene, the camera, merges and splits, waves, drift.
+    is half a pixel), frames from 0. `ignored.tif`, of a recording that has it, is 1 where calcium is not to be
+    learnt. `metadata.json` has the scene, the camera, merges and splits, waves, drift.
 
     Parameters
     ----------
@@ -86,6 +87,9 @@ def write_sample(
         if ome_zarr:
             for name in channels:
                 _write_zarr(temporary / f"{name}.ome.zarr", temporary / f"{name}.tif", shape, pixel, interval_s)
+        if isinstance(recording, PunctaRecording) and recording.is_ignored is not None:
+            marks = iter(recording.is_ignored.astype(np.uint16))
+            _write_tiff(temporary / "ignored.tif", marks, shape, pixel, interval_s)
         truth = recording.truth
         write_columns(temporary / "ground_truth.csv", truth_columns(truth))
         if truth.event_onset_s.size or "calcium" in channels:
@@ -99,7 +103,8 @@ def read_sample(folder: str | os.PathLike[str]) -> PunctaRecording:
     """Read a recording back: `write_sample`'s, or another's in the same layout.
 
     Of another's, `metadata.json` must have `pixel_size_um` (y, x) and `frame_interval_s`, and may have `camera`;
-    `calcium_events.csv` and the second channel may be missing. Pixels come from TIFF, else from OME-Zarr.
+    `calcium_events.csv`, `ignored.tif` and the second channel may be missing. Pixels come from TIFF, else from
+    OME-Zarr.
 
     Raises
     ------
@@ -129,7 +134,9 @@ def read_sample(folder: str | os.PathLike[str]) -> PunctaRecording:
         # Maps of the camera are not kept in the folder: they follow from the seed.
         simulation = PunctaSimulation(scene)
         models = (simulation.camera_model, simulation.calcium_camera_model)
-    return PunctaRecording(movie, read_pixels(root, "calcium"), truth, *models, scene)
+    return PunctaRecording(
+        movie, read_pixels(root, "calcium"), truth, *models, scene, read_ignored(root, movie.shape)
+    )
 
 
 def read_metadata(root: Path) -> dict[str, Any]:
@@ -170,6 +177,18 @@ def read_pixels(root: Path, name: str) -> NDArray[Any] | None:
     if zarr.is_dir():
         return read_ome_zarr(zarr, axes="tyx")[0]
     return None
+
+
+def read_ignored(root: Path, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return where calcium is not to be learnt, `[frame, y, x]`; None where the sample says nothing of it."""
+    marks = read_pixels(root, "ignored")
+    if marks is None:
+        return None
+    if marks.shape != shape:
+        raise BadInputError(
+            f"{root / 'ignored.tif'}: is {marks.shape} (frame, y, x), expected the movie's {shape}"
+        )
+    return marks > 0
 
 
 def read_events(root: Path) -> Columns:

@@ -35,7 +35,7 @@ class PunctaFrame(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PunctaRecording:
-    """A simulated movie, and all that is true of it.
+    """A movie, and all that is true of it, or was found or labelled.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ class PunctaRecording:
         Of the two channels; the second is another camera of the same kind.
     scene : PunctaScene or None
         None of a recording that was not simulated.
+    is_ignored : bool[frame, y, x], optional
+        Where calcium is neither on nor off, such as in a wave that people labelled; nothing is to be learnt of it.
     """
 
     movie: Frame
@@ -54,6 +56,7 @@ class PunctaRecording:
     camera_model: CameraModel
     calcium_camera_model: CameraModel
     scene: PunctaScene | None
+    is_ignored: NDArray[np.bool_] | None = None
 
 
 class PunctaSimulation:

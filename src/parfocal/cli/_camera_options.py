@@ -1,0 +1,61 @@
+"""What options say of a camera and its pixels, for the commands that read movies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+import numpy as np
+
+from parfocal.cli._localize_source import Movie
+from parfocal.errors import BadInputError
+from parfocal.optics import CameraModel
+
+
+def camera_of(
+    movie: Movie, told: Mapping[str, float], em_gain: float = 1.0
+) -> tuple[CameraModel, tuple[str, ...]]:
+    """Return the run's camera, or that of the options, or one guessed; and what to say of it: a file tells none.
+
+    `told` has those of `offset_adu`, `e_per_adu` and `read_noise_e` that were said.
+    """
+    from parfocal.puncta.detection import guess_camera
+
+    if movie.camera_model is not None and not told and em_gain == 1:
+        return movie.camera_model, ()
+    if not told and em_gain == 1:
+        guessed = guess_camera(*(np.asarray(frame) for frame in islice(movie.frames(), 2)))
+        said = (
+            f"camera not told: offset {guessed.offset_adu:g} and {1 / float(np.mean(guessed.gain_adu_per_e)):.3g} "
+            "photoelectrons an ADU taken from the noise; photons and standard errors are rough"
+        )
+        return guessed, (said,)
+    e_per_adu = told.get("e_per_adu", 1.0)
+    if not e_per_adu > 0:
+        raise BadInputError(f"--electrons-per-adu {e_per_adu:g}: expected a number above 0")
+    camera = CameraModel(
+        offset_adu=told.get("offset_adu", 100.0),
+        gain_adu_per_e=em_gain / e_per_adu,
+        read_noise_e=told.get("read_noise_e", 1.6) / em_gain,
+        saturation_adu=_saturation(movie),
+        em_gain=em_gain,
+    )
+    return camera, ()
+
+
+def pixel_size_of(text: str | None) -> tuple[float, float] | None:
+    """Return (y, x) in um of one number or of `y,x`; None where nothing was said."""
+    if text is None:
+        return None
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (1, 2) or not all(0 < size < float("inf") for size in sizes):
+        raise BadInputError(f"--pixel-size {text!r}: expected um, such as 0.13 or y,x as 0.13,0.13")
+    return sizes[0], sizes[-1]
+
+
+def _saturation(movie: Movie) -> float:
+    dtype = next(movie.frames()).dtype
+    return float(np.iinfo(dtype).max) if dtype.kind in "ui" else float(np.finfo(np.float32).max)
