@@ -3,6 +3,7 @@
 from parfocal.puncta.evaluation._evaluate import PunctaEvaluation, evaluate_puncta
 from parfocal.puncta.evaluation._events import EventScore, score_events
 from parfocal.puncta.evaluation._gates import (
+    GATE_TABLES,
     GATES,
     HYBRID_GATES,
     PHYSICS_GATES,
@@ -26,6 +27,7 @@ from parfocal.puncta.evaluation._tracks import TrackScore, score_tracks
 
 __all__ = [
     "GATES",
+    "GATE_TABLES",
     "HYBRID_GATES",
     "PHYSICS_GATES",
     "TRAINING_GATES",
