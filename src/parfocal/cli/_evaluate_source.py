@@ -21,6 +21,7 @@ from parfocal.puncta.tracking import read_tracks_csv
 _TRACK_FILES = ("trajectories.csv", "puncta.csv")
 _EVENT_FILE = "calcium_events.csv"
 _EVENT_COLUMNS = ("track", "onset_s", "begin_frame", "end_frame")
+_SAMPLE_FILES = ("metadata.json", "ground_truth.csv", "movie.tif")  # with any, what else is missing is refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,9 @@ def samples_in(path: Path) -> list[Path]:
     """
     if not path.is_dir() or _is_sample(path):
         return []
-    samples = sorted((one for one in path.iterdir() if _is_sample(one)), key=lambda one: natural_key(one.name))
+    # a hidden one is being written just now
+    seen = (one for one in path.iterdir() if not one.name.startswith(".") and _is_sample(one))
+    samples = sorted(seen, key=lambda one: natural_key(one.name))
     if not samples:
         raise BadInputError(
             f"{path}: there is no metadata.json, nor a sample in it; expected a sample or a folder of samples"
@@ -76,7 +79,7 @@ def check_found_of_samples(found: Path, truth: Path, samples: list[Path]) -> Non
 
 
 def _is_sample(path: Path) -> bool:
-    return path.is_dir() and any((path / name).is_file() for name in ("metadata.json", "ground_truth.csv"))
+    return path.is_dir() and any((path / name).is_file() for name in _SAMPLE_FILES)
 
 
 def read_truth(path: Path, pixel_size_um: float | None, image: Path | None) -> Judged:
