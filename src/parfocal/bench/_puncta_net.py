@@ -21,7 +21,7 @@ from parfocal.fitting import crlb_psf
 from parfocal.optics import CameraModel
 from parfocal.puncta import Localizations, PunctaTruth, join_localizations
 from parfocal.puncta.detection import LocalizeSettings, localize
-from parfocal.puncta.evaluation import Matching, match_localizations
+from parfocal.puncta.evaluation import Matching, match_localizations, score_probabilities
 from parfocal.puncta.networks import PunctaNet, Refit, localize_with_net, open_puncta_net
 from parfocal.puncta.simulation import (
     IMMOBILE,
@@ -219,9 +219,8 @@ def _calcium_rows() -> list[Row]:
             calcium=both.calcium, calcium_camera=both.calcium_camera_model,
         )  # fmt: skip
         matching = match_localizations(both.truth, found)
-        dff, said = both.truth.calcium[matching.truth_row], found.calcium_probability[matching.found_row] > 0.5
-        on, off = dff > _ON_DFF, dff < _OFF_DFF
-        f1 = 2 * int((said & on).sum()) / max(1, int((said & (on | off)).sum() + on.sum()))
+        score = score_probabilities(both.truth, found, matching, dff_levels=(_OFF_DFF, _ON_DFF))
+        f1 = 0.0 if score is None else score.f1_of_found
         rows.append(
             Row.limited(
                 f"puncta/network-calcium-f1{name}", f1, _CALCIUM_GOAL, unit="F1 of frames", higher_is_better=True

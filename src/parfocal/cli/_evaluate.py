@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from parfocal import __version__
 from parfocal.cli._catalog import DataOption
+from parfocal.cli._progress import progress
 from parfocal.cli._segment import is_run
 from parfocal.errors import BadInputError
-from parfocal.files import write_atomically
+
+if TYPE_CHECKING:
+    from parfocal.cli._evaluate_source import Found, Judged
+    from parfocal.cli._evaluate_tell import Judgement
+    from parfocal.puncta.evaluation import PunctaEvaluation
+    from parfocal.puncta.tracking import TrackSettings
+
+
+_N_PICTURES = 5
 
 
 class EvaluatedDetector(StrEnum):
@@ -24,6 +32,14 @@ class EvaluatedDetector(StrEnum):
     classical = "classical"
     hybrid = "hybrid"
     network = "network"
+
+
+class GateTable(StrEnum):
+    """What figures are laid beside, by the names of `parfocal.puncta.evaluation.GATE_TABLES`."""
+
+    general = "general"
+    training = "training"
+    hybrid = "hybrid"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -37,12 +53,14 @@ def add_commands(app: typer.Typer) -> None:
 def puncta_command(
     truth: Annotated[
         Path,
-        typer.Argument(help="Sample folder (ground_truth.csv), ThunderSTORM CSV, or labels: frame,x_px,y_px."),
+        typer.Argument(
+            help="Sample folder, folder of samples, ThunderSTORM CSV, or labels made by hand: frame,x_px,y_px."
+        ),
     ],
     found: Annotated[
         Path | None,
         typer.Argument(
-            help="CSV of localizations, a folder of results, or a run. Default: detect in the sample now."
+            help="CSV of localizations, a folder of results (of samples: one each), or a run. Default: detect now."
         ),
     ] = None,
     detector: Annotated[
@@ -57,8 +75,14 @@ def puncta_command(
     both_tasks: Annotated[
         bool, typer.Option("--both-tasks", "--evaluate_both_tasks", help="Calcium events too.")
     ] = False,
+    gates: Annotated[
+        GateTable,
+        typer.Option(
+            "--gates", help="What is asked: in general, of a network in training, or of one for both tasks."
+        ),
+    ] = GateTable.general,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for evaluation.json and evaluation.png.")
+        Path | None, typer.Option("--output", "-o", help="Folder for evaluation.json and a picture, or pictures.")
     ] = None,
     tolerance_nm: Annotated[float, typer.Option("--tolerance-nm", help="How far apart a pair may be.")] = 250.0,
     pixel_size: Annotated[float | None, typer.Option("--pixel-size", help="um, where a table has none.")] = None,
@@ -78,35 +102,113 @@ def puncta_command(
     data: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Judge puncta, tracks and calcium beside the truth: figures, gates met or not, a picture."""
-    from parfocal.cli._evaluate_source import find_here, found_in_run, read_found, read_truth
-    from parfocal.puncta import PunctaTruth
-    from parfocal.puncta.evaluation import evaluate_puncta
-    from parfocal.puncta.tracking import TrackSettings, track_puncta
+    """Judge puncta, tracks and calcium beside the truth: figures, gates met or not, a picture.
 
-    judged = read_truth(truth.expanduser(), pixel_size, image)
-    if both_tasks and not isinstance(judged.truth, PunctaTruth):
-        raise BadInputError(f"{truth}: says nothing of calcium; leave out --both-tasks")
-    settings = TrackSettings(max_step, max_missing_frames)
-    size = pixel_size if pixel_size is not None else judged.truth.pixel_size_um[0]
+    Of a folder of samples the figures are those of all together, with a row a sample beside.
+    """
+    from parfocal.cli._evaluate_source import check_found_of_samples, samples_in
+    from parfocal.cli._evaluate_tell import document_of, say, write_evaluation
+    from parfocal.puncta.evaluation import GATE_TABLES, pool_evaluations, worst_first
+    from parfocal.puncta.tracking import TrackSettings
+
+    asked = _Asked(
+        TrackSettings(max_step, max_missing_frames), both_tasks, pixel_size, tolerance_nm / 1e3, min_photons,
+        margin, remove_wobble, isolated,
+    )  # fmt: skip
+    source = truth.expanduser()
+    samples = samples_in(source)
+    if found is not None and (model or detector is not EvaluatedDetector.classical):
+        raise BadInputError(f"{found}: was found already; --detector and --model detect in the sample now")
+    if found is not None and samples:
+        check_found_of_samples(found.expanduser(), source, samples)
+    find = _finding(found, detector, model, data, asked, has_samples=bool(samples))
+    each: list[tuple[str, PunctaEvaluation]] = []
+    drawn: list[Judgement] = []
+    name = ""
+    with progress(as_json or not samples, "opening") as said:
+        for number, path in enumerate(samples or [source], 1):
+            said(f"{number} of {len(samples)}: {path.name}")
+            one = _judge(path, image, find, asked)
+            name = one.found.name
+            each.append((one.judged.name, one.evaluation))
+            if output is not None:
+                # pixels are kept of those alone that will be drawn
+                drawn.append(one)
+                drawn = [drawn[k] for k in worst_first([kept.evaluation for kept in drawn])][:_N_PICTURES]
+    pooled = pool_evaluations([evaluation for _, evaluation in each]) if samples else each[0][1]
+    if samples and found is not None:
+        name = found.name
+    verdicts = pooled.verdicts(gates=GATE_TABLES[gates.value])
+    document = document_of(source.name, name, pooled, verdicts, gates.value, each if samples else None)
+    written = [] if output is None else write_evaluation(output.expanduser(), document, drawn)
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False))
+        return
+    say(document, verdicts, written)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    tracks: TrackSettings
+    both_tasks: bool
+    pixel_size_um: float | None
+    tolerance_um: float
+    min_photons: float
+    margin_px: float
+    remove_wobble: bool
+    isolated_px: float
+
+
+def _finding(
+    found: Path | None,
+    detector: EvaluatedDetector,
+    model: str,
+    data: Path | None,
+    asked: _Asked,
+    *,
+    has_samples: bool,
+) -> Callable[[Judged], Found]:
+    """Return what says, of a recording whose truth is known, what was found there."""
+    from parfocal.cli._evaluate_finder import find_here, finder_of
+    from parfocal.cli._evaluate_source import found_in_run, read_found
+
     if found is None:
         # A model is a network's: who names one and no detector wants the best that it can do.
         by = "hybrid" if model and detector is EvaluatedDetector.classical else detector.value
-        got = find_here(judged, settings, both_tasks, by, model)
-    elif model or detector is not EvaluatedDetector.classical:
-        raise BadInputError(f"{found}: was found already; --detector and --model detect in the sample now")
-    elif is_run(str(found)):
-        got = found_in_run(str(found), data, both_tasks)
-    else:
-        got = read_found(found.expanduser(), size, both_tasks)
-        if both_tasks and got.events is None:
+        finder = finder_of(by, model)
+        return lambda judged: find_here(judged, finder, asked.tracks, asked.both_tasks)
+    if not has_samples and is_run(str(found)):
+        return lambda _: found_in_run(str(found), data, asked.both_tasks)
+
+    def read(judged: Judged) -> Found:
+        size = asked.pixel_size_um if asked.pixel_size_um is not None else judged.truth.pixel_size_um[0]
+        path = found.expanduser() / judged.name if has_samples else found.expanduser()
+        got = read_found(path, size, asked.both_tasks)
+        if asked.both_tasks and got.events is None:
             raise BadInputError(f"{found}: --both-tasks needs a folder with trajectories.csv, calcium_events.csv")
+        return got
+
+    return read
+
+
+def _judge(path: Path, image: Path | None, find: Callable[[Judged], Found], asked: _Asked) -> Judgement:
+    """Lay what is found beside one truth."""
+    from parfocal.cli._evaluate_source import read_truth
+    from parfocal.cli._evaluate_tell import Judgement
+    from parfocal.puncta import PunctaTruth
+    from parfocal.puncta.evaluation import evaluate_puncta
+    from parfocal.puncta.tracking import track_puncta
+
+    judged = read_truth(path, asked.pixel_size_um, image)
+    if asked.both_tasks and not isinstance(judged.truth, PunctaTruth):
+        raise BadInputError(f"{path}: says nothing of calcium; leave out --both-tasks")
+    shape = None if judged.movie is None else (int(judged.movie.shape[1]), int(judged.movie.shape[2]))
+    if asked.margin_px > 0 and shape is None:
+        raise BadInputError("--margin needs the size of the image: a sample folder, or --image")
+    got = find(judged)
     tracks = got.tracks
     if tracks is None and isinstance(judged.truth, PunctaTruth):
-        tracks = track_puncta(got.localizations, settings)
-    shape = None if judged.movie is None else (int(judged.movie.shape[1]), int(judged.movie.shape[2]))
-    if margin > 0 and shape is None:
-        raise BadInputError("--margin needs the size of the image: a sample folder, or --image")
+        tracks = track_puncta(got.localizations, asked.tracks)
     evaluation = evaluate_puncta(
         judged.truth,
         got.localizations,
@@ -115,73 +217,11 @@ def puncta_command(
         camera_model=judged.camera_model,
         shape_px=shape,
         n_frames=None if judged.movie is None else len(judged.movie),
-        tolerance_um=tolerance_nm / 1e3,
-        min_photons=min_photons,
-        margin_px=margin,
-        remove_wobble=remove_wobble,
-        isolated_px=isolated,
+        tolerance_um=asked.tolerance_um,
+        min_photons=asked.min_photons,
+        margin_px=asked.margin_px,
+        remove_wobble=asked.remove_wobble,
+        isolated_px=asked.isolated_px,
+        seconds=got.seconds,
     )
-    extra: dict[str, float | None] = {"frames_per_s": None}
-    if got.seconds is not None and judged.movie is not None:
-        extra["frames_per_s"] = len(judged.movie) / max(got.seconds, 1e-9)
-    verdicts = evaluation.verdicts(extra)
-    document: dict[str, Any] = {
-        "parfocal": __version__,
-        "truth": judged.name,
-        "found": got.name,
-        "tolerance_nm": tolerance_nm,
-        "figures": evaluation.figures() | extra,
-        "gates": [
-            {
-                "figure": v.gate.figure,
-                "group": v.gate.group,
-                "unit": v.gate.unit,
-                "value": v.value,
-                "level": v.level,
-                "met": v.is_met,
-                "target": v.gate.target,
-                "good": v.gate.good,
-                "excellent": v.gate.excellent,
-                "says": v.sentence,
-            }
-            for v in verdicts
-        ],
-    }
-    written: list[Path] = []
-    if output is not None:
-        from parfocal.cli._evaluate_picture import draw_evaluation
-
-        folder = output.expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        with write_atomically(folder / "evaluation.json") as temporary:
-            temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        title = f"{got.name} beside {judged.name}"
-        picture = draw_evaluation(
-            folder / "evaluation.png", judged.truth, got.localizations, evaluation.matching, judged.movie, title
-        )
-        written = [folder / "evaluation.json", picture]
-    if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
-        return
-    _say(document, [(v.level, v.sentence) for v in verdicts], written)
-
-
-def _say(document: dict[str, Any], sentences: list[tuple[str, str]], written: list[Path]) -> None:
-    console = Console(highlight=False)
-    figures = document["figures"]
-    console.print(
-        f"{document['found']} beside {document['truth']}: {figures['n_matched']} matched, "
-        f"{figures['n_missed']} missed, {figures['n_false']} false",
-        markup=False,
-    )
-    table = Table(box=None, show_header=False)
-    for level, sentence in sentences:
-        if level != "not measured":
-            mark = "[red]no [/]" if level == "missed" else "[green]yes[/]"
-            table.add_row(mark, sentence)
-    console.print(table)
-    silent = [sentence.split(":")[0] for level, sentence in sentences if level == "not measured"]
-    if silent:
-        console.print(f"not measured: {', '.join(silent)}", style="dim", markup=False)
-    for path in written:
-        console.print(str(path), markup=False, soft_wrap=True)
+    return Judgement(judged, got, evaluation)

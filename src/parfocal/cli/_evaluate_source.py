@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.files import open_stack, read_csv
+from parfocal.files import natural_key, open_stack, read_csv
 from parfocal.optics import CameraModel
 from parfocal.puncta import CalciumEvents, Localizations, PunctaTracks, PunctaTruth
-from parfocal.puncta.calcium import calcium_sigma_px, calcium_traces, find_events, own_events
-from parfocal.puncta.detection import localize_movie, read_thunderstorm
+from parfocal.puncta.detection import read_thunderstorm
 from parfocal.puncta.simulation import read_sample
-from parfocal.puncta.tracking import TrackSettings, read_tracks_csv, track_puncta
+from parfocal.puncta.tracking import read_tracks_csv
 
 _TRACK_FILES = ("trajectories.csv", "puncta.csv")
 _EVENT_FILE = "calcium_events.csv"
 _EVENT_COLUMNS = ("track", "onset_s", "begin_frame", "end_frame")
+_SAMPLE_FILES = ("metadata.json", "ground_truth.csv", "movie.tif")  # with any, what else is missing is refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +45,41 @@ class Found:
     tracks: PunctaTracks | None
     events: CalciumEvents | None
     seconds: float | None
+
+
+def samples_in(path: Path) -> list[Path]:
+    """Return the samples that a folder holds, in their numbers' order; none where it is a sample, or a table.
+
+    Raises
+    ------
+    BadInputError
+        It is a folder, and neither a sample nor one of samples.
+    """
+    if not path.is_dir() or _is_sample(path):
+        return []
+    # a hidden one is being written just now
+    seen = (one for one in path.iterdir() if not one.name.startswith(".") and _is_sample(one))
+    samples = sorted(seen, key=lambda one: natural_key(one.name))
+    if not samples:
+        raise BadInputError(
+            f"{path}: there is no metadata.json, nor a sample in it; expected a sample or a folder of samples"
+        )
+    return samples
+
+
+def check_found_of_samples(found: Path, truth: Path, samples: list[Path]) -> None:
+    """Refuse what does not have a folder of results for each sample, by the same name."""
+    expected = f"expected a folder with a folder of results for each of the {len(samples)} samples in {truth}"
+    if not found.is_dir():
+        raise BadInputError(f"{found}: is no folder; {expected}, named as it is")
+    lacking = [sample.name for sample in samples if not (found / sample.name).is_dir()]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise BadInputError(f"{found}: has no {lacking[0]}{more}; {expected}, named as it is")
+
+
+def _is_sample(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in _SAMPLE_FILES)
 
 
 def read_truth(path: Path, pixel_size_um: float | None, image: Path | None) -> Judged:
@@ -82,69 +115,6 @@ def read_found(path: Path, pixel_size_um: float | None, with_events: bool) -> Fo
         if tracks is None:
             raise BadInputError(f"{table}: no column 'track', which {_EVENT_FILE} refers to")
     return Found(path.name, localizations, tracks, events, None)
-
-
-def find_here(
-    judged: Judged, settings: TrackSettings, with_events: bool, detector: str = "classical", model: str = ""
-) -> Found:
-    """Run a detector on the sample's own pixels, and measure how long it takes.
-
-    `detector` is classical, hybrid or network, `model` what `find_puncta_weights` takes.
-    """
-    if judged.movie is None or not isinstance(judged.truth, PunctaTruth):
-        raise BadInputError(f"{judged.name}: what was found must be given, there are no pixels to look in")
-    truth = judged.truth
-    name, find = _finder(judged, truth.pixel_size_um, detector, model)
-    find(judged.movie[:2])  # compiled before the clock runs
-    began = time.perf_counter()
-    localizations = find(judged.movie)
-    seconds = time.perf_counter() - began
-    tracks = track_puncta(localizations, settings)
-    events = None
-    if with_events:
-        if judged.calcium is None:
-            raise BadInputError(f"{judged.name}: has no calcium channel; leave out --both-tasks")
-        sigma_px = float(np.nanmedian(truth.sigma_px)) if len(truth.frame) else 1.0
-        traces = calcium_traces(
-            judged.calcium,
-            localizations,
-            tracks,
-            calcium_sigma_px(sigma_px, truth.pixel_size_um[0]),
-            truth.frame_interval_s,
-            camera_model=judged.calcium_camera_model,
-            bleed_through=None,
-        )
-        events = find_events(traces)
-        events = events.take(own_events(events, localizations))
-    return Found(name, localizations, tracks, events, seconds)
-
-
-def _finder(
-    judged: Judged, size: tuple[float, float], detector: str, model: str
-) -> tuple[str, Callable[[NDArray[Any]], Localizations]]:
-    """Return what finds puncta in a movie, and what it is called."""
-    camera = judged.camera_model or CameraModel()
-    if detector == "classical":
-        if model:
-            raise BadInputError(f"--model {model}: is of a network; expected --detector hybrid or network")
-        return "classical detector", lambda movie: localize_movie(movie, camera, pixel_size_um=size)
-    from parfocal.puncta.networks import find_puncta_weights, localize_with_net, open_puncta_net
-
-    net = open_puncta_net(find_puncta_weights(model))
-
-    def find(movie: NDArray[Any]) -> Localizations:
-        two: dict[str, Any] = {}
-        if net.has_calcium:
-            if judged.calcium is None:
-                raise BadInputError(f"{judged.name}: has no calcium channel, which network {net.name} looks at")
-            two = {
-                "calcium": judged.calcium[: len(movie)],
-                "calcium_camera": judged.calcium_camera_model or camera,
-            }
-        refit = "crowds" if detector == "hybrid" else "none"
-        return localize_with_net(movie, net, camera_model=camera, pixel_size_um=size, refit=refit, **two)
-
-    return f"{detector} {net.name} {(net.model_hash or '')[:12]}", find
 
 
 def found_in_run(run: str, data: Path | None, with_events: bool) -> Found:

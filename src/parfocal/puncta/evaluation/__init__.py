@@ -2,7 +2,9 @@
 
 from parfocal.puncta.evaluation._evaluate import PunctaEvaluation, evaluate_puncta
 from parfocal.puncta.evaluation._events import EventScore, score_events
+from parfocal.puncta.evaluation._frames import FrameScore, score_probabilities
 from parfocal.puncta.evaluation._gates import (
+    GATE_TABLES,
     GATES,
     HYBRID_GATES,
     PHYSICS_GATES,
@@ -13,6 +15,7 @@ from parfocal.puncta.evaluation._gates import (
     verdicts,
 )
 from parfocal.puncta.evaluation._matching import Matching, efficiency, match_localizations
+from parfocal.puncta.evaluation._pool import pool_evaluations, worst_first
 from parfocal.puncta.evaluation._precision import (
     PhotonAccuracy,
     SigmaCalibration,
@@ -26,10 +29,12 @@ from parfocal.puncta.evaluation._tracks import TrackScore, score_tracks
 
 __all__ = [
     "GATES",
+    "GATE_TABLES",
     "HYBRID_GATES",
     "PHYSICS_GATES",
     "TRAINING_GATES",
     "EventScore",
+    "FrameScore",
     "Gate",
     "Level",
     "Matching",
@@ -43,10 +48,13 @@ __all__ = [
     "false_per_1000_px",
     "match_localizations",
     "photon_accuracy",
+    "pool_evaluations",
     "position_bound_nm",
     "rmse_over_bound",
     "score_events",
+    "score_probabilities",
     "score_tracks",
     "sigma_calibration",
     "verdicts",
+    "worst_first",
 ]

@@ -13,9 +13,38 @@ from parfocal.linking import assign
 from parfocal.puncta._localizations import Localizations
 from parfocal.puncta._tracks import CalciumEvents, PunctaTracks
 from parfocal.puncta._truth import PunctaTruth
+from parfocal.puncta.evaluation._frames import FrameTally, count_frames, frame_score, n_visible_on
 from parfocal.puncta.evaluation._matching import Matching
+from parfocal.puncta.evaluation._tally import share
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class EventTally:
+    """What the score of events follows from, and what adds up over recordings.
+
+    Parameters
+    ----------
+    n_true, n_found, n_matched : int
+        Events.
+    n_reached : int
+        True ones that were found at some punctum within reach, right or wrong.
+    late_s : float64[n_matched]
+        Onset found less true.
+    away_nm : float64[n_matched]
+        From a true event to the localization that it was given to.
+    frames : FrameTally
+    """
+
+    n_true: int
+    n_found: int
+    n_matched: int
+    n_reached: int
+    late_s: Floats
+    away_nm: Floats
+    frames: FrameTally
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,51 @@ def score_events(
     reach_um : float
         For `association`: how near another punctum must be to have taken an event.
     """
+    tally = tally_events(
+        truth,
+        localizations,
+        tracks,
+        events,
+        matching,
+        onset_tolerance_s=onset_tolerance_s,
+        min_peak_dff=min_peak_dff,
+        reach_um=reach_um,
+    )
+    return event_score(tally)
+
+
+def event_score(tally: EventTally) -> EventScore:
+    """Return the score of counts."""
+    by_frame = frame_score(tally.frames)
+    return EventScore(
+        f1=share(2 * tally.n_matched, tally.n_found + tally.n_true),
+        precision=share(tally.n_matched, tally.n_found),
+        recall=share(tally.n_matched, tally.n_true),
+        sensitivity=by_frame.sensitivity,
+        specificity=by_frame.specificity,
+        frame_f1=by_frame.f1,
+        association=share(tally.n_matched, tally.n_reached),
+        colocalization_nm=_median(tally.away_nm),
+        onset_error_s=_median(np.abs(tally.late_s)),
+        onset_bias_s=_median(tally.late_s),
+        n_true=tally.n_true,
+        n_found=tally.n_found,
+        n_matched=tally.n_matched,
+    )
+
+
+def tally_events(
+    truth: PunctaTruth,
+    localizations: Localizations,
+    tracks: PunctaTracks,
+    events: CalciumEvents,
+    matching: Matching,
+    *,
+    onset_tolerance_s: float | None = None,
+    min_peak_dff: float = 0.0,
+    reach_um: float = 0.5,
+) -> EventTally:
+    """Count what `score_events` judges; the parameters are its own."""
     tolerance = 2 * truth.frame_interval_s if onset_tolerance_s is None else onset_tolerance_s
     track, frame = np.asarray(tracks.track, np.int64), np.asarray(localizations.frame, np.int64)
     punctum = np.full(track.size, -1, np.int64)
@@ -100,29 +174,17 @@ def score_events(
     # a weak one that was found all the same is not held against anybody
     rest = np.setdiff1d(np.arange(kept.size), of)
     _, of_weak = _paired(truth, weak, events, kept[rest], owner[rest], tolerance)
-    n_found, n_right = kept.size - of_weak.size, right.size
-
     late = events.onset_s[kept[of]] - truth.event_onset_s[asked[right]]
     at_all = _anywhere(truth, asked, events, kept, localizations, track, tolerance, reach_um)
     on, said = _punctum_frames(truth, events, kept, track, frame, matching)
-    true_on = truth.is_calcium_on & truth.is_visible
-    true_on[matching.ignored_truth_row] = False
-    n_on, hits = int(true_on.sum()), int(np.sum(on & said))
-    quiet, alarms = int(np.sum(~on)), int(np.sum(~on & said))
-    return EventScore(
-        f1=_share(2 * n_right, n_found + asked.size),
-        precision=_share(n_right, n_found),
-        recall=_share(n_right, asked.size),
-        sensitivity=_share(hits, n_on),
-        specificity=_share(quiet - alarms, quiet),
-        frame_f1=_share(2 * hits, hits + alarms + n_on),
-        association=_share(n_right, len(at_all | set(right.tolist()))),
-        colocalization_nm=_distance_nm(truth, asked[right], events, kept[of], localizations, track, frame),
-        onset_error_s=float(np.median(np.abs(late))) if late.size else math.nan,
-        onset_bias_s=float(np.median(late)) if late.size else math.nan,
+    return EventTally(
         n_true=int(asked.size),
-        n_found=int(n_found),
-        n_matched=int(n_right),
+        n_found=int(kept.size - of_weak.size),
+        n_matched=int(right.size),
+        n_reached=len(at_all | set(right.tolist())),
+        late_s=late,
+        away_nm=_distances_nm(truth, asked[right], events, kept[of], localizations, track, frame),
+        frames=count_frames(on, ~on, said, n_visible_on(truth.is_calcium_on, truth, matching), on.size),
     )
 
 
@@ -202,7 +264,7 @@ def _punctum_frames(
     return truth.is_calcium_on[matching.truth_row][tracked], said
 
 
-def _distance_nm(
+def _distances_nm(
     truth: PunctaTruth,
     asked: Ints,
     events: CalciumEvents,
@@ -210,7 +272,7 @@ def _distance_nm(
     localizations: Localizations,
     track: Ints,
     frame: Ints,
-) -> float:
+) -> Floats:
     size_y, size_x = localizations.pixel_size_um
     rows_of = _rows_by_track(track)
     onset = np.round(truth.event_onset_s[asked] / truth.frame_interval_s)
@@ -221,7 +283,7 @@ def _distance_nm(
         dy = (truth.event_y_px[real] - localizations.y_px[row]) * size_y
         dx = (truth.event_x_px[real] - localizations.x_px[row]) * size_x
         away.append(1e3 * math.hypot(dy, dx))
-    return float(np.median(away)) if away else math.nan
+    return np.array(away, np.float64)
 
 
 def _rows_by_track(track: Ints) -> dict[int, Ints]:
@@ -230,5 +292,5 @@ def _rows_by_track(track: Ints) -> dict[int, Ints]:
     return dict(zip(names.tolist(), np.split(order, begins[1:])))
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
+def _median(values: Floats) -> float:
+    return float(np.median(values)) if values.size else math.nan

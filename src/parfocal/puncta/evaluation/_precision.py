@@ -22,6 +22,31 @@ _ROI_PX = 13
 _BLOCK = 20_000
 
 
+@dataclass(frozen=True, eq=False)
+class PrecisionTally:
+    """What figures of exactness follow from, and what adds up over recordings.
+
+    Parameters
+    ----------
+    error_over_stated : float64[k]
+        Errors of pairs in either axis over the stated ones, where those are told.
+    true_photons, found_photons : float64[m]
+        Of pairs where both are told.
+    """
+
+    error_over_stated: Floats
+    true_photons: Floats
+    found_photons: Floats
+
+
+@dataclass(frozen=True)
+class BoundTally:
+    """Squared errors of pairs that have a bound, and squared bounds, nm², summed."""
+
+    error2_nm2: float
+    bound2_nm2: float
+
+
 @dataclass(frozen=True)
 class SigmaCalibration:
     """Whether stated standard errors are true ones.
@@ -64,38 +89,50 @@ class PhotonAccuracy:
     n: int
 
 
-def sigma_calibration(matching: Matching, found: Localizations) -> SigmaCalibration:
-    """Compare the errors of pairs with what the localizations state (`x_se_px`, `y_se_px`)."""
-    size_y, size_x = found.pixel_size_um
-    row = matching.found_row
-    stated = np.concatenate([found.x_se_px[row] * size_x, found.y_se_px[row] * size_y]) * 1e3
-    error = np.concatenate([matching.dx_nm, matching.dy_nm])
-    known = np.isfinite(stated) & (stated > 0)
-    if not known.any():
+def tally_precision(
+    matching: Matching, truth: PunctaTruth | Localizations, found: Localizations
+) -> PrecisionTally:
+    """Gather what `calibration_of` and `accuracy_of` judge."""
+    real, got = truth.photons[matching.truth_row], found.photons[matching.found_row]
+    known = (real > 0) & (got > 0)
+    return PrecisionTally(_error_over_stated(matching, found), real[known], got[known])
+
+
+def calibration_of(error_over_stated: Floats) -> SigmaCalibration:
+    """Judge errors over stated ones."""
+    if not error_over_stated.size:
         return SigmaCalibration(math.nan, math.nan, math.nan, 0)
-    ratio = np.abs(error[known] / stated[known])
+    ratio = np.abs(error_over_stated)
     return SigmaCalibration(
         float(np.mean(ratio <= 1)),
         float(np.mean(ratio <= 2)),
-        robust_sd(error[known] / stated[known], centre=0.0),
-        int(known.sum()),
+        robust_sd(error_over_stated, centre=0.0),
+        int(ratio.size),
     )
+
+
+def accuracy_of(real: Floats, got: Floats) -> PhotonAccuracy:
+    """Judge photons that were found beside the true ones."""
+    if not real.size:
+        return PhotonAccuracy(math.nan, math.nan, math.nan, 0)
+    ratio = got / real
+    correlation = math.nan
+    if real.size > 2 and np.ptp(real) > 0 and np.ptp(got) > 0:
+        correlation = float(np.corrcoef(np.log(real), np.log(got))[0, 1])
+    return PhotonAccuracy(float(np.median(ratio)) - 1, robust_sd(ratio), correlation, int(real.size))
+
+
+def sigma_calibration(matching: Matching, found: Localizations) -> SigmaCalibration:
+    """Compare the errors of pairs with what the localizations state (`x_se_px`, `y_se_px`)."""
+    return calibration_of(_error_over_stated(matching, found))
 
 
 def photon_accuracy(
     matching: Matching, truth: PunctaTruth | Localizations, found: Localizations
 ) -> PhotonAccuracy:
     """Compare the photons of pairs."""
-    real, got = truth.photons[matching.truth_row], found.photons[matching.found_row]
-    known = (real > 0) & (got > 0)
-    if not known.any():
-        return PhotonAccuracy(math.nan, math.nan, math.nan, 0)
-    real, got = real[known], got[known]
-    ratio = got / real
-    correlation = math.nan
-    if known.sum() > 2 and np.ptp(real) > 0 and np.ptp(got) > 0:
-        correlation = float(np.corrcoef(np.log(real), np.log(got))[0, 1])
-    return PhotonAccuracy(float(np.median(ratio)) - 1, robust_sd(ratio), correlation, int(known.sum()))
+    tally = tally_precision(matching, truth, found)
+    return accuracy_of(tally.true_photons, tally.found_photons)
 
 
 def position_bound_nm(
@@ -178,11 +215,30 @@ def rmse_over_bound(
     isolated_px : float
         Take only puncta without another visible one within this distance; 0 takes all.
     """
+    return bound_ratio(
+        tally_bound(matching, truth, camera_model, excess_noise=excess_noise, isolated_px=isolated_px)
+    )
+
+
+def bound_ratio(tally: BoundTally) -> float:
+    """Return the root of summed squared errors over summed squared bounds; NaN of nothing."""
+    return math.sqrt(tally.error2_nm2 / tally.bound2_nm2) if tally.bound2_nm2 else math.nan
+
+
+def tally_bound(
+    matching: Matching,
+    truth: PunctaTruth,
+    camera_model: CameraModel,
+    *,
+    excess_noise: float | None = None,
+    isolated_px: float = 0.0,
+) -> BoundTally:
+    """Sum what `rmse_over_bound` judges; the parameters are its own."""
     row = matching.truth_row
     if isolated_px > 0:
         row = row[_isolated(truth, row, isolated_px)]
     if not row.size:
-        return math.nan
+        return BoundTally(0.0, 0.0)
     kept = np.isin(matching.truth_row, row)
     bound = position_bound_nm(
         truth.photons[row],
@@ -196,7 +252,7 @@ def rmse_over_bound(
     )
     error2 = np.square(matching.dx_nm[kept]) + np.square(matching.dy_nm[kept])
     told = np.isfinite(bound)
-    return float(np.sqrt(error2[told].sum() / np.square(bound[told]).sum())) if told.any() else math.nan
+    return BoundTally(float(error2[told].sum()), float(np.square(bound[told]).sum()))
 
 
 def false_per_1000_px(n_false: int, n_frames: int, shape_px: tuple[int, int]) -> float:
@@ -205,6 +261,15 @@ def false_per_1000_px(n_false: int, n_frames: int, shape_px: tuple[int, int]) ->
     if n_px <= 0:
         raise BadInputError(f"false per 1000 px: {n_frames} frames of {shape_px} px, expected some")
     return 1e3 * n_false / n_px
+
+
+def _error_over_stated(matching: Matching, found: Localizations) -> Floats:
+    size_y, size_x = found.pixel_size_um
+    row = matching.found_row
+    stated = np.concatenate([found.x_se_px[row] * size_x, found.y_se_px[row] * size_y]) * 1e3
+    error = np.concatenate([matching.dx_nm, matching.dy_nm])
+    known = np.isfinite(stated) & (stated > 0)
+    return error[known] / stated[known]
 
 
 def _isolated(truth: PunctaTruth, row: NDArray[np.int64], distance_px: float) -> NDArray[np.bool_]:

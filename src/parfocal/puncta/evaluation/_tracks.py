@@ -12,9 +12,32 @@ from numpy.typing import NDArray
 from parfocal.puncta._tracks import PunctaTracks
 from parfocal.puncta._truth import PunctaTruth
 from parfocal.puncta.evaluation._matching import Matching
+from parfocal.puncta.evaluation._tally import share
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class TrackTally:
+    """What the score of tracks follows from, and what adds up over recordings.
+
+    Parameters
+    ----------
+    wholeness : float64[n_puncta]
+        Of each punctum the largest share of its visible frames that one track has.
+    pureness : float64[n_tracks]
+        Of each track the largest share of its localizations that one punctum has.
+    n_switches : int
+    n_true_links, n_made_links, n_right_links : int
+    """
+
+    wholeness: Floats
+    pureness: Floats
+    n_switches: int
+    n_true_links: int
+    n_made_links: int
+    n_right_links: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,35 @@ def score_tracks(
     min_frames : int
         Puncta that are visible in fewer frames are not asked for.
     """
+    tally = tally_tracks(
+        truth, found_frame, tracks, matching, max_missing_frames=max_missing_frames, min_frames=min_frames
+    )
+    return track_score(tally)
+
+
+def track_score(tally: TrackTally) -> TrackScore:
+    """Return the score of counts."""
+    return TrackScore(
+        completeness=_mean(tally.wholeness),
+        purity=_mean(tally.pureness),
+        n_switches=tally.n_switches,
+        link_recall=share(tally.n_right_links, tally.n_true_links),
+        link_precision=share(tally.n_right_links, tally.n_made_links),
+        n_puncta=tally.wholeness.size,
+        n_tracks=tally.pureness.size,
+    )
+
+
+def tally_tracks(
+    truth: PunctaTruth,
+    found_frame: NDArray[np.integer[Any]],
+    tracks: PunctaTracks,
+    matching: Matching,
+    *,
+    max_missing_frames: int = 2,
+    min_frames: int = 2,
+) -> TrackTally:
+    """Count what `score_tracks` judges; the parameters are its own."""
     track = np.asarray(tracks.track, np.int64)
     frame = np.asarray(found_frame, np.int64)
     punctum = np.full(track.size, -1, np.int64)
@@ -99,15 +151,13 @@ def score_tracks(
 
     true_links = _links(frame, punctum, max_missing_frames)
     made_links = _links(frame, track, None)
-    both = len(true_links & made_links)
-    return TrackScore(
-        completeness=_mean(best_of_punctum[is_asked] / n_visible[is_asked]),
-        purity=_mean(best_of_track[is_track] / n_in_track[is_track]),
+    return TrackTally(
+        wholeness=best_of_punctum[is_asked] / n_visible[is_asked],
+        pureness=best_of_track[is_track] / n_in_track[is_track],
         n_switches=_switches(frame, punctum, track),
-        link_recall=both / len(true_links) if true_links else math.nan,
-        link_precision=both / len(made_links) if made_links else math.nan,
-        n_puncta=int(is_asked.sum()),
-        n_tracks=int(is_track.sum()),
+        n_true_links=len(true_links),
+        n_made_links=len(made_links),
+        n_right_links=len(true_links & made_links),
     )
 
 

@@ -7,6 +7,7 @@ from parfocal.fitting import crlb_psf
 from parfocal.optics import CameraModel
 from parfocal.puncta import CalciumEvents, Localizations, PunctaTracks, PunctaTruth, no_localizations
 from parfocal.puncta.evaluation import (
+    GATE_TABLES,
     GATES,
     HYBRID_GATES,
     PHYSICS_GATES,
@@ -198,6 +199,22 @@ def test_gates_are_the_tables_that_were_asked_for():
         "completeness": (60, 75, 85, "%"),
         "colocalization_nm": (200, 100, 50, "nm"),
     }
+    training = {g.figure: (g.target, g.unit) for g in TRAINING_GATES}
+    assert training == {
+        "recall": (90, "%"),
+        "rmse_nm": (50, "nm"),
+        "false_share": (10, "%"),
+        "precision": (80, "%"),
+    }
+    hybrid = {g.figure: (g.target, g.unit) for g in HYBRID_GATES}
+    assert hybrid == {
+        "rmse_nm": (50, "nm"),
+        "calcium_f1": (85, "%"),
+        "network_calcium_f1": (85, "%"),
+        "association": (80, "%"),
+        "frames_per_s": (50, "frames/s"),
+    }
+    assert GATE_TABLES == {"general": GATES + PHYSICS_GATES, "training": TRAINING_GATES, "hybrid": HYBRID_GATES}
     for gate in (*GATES, *PHYSICS_GATES, *TRAINING_GATES, *HYBRID_GATES):
         sign = 1 if gate.higher_is_better else -1
         assert sign * gate.target < sign * gate.good < sign * gate.excellent
@@ -216,6 +233,12 @@ def test_verdicts_say_in_words_what_was_reached_and_what_to_do():
     )
     assert got["sensitivity"].sentence == "calcium sensitivity: not measured"
     assert verdicts({"precision": 0.93}, TRAINING_GATES)[2].level == "good"
+    coarse = {v.gate.figure: v for v in verdicts({"rmse_nm": 120.0, "precision": 0.75}, TRAINING_GATES)}
+    assert "above 100 nm debug" in coarse["rmse_nm"].sentence
+    assert coarse["precision"].sentence == (
+        "precision 75 %: not met, at least 80 % is asked; check the detection threshold first"
+    )
+    assert coarse["false_share"].level == "missed"
     assert verdicts({"within_one_sigma": 0.70}, PHYSICS_GATES)[1].level == "excellent"
 
 
