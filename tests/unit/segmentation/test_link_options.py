@@ -61,6 +61,13 @@ def test_masks_that_overlap_little_are_one_nucleus_or_two_as_told(backend):
     assert n_found(min_overlap_ratio=0.15) == 1
 
 
+def test_where_a_volume_is_labelled_in_3d_links_that_were_told_are_said_to_change_nothing():
+    said = "labelled in 3D: no planes were linked; dims=2 links them"
+    for told, is_said in (({}, False), ({"max_distance_z": 3}, True), ({"max_distance_z": 3, "dims": 2}, False)):
+        found = segment_volume(askew(), VOXEL_UM, "watershed", diameter_um=8.0, **told)
+        assert (said in found.remarks) == is_said
+
+
 def test_settings_a_mapping_and_options_say_the_same():
     told = {"max_distance_z": 1, "fill_gaps": False}
     as_told = [

@@ -118,9 +118,9 @@ class Watershed:
             for plane in pixels:
                 link.add(label_nuclei(plane, voxel_size_um[1:], settings))
             return self._linked(link, voxel_size_um, diameter_um, remark)
-        return Segmentation(
-            label_nuclei(pixels, voxel_size_um, settings), voxel_size_um, self.name, remarks=(remark,)
-        )
+        linked = () if settings.links is None else ("labelled in 3D: no planes were linked; dims=2 links them",)
+        labels = label_nuclei(pixels, voxel_size_um, settings)
+        return Segmentation(labels, voxel_size_um, self.name, remarks=(remark, *linked))
 
     def _linked(
         self, link: PlaneLinker, voxel_size_um: tuple[float, float, float], diameter_um: float | None, *told: str
