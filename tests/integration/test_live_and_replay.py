@@ -547,3 +547,34 @@ def test_segment_of_a_run_tells_each_of_its_stacks(session, microscope):
     for row in facts["stacks"]:
         (line,) = (line for line in said.output.splitlines() if line.strip().startswith(row["labels"]))
         assert line.split()[5] == str(row["n_objects"])
+
+
+def test_segment_of_a_run_is_told_links_and_restoration_and_says_what_came_of_them(session, microscope):
+    uid = session.RE(RUNS["stack"](microscope))[0]
+    session.drain(60)
+    asked = ["segment", uid[:8], "--backend", "watershed", "--data", str(session.catalog.folder.root)]
+    more = ["--option", "max_distance_z=1", "--option", "fill_gaps=false", "--restoration", "auto"]
+    facts = json.loads(CliRunner().invoke(commands(), [*asked, *more, "--json"]).output)
+    kept = session.catalog.run(facts["derived_run"]).metadata["start"]["parfocal"]["parameters"]
+    assert (kept["max_distance_z"], kept["fill_gaps"], kept["min_overlap_ratio"]) == (1, False, 0.3)
+    (stack,) = facts["stacks"]
+    assert stack["restoration_asked"] == "auto"
+    assert f"SNR {stack['snr']:.1f}" in stack["restoration_why"]
+    said = CliRunner().invoke(commands(), [*asked, *more]).output
+    assert f"labels_0: restoration {stack['restoration']} ({stack['restoration_why']})" in said
+    for refused, complaint in [
+        (["--option", "level=0.4"], "--option level is for files; of a run: min_overlap_ratio, max_distance_z"),
+        (["--option", "max_distance_z=0"], "max_distance_z is 0, expected 1 or more planes"),
+        (["--option", "min_overlap_ratio=much"], "min_overlap_ratio='much' is no float"),
+        (["--option", "max_distance_z=1.5"], "max_distance_z=1.5 is no int"),
+        (["--denoiser", "nlm"], "--denoiser is for files"),
+        (["--weights", "net"], "--weights is for files"),
+        (["--backend", "external"], "the backend external is for files, not for runs"),
+        (["--backend", "cellpose", "--weights", "gone"], "gone: no such file, expected Cellpose 3 weights"),
+    ]:
+        if "cellpose" in refused:
+            pytest.importorskip("cellpose", reason="Cellpose is not installed: parfocal[cellpose]")
+        ended = CliRunner().invoke(commands(), [*asked, *refused])
+        assert ended.exit_code != 0
+        assert complaint in str(ended.exception)
+        assert "\n" not in str(ended.exception)

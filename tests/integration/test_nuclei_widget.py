@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import warnings
 from contextlib import suppress
 from importlib.util import find_spec
@@ -250,6 +251,56 @@ def test_nuclei_are_found_in_a_thread_and_come_up_for_review(viewer, widget):
     assert [layer.name for layer in viewer.layers].count("objects") == 1
     widget.review.buttons["accept"].click()
     assert [made.source for made in widget.review.session.corrections()] == ["a-run"]
+
+
+PROGRAM = """
+import json, sys
+import numpy as np
+import tensorstore as ts
+from scipy import ndimage
+
+def store(path, **how):
+    return ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": path + "/0"}}, **how).result()
+
+given, left = sys.argv[1:]
+labels = ndimage.label(store(given).read().result() > 500)[0].astype(np.uint16)
+store(left, create=True, dtype=ts.uint16, shape=labels.shape).write(labels).result()
+told = json.load(open(given + "/zarr.json"))["attributes"]["ome"]["multiscales"][0]
+ome = {"version": "0.5", "multiscales": [told]}
+json.dump({"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}, open(left + "/zarr.json", "w"))
+"""
+
+
+def test_another_program_is_told_by_its_command_and_its_nuclei_come_up(viewer, widget, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    panel = widget.segment
+    panel.backend.setCurrentText("external")
+    assert (panel.model.isEnabled(), panel.weights.isEnabled(), panel.command.isEnabled()) == (False, True, True)
+    panel.command.setText(f"{sys.executable} {program} {{input}} {{output}}")
+    panel.run.click()
+    wait(lambda: not panel.job.is_running)
+    assert panel.stage.text().splitlines()[0].startswith("3 nuclei by external"), panel.stage.text()
+    assert viewer.layers["objects"].data[4, 30, 80] > 0
+    panel.command.clear()
+
+
+def test_cellpose_takes_the_file_that_is_named(widget, tmp_path):
+    pytest.importorskip("cellpose", reason="Cellpose is not installed: parfocal[cellpose]")
+    panel = widget.segment
+    panel.backend.setCurrentText("cellpose")
+    assert (panel.model.isEnabled(), panel.weights.isEnabled(), panel.command.isEnabled()) == (False, True, False)
+    for path, said in (
+        ("", "no weights were named"),
+        (str(tmp_path / "gone"), f"{tmp_path / 'gone'}: no such file"),
+    ):
+        panel.weights.setText(path)
+        panel.run.click()
+        wait(lambda: not panel.job.is_running)
+        assert said in panel.stage.text()
+    panel.weights.clear()
+    panel.backend.setCurrentText("watershed")
+    assert not panel.weights.isEnabled()
 
 
 def test_what_goes_wrong_is_one_line_and_the_window_goes_on(widget):

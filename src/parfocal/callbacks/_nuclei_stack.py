@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.callbacks._slice_looks import Place
 from parfocal.frames import Frame, Frames
+from parfocal.optics import CameraModel
 from parfocal.segmentation import Backend, PlaneStream, Segmentation
 from parfocal.segmentation.backends import measure_objects
+from parfocal.segmentation.restoration import RestorationMode, restore_if_it_helps
 from parfocal.segmentation.uncertainty import object_doubts
-
-Restore = Callable[[NDArray[np.generic]], NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ class NucleiStack:
         first plane --> kept until the second tells the step
         each further --> PlaneStream --> labels of planes, as they are ready
         a plane again, or out of order --> the stream no longer holds: `finish` labels all anew
+        restoration --> tried by `finish` on the whole stack, as on a file: only then is known whether it helps
 
     Attributes
     ----------
@@ -77,13 +77,18 @@ class NucleiStack:
         y, x.
     step_um : float
         Told distance between planes, for where z is not known.
+    restoration : str
+        What is tried on the pixels, and kept where it helps.
+    camera : CameraModel, optional
+        Offset, gain and read noise, for restoration.
     """
 
     place: Place
     pixel_um: tuple[float, float]
     step_um: float
     make_backend: Callable[[], Backend]
-    restore: Restore | None
+    restoration: RestorationMode = "none"
+    camera: CameraModel | None = None
     planes: dict[int, PlaneTaken] = field(default_factory=dict[int, PlaneTaken])
     others: dict[str, dict[int, PlaneTaken]] = field(default_factory=dict[str, dict[int, PlaneTaken]])
     _stream: PlaneStream | None = None
@@ -104,13 +109,14 @@ class NucleiStack:
         if len(self._streamed) == 1:
             self._first = np.array(frame.pixels)
             return []
-        ready = []
+        ready: list[NDArray[np.int32]] = []
         if self._stream is None:
             self._stream = PlaneStream(self.make_backend(), self.voxel_size_um)
-            ready += self._stream.add(self._prepared(self._first))
+            if self._first is not None:
+                ready += self._stream.add(self._first)
             self._first = None
         # A copy: the memory that frames come in is used again.
-        ready += self._stream.add(self._prepared(np.array(frame.pixels)))
+        ready += self._stream.add(np.array(frame.pixels))
         done = self._streamed[self._n_labelled : self._n_labelled + len(ready)]
         self._n_labelled += len(ready)
         return [(one, int(np.unique(labels[labels > 0]).size)) for one, labels in zip(done, ready, strict=True)]
@@ -138,12 +144,19 @@ class NucleiStack:
         """Return the labels of the whole stack, and its raw pixels by channel."""
         pixels = self._read(self.planes, frames)
         if self._stream is not None:
-            found = self._stream.finish()
+            found, label = self._stream.finish(), self._by_planes
             self._stream = None
         else:
-            given = pixels if self.restore is None else np.stack([self._prepared(plane) for plane in pixels])
-            found = self.make_backend().segment_volume(given, self.voxel_size_um)
+            found, label = self._whole(pixels), self._whole
         self._first = None
+        if self.restoration != "none":
+            raw = found
+            found = restore_if_it_helps(
+                pixels,
+                lambda given: raw if given is pixels else label(given),  # the raw ones are labelled already
+                self.restoration,
+                camera_model=self.camera,
+            ).segmentation
         found = replace(found, voxel_size_um=self.voxel_size_um)
         images: dict[str, NDArray[np.generic]] = {self.place.channel or "image": pixels}
         for channel, planes in self.others.items():
@@ -160,8 +173,15 @@ class NucleiStack:
             self._stream.close()
         self._stream, self._first = None, None
 
-    def _prepared(self, plane: Any) -> NDArray[np.generic]:
-        return plane if self.restore is None else self.restore(plane)
+    def _whole(self, pixels: NDArray[np.generic]) -> Segmentation:
+        return self.make_backend().segment_volume(pixels, self.voxel_size_um)
+
+    def _by_planes(self, pixels: NDArray[np.generic]) -> Segmentation:
+        """Label planes one by one, as those of the stream were."""
+        stream = PlaneStream(self.make_backend(), self.voxel_size_um)
+        for plane in pixels:
+            stream.add(plane)
+        return stream.finish()
 
     def _read(self, planes: Mapping[int, PlaneTaken], frames: Frames) -> NDArray[np.generic]:
         return np.stack([np.asarray(frames.get(planes[k].uri, planes[k].index)) for k in sorted(planes)])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from functools import partial
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from rich.console import Console
@@ -75,9 +75,9 @@ def _parameters(name: str, parameter_class: type[Any], given: Mapping[str, Any])
         if key not in known:
             raise BadInputError(f"{name} has no parameter {key!r}, there are: {', '.join(known)}")
         kind = hints[key]
-        if get_origin(kind) in (Union, UnionType):  # float | Literal["auto"]: one of its words, or a number
+        if get_origin(kind) in (Union, UnionType):  # float | Literal["auto"], float | None: that, or a number
             kind, words = get_args(kind)
-            if value in get_args(words):
+            if value in ((None,) if words is NoneType else get_args(words)):
                 values[key] = value
                 continue
         if get_origin(kind) is Literal:
@@ -90,6 +90,8 @@ def _parameters(name: str, parameter_class: type[Any], given: Mapping[str, Any])
                 raise BadInputError(f"{name}: {key}={value!r} is neither true nor false")
             value = _BOOLEANS[value.lower()]
         try:
+            if kind is int and isinstance(value, float) and not value.is_integer():
+                raise ValueError(value)
             values[key] = kind(value)
         except (TypeError, ValueError) as error:
             raise BadInputError(f"{name}: {key}={value!r} is no {kind.__name__}") from error

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from parfocal.callbacks._analysis import Analysis, Row, RunAnalysis
 from parfocal.callbacks._derived_run import TableRows, WrittenVolume
-from parfocal.callbacks._nuclei_stack import NucleiStack, PlaneTaken, Restore, warm_up
+from parfocal.callbacks._nuclei_parameters import (
+    NucleiParameters,
+    as_used,
+    make_as_used,
+    make_backend,
+    needs_store,
+)
+from parfocal.callbacks._nuclei_stack import NucleiStack, PlaneTaken, warm_up
+from parfocal.callbacks._nuclei_tables import MeasuredStack, Where, as_columns, objects_table
 from parfocal.callbacks._run_view import RunView
 from parfocal.callbacks._slice_looks import Place
 from parfocal.callbacks._volume_judge import VolumeJudge
 from parfocal.errors import BadInputError
-from parfocal.files import read_ome_zarr, write_ome_zarr
+from parfocal.files import write_ome_zarr
 from parfocal.frames import Frame, Frames
-from parfocal.optics import CameraModel
 from parfocal.segmentation import Backend, CertaintyLimits, Segmentation
-from parfocal.segmentation.backends import (
-    USUAL_MODELS,
-    ObjectTable,
-    default_backend,
-    measure_objects,
-    model_options,
-    open_backend,
-)
-from parfocal.segmentation.restoration import RestorationMode, restore
-from parfocal.segmentation.tracks import track_objects
-from parfocal.segmentation.uncertainty import ObjectDoubts, most_uncertain, object_doubts
+from parfocal.segmentation.backends import USUAL_MODELS, default_backend, measure_objects
+from parfocal.segmentation.uncertainty import most_uncertain, object_doubts
 
 _NUMBER: dict[str, Any] = {"dtype": "number", "dtype_numpy": "<f8", "shape": []}
 _INTEGER: dict[str, Any] = {"dtype": "integer", "dtype_numpy": "<i8", "shape": []}
@@ -66,32 +62,16 @@ _COLUMNS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "backend": _TEXT,
         "model_hash": _TEXT,
         "restoration": _TEXT,
+        "restoration_asked": _TEXT,
+        "restoration_why": _TEXT,
+        "snr": _NUMBER,
+        "blur_px": {**_NUMBER, "units": "px"},
         "mean_doubt": _NUMBER,
         "uncertain": _TEXT,
         "remarks": _TEXT,
         "labels_after_s": {**_NUMBER, "units": "s"},
     },
 }
-
-
-@dataclass(frozen=True)
-class NucleiParameters:
-    """What the labels depend on.
-
-    `backend` is a name in `BACKENDS` (empty: the default), `model` a name, version or hash of weights (empty: the
-    one that is promoted; what is kept is its hash), `diameter_um` that of a typical nucleus (0: found), `channel`
-    the one that shows nuclei (empty: the first that comes). `n_uncertain` objects of each stack are named for
-    review.
-    """
-
-    backend: str = ""
-    model: str = ""
-    diameter_um: float = 0.0
-    restoration: Literal["none", "auto", "denoise", "deblur", "denoise+deblur"] = "none"
-    channel: str = ""
-    min_overlap_ratio: float = 0.3
-    max_distance_z: int = 2
-    n_uncertain: int = 10
 
 
 class Nuclei(Analysis):
@@ -109,15 +89,15 @@ class Nuclei(Analysis):
     """
 
     name = "nuclei"
-    version = "1"
+    version = "2"
 
     def __init__(
         self, parameters: NucleiParameters | None = None, *, models: Path | str | None = None, **kwargs: Any
     ) -> None:
         self._told = parameters if parameters is not None else NucleiParameters()
         self._models = models
-        if not self._told.model:
-            _make_backend(self._told, None)  # what cannot be had is said here, not at the first run
+        if not needs_store(self._told):
+            make_backend(self._told, None)  # what cannot be had is said here, not at the first run
         super().__init__(self._told, **kwargs)
 
     @property
@@ -127,35 +107,22 @@ class Nuclei(Analysis):
 
     def hash_for(self, run_uid: str, stream: str, data_key: str) -> str:
         """Return the hash by which the result is known; it depends on the model that is promoted now."""
-        self.parameters = self._resolved()
+        self.parameters = as_used(self._told, self.models)
         return super().hash_for(run_uid, stream, data_key)
 
     def open(self, run: RunView) -> RunAnalysis:
         """Return the segmentation of one run."""
         now = datetime.now()
         folder = self.frames_root / f"{now:%Y/%m/%d}" / f"{self.name}_{now:%H%M%S}_{uuid4().hex[:8]}"
-        self.parameters = how = self._resolved()
-        make_backend = partial(_make_backend, how, self.models)
-        return _RunNuclei(how, run, self.frames, folder, make_backend, is_live=self.mode == "live")
+        self.parameters = how = as_used(self._told, self.models)
+        make = partial(make_as_used, how, self._told.model, self.models)
+        return _RunNuclei(how, run, self.frames, folder, make, is_live=self.mode == "live")
 
     def prepare(self) -> None:
         """Label a stack of three small planes, so that what takes long the first time is over."""
         if self.mode == "live" and (self._told.backend or default_backend()) in _PREPARED:
             # By the model that is shipped: which one is promoted is known when a run begins.
-            warm_up(_make_backend(replace(self._told, model=""), None))
-
-    def _resolved(self) -> NucleiParameters:
-        """Return the parameters with backend and model by name and hash: another model, another result."""
-        made = _make_backend(self._told, self.models)
-        return replace(self._told, backend=made.name, model=made.model_hash or "")
-
-
-def _make_backend(parameters: NucleiParameters, models: Path | str | None) -> Backend:
-    name = parameters.backend or default_backend()
-    options = model_options(name, models, parameters.model)
-    if not options and parameters.model:
-        options["weights"] = parameters.model
-    return open_backend(name, diameter_um=parameters.diameter_um or None, **options)
+            warm_up(make_backend(replace(self._told, model=""), None))
 
 
 @dataclass
@@ -168,8 +135,8 @@ class _RunNuclei:
     is_live: bool = False
     _channel: str | None = None
     _current: NucleiStack | None = None
-    _left: dict[tuple[int, int, int], NucleiStack] = field(default_factory=dict[tuple[int, int, int], NucleiStack])
-    _tables: dict[tuple[int, int, int], _Measured] = field(default_factory=dict[tuple[int, int, int], "_Measured"])
+    _left: dict[Where, NucleiStack] = field(default_factory=dict[Where, NucleiStack])
+    _tables: dict[Where, MeasuredStack] = field(default_factory=dict[Where, MeasuredStack])
     _n_volumes: int = 0
 
     def __post_init__(self) -> None:
@@ -178,10 +145,8 @@ class _RunNuclei:
         pixel = np.broadcast_to(np.asarray(self.run.configuration("pixel_size_um", 1.0), float), (2,))
         self._pixel_um = (float(pixel[0]), float(pixel[1]))
         self._step_um = float(self.run.start.get("plan_args", {}).get("step_um", math.nan))
-        camera = self.run.camera_model()
+        self._camera = camera = self.run.camera_model()
         self._offset_adu = float(np.mean(camera.offset_adu)) if camera is not None else 0.0
-        mode = self.parameters.restoration
-        self._restore: Restore | None = None if mode == "none" else partial(_restored, mode, camera)
 
     @property
     def columns(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
@@ -224,25 +189,24 @@ class _RunNuclei:
         for one, n_objects in stack.add(frame, taken):
             about = {"plane": one.plane, "frame": one.index, "z_um": one.z_um, "n_objects": n_objects}
             about["labels_after_s"] = max(time.time() - one.taken_s, 0.0)
-            yield "planes", {**_said(stack.place), **about}
+            yield "planes", {**as_columns(stack.place), **about}
 
     def finish(self) -> Iterator[tuple[str, Row]]:
         if self._current is not None:
             yield from self._complete(self._current)
         if self._tables:
-            yield "objects", TableRows(_objects_table(self._tables))
+            yield "objects", TableRows(objects_table(self._tables))
 
-    def _new_stack(self, where: tuple[int, int, int]) -> NucleiStack:
+    def _new_stack(self, where: Where) -> NucleiStack:
         place = Place(*where, channel=self._channel or "")
-        return NucleiStack(place, self._pixel_um, self._step_um, self.make_backend, self._restore)
+        mode = self.parameters.restoration
+        return NucleiStack(place, self._pixel_um, self._step_um, self.make_backend, mode, self._camera)
 
     def _complete(self, stack: NucleiStack) -> Iterator[tuple[str, Row]]:
         where = _where(stack)
         if not stack.planes:
             return
         found, images = stack.finish(self.frames)
-        mode = self.parameters.restoration
-        found = replace(found, restoration=mode if self._restore is not None else "none")
         self._left[where] = stack
         name = f"labels_{self._n_volumes}"
         self._n_volumes += 1
@@ -261,12 +225,12 @@ class _RunNuclei:
         z_um = [one.z_um for one in stack.in_order if math.isfinite(one.z_um)]
         # Labels and what the network said are on disk or done with: what stays is small.
         kept = replace(found, labels=np.empty((0, 0, 0), np.int32), output=None, links=())
-        self._tables[where] = _Measured(stack.place, kept, objects, doubts, path, z_um[0] if z_um else 0.0)
+        self._tables[where] = MeasuredStack(stack.place, kept, objects, doubts, path, z_um[0] if z_um else 0.0)
         named = most_uncertain(doubts, self.parameters.n_uncertain)
         yield (
             "stacks",
             {
-                **_said(stack.place),
+                **as_columns(stack.place),
                 "labels": name,
                 "n_planes": len(stack.planes),
                 "n_objects": len(objects),
@@ -277,7 +241,7 @@ class _RunNuclei:
                 "pixel_x_um": found.voxel_size_um[2],
                 "backend": found.backend,
                 "model_hash": found.model_hash or "",
-                "restoration": found.restoration,
+                **_restoration(found),
                 "mean_doubt": float(np.mean(doubts.score)) if len(objects) else math.nan,
                 "uncertain": " ".join(str(int(one)) for one in named),
                 "remarks": "; ".join(found.remarks),
@@ -286,86 +250,20 @@ class _RunNuclei:
         )
 
 
-@dataclass(frozen=True)
-class _Measured:
-    place: Place
-    found: Segmentation
-    objects: ObjectTable
-    doubts: ObjectDoubts
-    path: Path
-    first_z_um: float
-
-
-def _where(stack: NucleiStack) -> tuple[int, int, int]:
+def _where(stack: NucleiStack) -> Where:
     return stack.place.time_point, stack.place.position, stack.place.tile
 
 
-def _said(place: Place) -> dict[str, Any]:
+def _restoration(found: Segmentation) -> dict[str, Any]:
+    """Return the columns that say what the pixels went through and why; NaN where nobody measured."""
+    told = {} if found.restoration_record is None else found.restoration_record.as_dict()
+    known = {name: math.nan if told.get(name) is None else told[name] for name in ("snr", "blur_px")}
     return {
-        "position": place.position,
-        "time_point": place.time_point,
-        "tile": place.tile,
-        "channel": place.channel,
+        "restoration": found.restoration,
+        "restoration_asked": told.get("asked", "none"),
+        "restoration_why": told.get("why", ""),
+        **known,
     }
-
-
-def _restored(
-    mode: RestorationMode, camera: CameraModel | None, pixels: NDArray[np.generic]
-) -> NDArray[np.generic]:
-    return restore(pixels, mode, camera_model=camera).image
-
-
-class _StoredLabels(Sequence[NDArray[np.int32]]):
-    """Label volumes that are read when they are looked at: a long time-lapse need not fit into memory."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        return read_ome_zarr(self._paths[index])[0]
-
-
-def _tracks(measured: Mapping[tuple[int, int, int], _Measured]) -> dict[tuple[int, int, int], dict[int, int]]:
-    """Return the track of each object, by stack and id: nuclei of one place, followed over its time points."""
-    tracks: dict[tuple[int, int, int], dict[int, int]] = {}
-    places = sorted({(position, tile) for _, position, tile in measured})
-    for position, tile in places:
-        times = sorted(t for t, p, g in measured if (p, g) == (position, tile))
-        stacks = [measured[time, position, tile] for time in times]
-        shapes = {one.found.voxel_size_um for one in stacks}
-        if len(times) < 2 or len(shapes) > 1:  # taken again in another way: not a sequence
-            continue
-        followed = track_objects(_StoredLabels([one.path for one in stacks]), stacks[0].found.voxel_size_um)
-        for k, when in enumerate(times):
-            tracks[when, position, tile] = followed.of(k)
-    return tracks
-
-
-def _objects_table(measured: Mapping[tuple[int, int, int], _Measured]) -> pa.Table:
-    """Return one row an object of every stack."""
-    tracks = _tracks(measured)
-    channels = sorted({name for one in measured.values() for name in one.objects.mean})
-    parts: list[pa.Table] = []
-    for where, one in sorted(measured.items()):
-        columns: dict[str, Any] = {
-            **{name: [value] * len(one.objects) for name, value in _said(one.place).items()},
-            **one.objects.columns(),
-        }
-        for name in channels:  # of a channel that this stack lacks: nothing
-            for number in ("mean", "sd", "max"):
-                columns.setdefault(f"{number}_{name}", np.full(len(one.objects), np.nan))
-        row = {int(object_id): k for k, object_id in enumerate(one.doubts.ids)}
-        order = [row[int(object_id)] for object_id in one.objects.ids]
-        columns["doubt"] = one.doubts.score[order]
-        columns["reasons"] = ["; ".join(one.doubts.reasons[k]) for k in order]
-        known = tracks.get(where, {})
-        columns["track"] = np.array([known.get(int(i), 0) for i in one.objects.ids], np.int64)
-        columns["z_um"] = columns["z_um"] + one.first_z_um
-        parts.append(pa.table(columns))
-    return pa.concat_tables(parts, promote_options="default")
 
 
 def volume_judge(
@@ -389,6 +287,6 @@ def volume_judge(
         raise BadInputError(
             f"limits: no signal {unknown[0]!r}, there are: {', '.join(CertaintyLimits.__dataclass_fields__)}"
         )
-    make = partial(_make_backend, told, models)
+    make = partial(make_backend, told, models)
     make()  # a backend that cannot be had is said here, not after the first plane
     return VolumeJudge(make, max_uncertain, CertaintyLimits(**(limits or {})))

@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from parfocal.segmentation.volumes import GivenVolume
 
 
+_OWN_OPTIONS = {
+    "diameter_um": "--diameter",
+    "weights": "--weights",
+    "command": "--command",
+    "backend": "--backend",
+    "restoration": "--restoration",
+    "denoiser": "--denoiser",
+    "voxel_size_um": "--voxel-size",
+}
+"""Options of backends and of `segment_volume` that the command itself has."""
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command("segment")(segment_command)
@@ -113,18 +125,22 @@ def segment_command(
             "--at": at,
             "--weights": weights,
         }
-        for_files |= {"--command": command, "--option": option, "--channel": channel, "--offset": offset}
-        for_files |= {"--scheduler": scheduler}
+        for_files |= {"--command": command, "--channel": channel, "--offset": offset, "--scheduler": scheduler}
+        for_files |= {"--denoiser": denoiser != "wavelet"}
         parameters = {
             "backend": backend or "",
             "model": model,
             "diameter_um": diameter or 0.0,
             "restoration": restoration,
         }
+        if backend == "cellpose" and weights is not None and not model:
+            parameters["model"] = str(weights.expanduser().absolute())
+            del for_files["--weights"]
         segment_run(
             file,
             data,
             parameters,
+            _options(option or []),
             again=overwrite,
             as_json=as_json,
             tiff=out,
@@ -190,6 +206,7 @@ def segment_command(
             "backend": found.backend,
             "model_hash": found.model_hash,
             "restoration": found.restoration,
+            "restoration_record": None if found.restoration_record is None else found.restoration_record.as_dict(),
             "linked": found.linked,
             "voxel_size_um": list(found.voxel_size_um),
             "shape": list(found.labels.shape),
@@ -236,6 +253,8 @@ def _options(given: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise BadInputError(f"--option {text}: expected NAME=VALUE, such as do_3d=true")
+        if name in _OWN_OPTIONS:
+            raise BadInputError(f"--option {text}: say it by {_OWN_OPTIONS[name]}")
         try:
             told[name] = json.loads(value)
         except ValueError:

@@ -107,6 +107,7 @@ def segment_in_blocks(
             "backend": "unet3d",
             "model_hash": found.model_hash,
             "restoration": "none",
+            "restoration_record": None,
             "linked": True,
             "voxel_size_um": list(given.voxel_size_um),
             "shape": list(labels.shape),

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import typer
 from numpy.typing import NDArray
@@ -55,9 +55,15 @@ def write_summary(folder: Path, told: Mapping[str, Any]) -> None:
 
 
 def in_words(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was done, for a page: remarks have their own place there."""
-    told = {name: value for name, value in facts.items() if value and name != "remarks"}
-    return {name: ", ".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in told.items()}
+    """Return what was done, for a page: remarks have their own place there, and each fact of a record its line."""
+    told: dict[str, str] = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            record = in_words(cast("Mapping[str, Any]", value))
+            told |= {f"{name.removesuffix('_record')}: {one}": text for one, text in record.items()}
+        elif value and name != "remarks":
+            told[name] = ", ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else _cell(value)
+    return told
 
 
 def tell(facts: Mapping[str, Any], target: Path, tiff: Path | None = None, *, as_json: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from parfocal.callbacks import replay, volumes_of
+from parfocal.callbacks import NucleiParameters, replay, volumes_of
 from parfocal.catalog import Catalog, open_catalog
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr, write_ome_tiff
+from parfocal.segmentation.backends import LINK_OPTIONS
 
 _TOLD_OF_STACKS = ("labels", "position", "time_point", "tile", "n_planes", "n_objects", "mean_doubt")
+_RESTORATION = ("restoration", "restoration_asked", "restoration_why", "snr", "blur_px")
 
 
 def segment_run(
     run: str,
     data: Path | None,
     parameters: dict[str, Any],
+    options: Mapping[str, Any],
     *,
     again: bool,
     as_json: bool,
@@ -32,6 +37,7 @@ def segment_run(
 ) -> None:
     """Find the nuclei of a run by the analysis `nuclei`; what was found before is shown, not done again.
 
+    Of the `options` of backends, those count that are parameters of the analysis: how planes are linked.
     With `tiff`, labels are written there too; those of several stacks with their names: `found_labels_1.ome.tif`.
 
     Raises
@@ -43,11 +49,14 @@ def segment_run(
         raise BadInputError(f"{tiff}: exists already; name another with --out, or replace it with --overwrite")
     if not_for_runs:
         raise BadInputError(f"segment {run}: {', '.join(not_for_runs)} is for files; a run says this itself")
+    of_runs = [one.name for one in fields(NucleiParameters) if one.name in LINK_OPTIONS]
+    if unknown := [name for name in options if name not in of_runs]:
+        raise BadInputError(f"segment {run}: --option {unknown[0]} is for files; of a run: {', '.join(of_runs)}")
     with open_catalog(data) as catalog:
         (done,) = replay(
             [run],
             "nuclei",
-            parameters,
+            {**parameters, **options},
             catalog=catalog,
             if_done="supersede" if again else "skip",
             progress=not as_json,
@@ -69,7 +78,7 @@ def segment_run(
         "backend": about["backend"],
         "model_hash": about["model"],
         "labels_after_s": after_s,
-        "stacks": [_told(row) for row in stacks],
+        "stacks": [_told(row, _TOLD_OF_STACKS + _RESTORATION) for row in stacks],
         "tiffs": [str(path) for path in written],
     }
     if as_json:
@@ -80,6 +89,10 @@ def segment_run(
     console.print(f"{verdict} by {about['backend']} in run {done.uid[:8]}{before}", markup=False)
     if len(stacks) > 1:
         console.print(_table(stacks))
+    for row in stacks:
+        if row.get("restoration_asked", "none") != "none":
+            what = f"{row['labels']}: restoration {row['restoration']} ({row['restoration_why']})"
+            console.print(what, markup=False, soft_wrap=True)
     if after_s is not None:
         since = "the last plane was taken" if is_live else "the last plane was read"
         console.print(f"labels {after_s:.2f} s after {since}", markup=False)
@@ -103,9 +116,9 @@ def _labels_after_s(stacks: list[dict[str, Any]]) -> float | None:
     return round(max(known), 3) if (known := [one for one in told if math.isfinite(one)]) else None
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
+def _told(row: dict[str, Any], names: tuple[str, ...] = _TOLD_OF_STACKS) -> dict[str, Any]:
     """Return what is told of a stack; a number that is none, as the mean doubt of no objects, is null in JSON."""
-    told = {name: row[name] for name in _TOLD_OF_STACKS if name in row}
+    told = {name: row[name] for name in names if name in row}
     return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in told.items()}
 
 

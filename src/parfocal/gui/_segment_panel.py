@@ -88,6 +88,11 @@ class SegmentPanel(QWidget):
         self.model = QLineEdit()
         self.model.setPlaceholderText("the one that is promoted")
         self.model.setToolTip("a name, name@version, version or hash; see the tab Models")
+        self.weights, self.command = QLineEdit(), QLineEdit()
+        self.weights.setPlaceholderText("path of a file")
+        self.weights.setToolTip("cellpose: its weights; external: what {weights} stands for")
+        self.command.setPlaceholderText("program {input} {output}")
+        self.command.setToolTip("external: the program and its arguments, as for parfocal segment --command")
         self.run = QPushButton("Find nuclei")
         self.run.clicked.connect(self.start)
         self.stage = QLabel("")
@@ -106,6 +111,8 @@ class SegmentPanel(QWidget):
         form.addRow("channel", self.channel)
         form.addRow("backend", self.backend)
         form.addRow("model", self.model)
+        form.addRow("weights", self.weights)
+        form.addRow("command", self.command)
         form.addRow("diameter", self.diameter)
         form.addRow("restoration", self.restoration)
         column = QVBoxLayout(self)
@@ -121,7 +128,9 @@ class SegmentPanel(QWidget):
         channel, backend = self.channel.currentText(), self.backend.currentText()
         options: dict[str, Any] = {}
         if backend in USUAL_MODELS:
-            options["weights"] = self.model.text().strip() or USUAL_MODELS[backend]
+            options["model"] = self.model.text().strip() or USUAL_MODELS[backend]
+        for name, field in self._fields_of(backend).items():
+            options[name] = field.text().strip() or None  # of what is missing the backend tells
         work = _work(
             self._store,
             channel,
@@ -140,6 +149,14 @@ class SegmentPanel(QWidget):
 
     def _backend_chosen(self, name: str) -> None:
         self.model.setEnabled(name in USUAL_MODELS)
+        for field in (self.weights, self.command):
+            field.setEnabled(field in self._fields_of(name).values())
+
+    def _fields_of(self, backend: str) -> dict[str, QLineEdit]:
+        """Return the fields of options that a backend has beside the usual ones, by option."""
+        if backend == "external":
+            return {"command": self.command, "weights": self.weights}
+        return {"weights": self.weights} if backend == "cellpose" else {}
 
     def _tick(self) -> None:
         self.run.setText(f"Finding nuclei, {time.monotonic() - self._began_s:.0f} s")
@@ -177,9 +194,9 @@ def _work(
     def work(tell: Tell) -> Found:
         began = time.monotonic()
         told = dict(options)
-        if "weights" in told:
+        if "model" in told:
             tell("opening the network")
-            told["weights"] = open_model(store, str(told["weights"]))
+            told["weights"] = open_model(store, str(told.pop("model")))
         tell(f"segmenting {image.shape} voxels")
         segmentation = segment_volume(
             image, voxel_size_um, backend, restoration=restoration, diameter_um=diameter_um, **told

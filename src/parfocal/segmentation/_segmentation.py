@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from parfocal.segmentation.restoration import RestorationRecord
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -80,6 +83,9 @@ class Segmentation:
         False where each plane was labelled for itself (`default`).
     remarks : tuple of str
         What its reader should know, in plain words.
+    restoration_record : RestorationRecord, optional
+        How noisy and how blurred the pixels are, what was done about it and why; None where restoration was not
+        asked for.
     """
 
     labels: Labels
@@ -91,6 +97,7 @@ class Segmentation:
     links: tuple[PlaneLink, ...] = ()
     linked: bool = True
     remarks: tuple[str, ...] = field(default=())
+    restoration_record: RestorationRecord | None = None
 
 
 class Backend(Protocol):

@@ -1,17 +1,24 @@
 """Nuclei of every stack: labelled while it is taken, measured in every channel, followed over time."""
 
+import hashlib
+import shutil
 import time
 
 import numpy as np
 import pytest
 
 from parfocal.callbacks import Nuclei, NucleiParameters, nuclei_lines
+from parfocal.callbacks._nuclei_parameters import make_as_used
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.frames import FrameRing, Frames, path_of
 from parfocal.learning import ModelCard, ModelStore, UNetShape, build_unet
+from parfocal.optics import CameraModel
 from parfocal.plans import z_stack
+from parfocal.segmentation import PlaneStream
+from parfocal.segmentation.backends import open_backend
+from parfocal.segmentation.restoration import restore
 from support import Documents
 
 SHAPE = (9, 64, 64)
@@ -221,3 +228,146 @@ def test_a_run_names_the_model_that_was_promoted_when_it_began(tmp_path):
         assert derived.of("start")[0]["parfocal"]["parameters"]["model"] == named[-1]
         assert derived.column("model_hash", "stacks") == [named[-1]]
     assert named[0] != named[1]
+
+
+ONE = [(4.0, 16.0, 16.0, 4.0)]
+USED = ("min_overlap_ratio", "max_distance_z", "min_containment", "fill_gaps", "neck_ratio")
+USED = (*USED, "min_depth_planes", "thin_objects", "follow_drift")
+
+
+@pytest.mark.parametrize("taken_again", [False, True])
+@pytest.mark.parametrize(("told", "n_found"), [({}, 1), ({"max_distance_z": 2}, 1), ({"max_distance_z": 1}, 2)])
+def test_planes_are_linked_as_the_run_was_told_and_says(tmp_path, told, n_found, taken_again):
+    run = Taken()
+    pixels = volume(*ONE)
+    pixels[4] = volume()[4]  # the light was off
+    run.stack(pixels)
+    if taken_again:
+        run.plane(pixels[6], 6, attempt=2)
+    derived, objects = run.through(tmp_path, **told)
+    assert len(objects) == n_found
+    said = derived.of("start")[0]["parfocal"]["parameters"]
+    assert {name: said[name] for name in USED} == {
+        "min_overlap_ratio": 0.3,
+        "max_distance_z": told.get("max_distance_z", 2),
+        "min_containment": 0.8,
+        "fill_gaps": True,
+        "neck_ratio": 0.6,
+        "min_depth_planes": 1,
+        "thin_objects": "keep",
+        "follow_drift": False,
+    }
+
+
+def test_other_links_are_another_result_and_defaults_that_are_told_are_the_same():
+    def known_by(**told):
+        analysis = Nuclei(NucleiParameters(backend="watershed", **told))
+        assert analysis.close()
+        return analysis.hash_for("run", "primary", "camera")
+
+    assert known_by() == known_by(min_overlap_ratio=0.3, max_distance_z=2)
+    assert len({known_by(), known_by(min_overlap_ratio=0.2), known_by(max_distance_z=3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        ({"backend": "watershed", "min_overlap_ratio": 3.0}, "min_overlap_ratio is 3.0, expected 0 to 1"),
+        ({"backend": "watershed", "max_distance_z": 1.5}, "max_distance_z is 1.5, expected a whole number"),
+        ({"backend": "external"}, "the backend external is for files, not for runs"),
+        ({"backend": "external", "model": "weights"}, "the backend external is for files, not for runs"),
+        ({"backend": "cellpose"}, "cellpose: no weights were named"),
+    ],
+)
+def test_what_a_run_cannot_be_told_is_refused_at_once_in_one_line(told, complaint):
+    with pytest.raises(BadInputError, match=complaint) as caught:
+        Nuclei(NucleiParameters(**told))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_backend_that_links_nothing_is_told_nothing_of_links_and_says_so(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed: parfocal[torch]").set_num_threads(1)
+    with pytest.raises(BadInputError, match="unet3d links no planes: leave out max_distance_z"):
+        Nuclei(NucleiParameters(backend="unet3d", max_distance_z=3))
+    run = Taken()
+    run.stack(volume(*ONE)[:2])
+    derived, _ = run.through(tmp_path, backend="unet3d")
+    said = derived.of("start")[0]["parfocal"]["parameters"]
+    assert {said[name] for name in USED} == {None}
+
+
+@pytest.mark.parametrize("taken_again", [False, True])
+@pytest.mark.parametrize(
+    ("photons", "asked", "done", "why"),
+    [
+        (400, "auto", "none", "nothing to do"),
+        (400, "denoise", "none", "raw kept"),
+        (6, "auto", "denoise", "kept: objects stand out"),
+        (3, "deblur", "none", "nothing was found in the restored image"),
+    ],
+)
+def test_restoration_is_what_the_labelled_pixels_went_through(tmp_path, photons, asked, done, why, taken_again):
+    run = Taken()
+    pixels = volume(*TWO, photons=photons)
+    run.stack(pixels)
+    if taken_again:
+        run.plane(pixels[4], 4, attempt=2)
+    derived, _ = run.through(tmp_path, restoration=asked)
+    assert derived.column("restoration", "stacks") == [done]
+    assert derived.column("restoration_asked", "stacks") == [asked]
+    assert why in derived.column("restoration_why", "stacks")[0]
+    camera = CameraModel(offset_adu=float(OFFSET), gain_adu_per_e=1.0, read_noise_e=1.0)
+    restored = restore(pixels, asked, camera_model=camera)
+    assert derived.column("snr", "stacks") == [pytest.approx(restored.record.before.snr, rel=0.05)]
+    backend = open_backend("watershed", diameter_um=8.0, dims=2)
+    given = restored.image if done != "none" else pixels
+    if taken_again:
+        expected = backend.segment_volume(given, VOXEL).labels
+    else:
+        stream = PlaneStream(backend, VOXEL)
+        for plane in given:
+            stream.add(plane)
+        expected = stream.finish().labels
+    np.testing.assert_array_equal(labels_of(derived)[0], expected)
+
+
+def test_of_pixels_that_nothing_was_asked_for_nothing_is_claimed(tmp_path):
+    run = Taken()
+    run.stack(volume(*TWO, photons=6))
+    derived, _ = run.through(tmp_path)
+    assert derived.column("restoration", "stacks") == derived.column("restoration_asked", "stacks") == ["none"]
+    assert np.isnan(derived.column("snr", "stacks")[0])
+
+
+@pytest.mark.long  # importing Cellpose compiles for ten seconds, each time
+def test_cellpose_labels_runs_by_the_file_it_was_told_and_names_its_hash(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: parfocal[torch]")
+    pytest.importorskip("cellpose", reason="Cellpose is not installed: parfocal[cellpose]")
+    from cellpose.resnet_torch import CPnet
+
+    torch.set_num_threads(1)
+    nets = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        nets.append(tmp_path / f"net_{seed}")
+        CPnet([2, 8, 16], 3, sz=3, diam_mean=16.0).save_model(nets[-1])
+    weights = tmp_path / "weights"
+    shutil.copy(nets[0], weights)
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    run = Taken()
+    for time_point in range(2):
+        run.stack(volume(*TWO)[:2], time_point=time_point)
+    derived, _ = run.through(tmp_path / "frames", backend="cellpose", model=str(weights), max_distance_z=1)
+    said = derived.of("start")[0]["parfocal"]["parameters"]
+    assert (said["backend"], said["model"], said["max_distance_z"]) == ("cellpose", sha256, 1)
+    assert derived.column("backend", "stacks") == ["cellpose", "cellpose"]
+    assert derived.column("model_hash", "stacks") == [sha256, sha256]
+    analysis = Nuclei(NucleiParameters(backend="cellpose", model=str(weights)))
+    before = analysis.hash_for("run", "primary", "camera")
+    shutil.copy(nets[1], weights)
+    assert analysis.hash_for("run", "primary", "camera") != before  # other weights, another result
+    assert analysis.close()
+    with pytest.raises(BadInputError, match=f"not the weights any more with which the run began, {sha256[:12]}"):
+        make_as_used(NucleiParameters(**said), str(weights), None)
+    with pytest.raises(BadInputError, match="no such file, expected Cellpose 3 weights"):
+        Nuclei(NucleiParameters(backend="cellpose", model=str(tmp_path / "gone")))

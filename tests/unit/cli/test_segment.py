@@ -165,6 +165,11 @@ def test_a_failure_leaves_nothing_behind(stack, tmp_path, capsys):
         (("--option", "split"), "expected NAME=VALUE"),
         (("--backend", "watershed", "--option", "colour=1"), "the backend watershed has no option colour"),
         (("--backend", "cellpose"), "no weights were named"),
+        (("--backend", "watershed", "--option", "min_overlap_ratio=3"), "min_overlap_ratio is 3, expected 0 to 1"),
+        (("--backend", "watershed", "--option", "max_distance_z=near"), "is 'near', expected a whole number"),
+        (("--backend", "watershed", "--option", 'links={"reach": 2}'), "links has no option reach"),
+        (("--backend", "unet2d+link", "--option", "links=[2]"), "links is [2], expected any of min_overlap"),
+        (("--backend", "watershed", "--option", "diameter_um=8"), "say it by --diameter"),
         (
             ("--scheduler", "threads", "--backend", "watershed", "--restoration", "auto"),
             "--backend, --restoration",
@@ -258,3 +263,46 @@ def test_a_voxel_size_that_contradicts_a_volume_in_blocks_is_remarked(stack, tmp
     assert run("segment", tmp_path / "raw.ome.zarr", *asked) == 0
     remarks = json.loads(capsys.readouterr().out)["remarks"]
     assert any("the file says 1, 0.5, 0.5" in remark for remark in remarks)
+
+
+def test_planes_are_linked_as_told(stack, tmp_path, capsys):
+    nuclei = tifffile.imread(stack[0])[:, 0]
+    nuclei[6] = nuclei[0]  # the light was off
+    tifffile.imwrite(tmp_path / "flicker.tif", nuclei, metadata={"axes": "ZYX"})
+    command = ("segment", tmp_path / "flicker.tif", "--voxel-size", "1,0.5,0.5", "--json", "--diameter", "8")
+    command = (*command, "--backend", "watershed", "--option", "dims=2")
+
+    def n_found(name, *options):
+        assert run(*command, "--out", tmp_path / name, *options) == 0
+        return json.loads(capsys.readouterr().out)["n_objects"]
+
+    assert n_found("bridged") == 3
+    assert n_found("apart", "--option", "max_distance_z=1") == 6
+    assert n_found("as_mapping", "--option", 'links={"max_distance_z": 1}') == 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "noise", "done"), [("auto", 1, "none"), ("denoise", 30, "denoise"), (None, 1, "none")]
+)
+def test_what_restoration_did_and_why_is_in_the_summary_and_on_the_page(tmp_path, capsys, asked, noise, done):
+    z, y, x = np.indices((8, 64, 64))
+    inside = ((z - 4) * 2.0) ** 2 + (y - 30) ** 2 + (x - 34) ** 2 < 100
+    image = np.random.default_rng(0).normal(100 + 60 * inside, noise).clip(0).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "dim.tif", image, metadata={"axes": "ZYX"})
+    command = ("segment", tmp_path / "dim.tif", "--voxel-size", "1,0.5,0.5", "--backend", "watershed")
+    options = () if asked is None else ("--restoration", asked)
+    assert run(*command, "--diameter", "10", "--out", tmp_path / "found", "--json", *options) == 0
+    told = json.loads(capsys.readouterr().out)
+    summary = json.loads((tmp_path / "found" / "summary.json").read_text())
+    page = (tmp_path / "found" / "summary.html").read_text()
+    assert summary["restoration"] == told["restoration"] == done
+    record = summary["restoration_record"]
+    if asked is None:
+        assert record is None
+        assert "snr" not in page
+        return
+    assert (record["asked"], record["applied"], record["kept"]) == (asked, done, done != "none")
+    assert record["snr"] == pytest.approx(60 / noise, rel=0.4)
+    for name in ("asked", "applied", "snr", "why"):
+        assert f"restoration: {name}" in page
+    assert f"{record['snr']:.6g}" in page

@@ -169,3 +169,24 @@ def test_the_real_library_finds_nuclei_offline(trained, no_network, do_3d):
     assert bool(found.links) != do_3d
     assert ("anisotropy 2" in found.remarks[0]) == do_3d
     np.testing.assert_array_equal(pixels, raw)
+
+
+@pytest.mark.long  # importing cellpose.dynamics compiles for ten seconds, each time
+def test_a_dropped_plane_is_bridged_or_not_as_told(trained, no_network):
+    pixels, _ = balls()
+    pixels[7] = pixels[0]
+    told = {"weights": trained, "diameter_um": 8.0, "flow_threshold": 0.0}
+    bridged = segment_volume(pixels, VOXEL_UM, "cellpose", **told).labels
+    broken = segment_volume(pixels, VOXEL_UM, "cellpose", max_distance_z=1, **told).labels
+    for y, x in ((16, 16), (44, 20), (30, 46)):  # each ball, below and above the plane
+        assert bridged[6, y, x] == bridged[8, y, x] > 0
+        assert 0 < broken[6, y, x] != broken[8, y, x] > 0
+    assert bridged[7].any()
+    assert not broken[7].any()
+
+
+def test_links_of_a_volume_that_is_not_linked_are_refused(weights):
+    with pytest.raises(BadInputError, match="cellpose: do_3d links no planes: leave out min_overlap_ratio"):
+        open_backend("cellpose", weights=weights, do_3d=True, min_overlap_ratio=0.2)
+    with pytest.raises(BadInputError, match="max_distance_z is 'far', expected a whole number"):
+        open_backend("cellpose", weights=weights, max_distance_z="far")

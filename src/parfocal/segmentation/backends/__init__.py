@@ -9,9 +9,11 @@ from parfocal.segmentation.backends._external import External, ExternalSettings
 from parfocal.segmentation.backends._measure import ObjectTable, measure_objects
 from parfocal.segmentation.backends._measure_parts import measure_in_parts
 from parfocal.segmentation.backends._models import USUAL_MODELS, model_options, model_store, open_model
+from parfocal.segmentation.backends._options import LINK_OPTIONS
 from parfocal.segmentation.backends._registry import (
     BACKENDS,
     DEFAULT_BACKEND,
+    LINKS_PLANES,
     TELLS_PROGRESS,
     default_backend,
     open_backend,
@@ -27,6 +29,8 @@ from parfocal.segmentation.backends._watershed import (
 __all__ = [
     "BACKENDS",
     "DEFAULT_BACKEND",
+    "LINKS_PLANES",
+    "LINK_OPTIONS",
     "TELLS_PROGRESS",
     "USUAL_MODELS",
     "Cellpose",

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from parfocal.segmentation.backends._input import (
     one_line,
     renumbered,
 )
+from parfocal.segmentation.backends._options import refuse_links, told_settings
+from parfocal.segmentation.planes import LinkSettings
 
 _FLOW_LENGTH = 5.0
 """Cellpose teaches its networks flows of this length."""
@@ -54,6 +56,8 @@ class CellposeSettings:
         Smaller masks are dropped, in pixels (2D) or voxels (3D).
     device : str
         `cpu`, `cuda`, `mps`.
+    links : LinkSettings, optional
+        How planes are linked; not with `do_3d`. Its fields are options too, such as `max_distance_z`.
     on_progress : callable, optional
         Told how many planes of how many a volume's are done; not with `do_3d`, of which Cellpose says nothing.
     """
@@ -65,6 +69,7 @@ class CellposeSettings:
     cellprob_threshold: float = 0.0
     min_size_px: int = 15
     device: str = "cpu"
+    links: LinkSettings | None = None
     on_progress: Progress | None = None
 
 
@@ -89,8 +94,9 @@ class Cellpose:
                 "cellpose: no weights were named; expected the path of a file of Cellpose 3 weights on this "
                 "machine (nothing is downloaded)"
             )
-        self.settings = replace(settings, **options) if settings is not None else CellposeSettings(**options)
-        told = self.settings
+        self.settings = told = told_settings(CellposeSettings, settings, options, self.name)
+        if told.do_3d:
+            refuse_links(told.links, "cellpose: do_3d")
         if told.diameter_um is not None and not (math.isfinite(told.diameter_um) and told.diameter_um > 0):
             raise BadInputError(f"cellpose: diameter {told.diameter_um} um, expected a positive number")
         self._state, self.model_hash = read_cellpose_weights(told.weights)
@@ -125,7 +131,7 @@ class Cellpose:
     def _linked(
         self, planes: Iterable[Floats], voxel_size_um: tuple[float, float, float]
     ) -> Generator[Labels, None, Segmentation]:
-        link, flows, logits = linker(), list[Floats](), list[Floats]()
+        link, flows, logits = linker(self.settings.links), list[Floats](), list[Floats]()
         for plane in planes:
             labels, flow, logit = self._plane(plane[0], voxel_size_um)
             flows.append(flow)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr, write_ome_zarr
 from parfocal.segmentation._segmentation import Labels, Segmentation
 from parfocal.segmentation.backends._input import as_volume, checked_voxel_size, renumbered
+from parfocal.segmentation.backends._options import told_settings
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]*)\}")
 _TAIL = 300
@@ -74,8 +75,7 @@ class External:
     def __init__(self, settings: ExternalSettings | None = None, **options: Any) -> None:
         if settings is None and "command" not in options:
             raise BadInputError("external: no command was named; expected one with {input} and {output}")
-        self.settings = replace(settings, **options) if settings is not None else ExternalSettings(**options)
-        told = self.settings
+        self.settings = told = told_settings(ExternalSettings, settings, options, self.name)
         self._template = _template(told.command)
         if not (math.isfinite(told.timeout_s) and told.timeout_s > 0):
             raise BadInputError(f"external: timeout {told.timeout_s} s, expected a positive number")

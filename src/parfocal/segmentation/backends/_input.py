@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.segmentation._segmentation import Labels, Segmentation
-from parfocal.segmentation.planes import PlaneLinker
+from parfocal.segmentation.planes import LinkSettings, PlaneLinker
 
 Progress = Callable[[int, int], object]
 """Told how many parts of how many are done."""
@@ -51,9 +51,9 @@ def checked_voxel_size(voxel_size_um: Sequence[float]) -> tuple[float, float, fl
     return sizes[0], sizes[1], sizes[2]
 
 
-def linker() -> PlaneLinker:
-    """Return a new `PlaneLinker` with its default settings."""
-    return PlaneLinker()
+def linker(links: LinkSettings | None = None) -> PlaneLinker:
+    """Return a new `PlaneLinker`."""
+    return PlaneLinker(links)
 
 
 def finished(

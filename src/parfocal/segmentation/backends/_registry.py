@@ -61,6 +61,8 @@ BACKENDS: dict[str, Callable[..., Backend]] = {
     "external": _external,
 }
 """Name to what makes it; each imports what it needs when it is called."""
+LINKS_PLANES = frozenset({"unet2d+link", "cellpose", "watershed"})
+"""Those that take the fields of `LinkSettings`, such as `max_distance_z`, as options."""
 TELLS_PROGRESS = frozenset({"default", "unet2d+link", "unet3d", "cellpose"})
 """Those that have the option `on_progress`: the others are quick, or another program."""
 
@@ -73,7 +75,8 @@ def open_backend(name: str | None = None, **options: Any) -> Backend:
     name : str, optional
         In `BACKENDS`. Where nothing is said: `unet2d+link`, or `watershed` where PyTorch is not installed.
     **options
-        The fields of its settings, such as `diameter_um`, which all take. One that is None counts as not told.
+        The fields of its settings, such as `diameter_um`, which all take; of those in `LINKS_PLANES` the fields of
+        `LinkSettings` too, such as `max_distance_z`. One that is None counts as not told.
 
     Returns
     -------
@@ -87,14 +90,7 @@ def open_backend(name: str | None = None, **options: Any) -> Backend:
     chosen = name or default_backend()
     if chosen not in BACKENDS:
         raise BadInputError(f"no backend {chosen!r}; there are {', '.join(BACKENDS)}")
-    told = {key: value for key, value in options.items() if value is not None}
-    try:
-        return BACKENDS[chosen](**told)
-    except TypeError as error:
-        if "unexpected keyword" not in str(error):
-            raise
-        unknown = str(error).rsplit(" ", 1)[-1].strip("'")
-        raise BadInputError(f"the backend {chosen} has no option {unknown}") from error
+    return BACKENDS[chosen](**{key: value for key, value in options.items() if value is not None})
 
 
 def default_backend() -> str:

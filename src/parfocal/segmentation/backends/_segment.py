@@ -93,13 +93,14 @@ def segment_volume(
     if restoration == "none":
         found = engine.segment_volume(pixels, voxel_size_um)
     else:
-        guarded = restore_if_it_helps(
+        found = restore_if_it_helps(
             pixels,
             lambda given: engine.segment_volume(given, voxel_size_um),
             restoration,
             camera_model=camera_model,
             denoiser=denoiser,
-        )
-        found = guarded.segmentation
-        remarks += (f"restoration asked for: {restoration}, done: {found.restoration}",)
+        ).segmentation
+        record = found.restoration_record
+        why = f" ({record.why})" if record is not None else ""
+        remarks += (f"restoration asked for: {restoration}, done: {found.restoration}{why}",)
     return replace(found, remarks=remarks + found.remarks)

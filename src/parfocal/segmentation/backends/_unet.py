@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from parfocal.errors import BadInputError
 from parfocal.files import read_ome_zarr
 from parfocal.segmentation._segmentation import Labels, NetOutput, PlaneLink, Segmentation
 from parfocal.segmentation.backends._input import Progress, as_volume, checked_voxel_size, finished
+from parfocal.segmentation.backends._options import nested_settings, refuse_links, told_settings
 from parfocal.segmentation.flows import FoundMasks, MaskSettings, find_masks, judge_objects, score_objects
 from parfocal.segmentation.grids import isotropic_um
 from parfocal.segmentation.networks import (
@@ -55,7 +56,7 @@ class UNetSettings:
     masks : MaskSettings, optional
         How objects are made of flows, and which are kept.
     links : LinkSettings, optional
-        How planes are linked.
+        How planes are linked, by `unet2d+link`. Its fields are options too, such as `max_distance_z`.
     tiles : TileSettings, optional
         How large images are cut.
     keep_output : bool
@@ -87,9 +88,11 @@ class UNetPlanes:
     """
 
     def __init__(self, settings: UNetSettings | None = None, *, linked: bool = True, **options: Any) -> None:
-        self.settings = replace(settings or UNetSettings(), **options)
         self.linked = linked
         self.name = "unet2d+link" if linked else "default"
+        self.settings = _settings(settings, options, self.name)
+        if not linked:
+            refuse_links(self.settings.links, self.name)
         self.net = _of_dims(_net(self.settings, "nuclei2d"), 2, self.name)
 
     @property
@@ -211,7 +214,8 @@ class UNetVolume:
     name = "unet3d"
 
     def __init__(self, settings: UNetSettings | None = None, **options: Any) -> None:
-        self.settings = replace(settings or UNetSettings(), **options)
+        self.settings = _settings(settings, options, self.name)
+        refuse_links(self.settings.links, self.name)
         self.net = _of_dims(_net(self.settings, "nuclei3d"), 3, self.name)
 
     @property
@@ -276,6 +280,14 @@ class UNetVolume:
         remarks = _remarks(self.settings.diameter_um is not None, diameter_um, [d.reason for d in found.dropped])
         remarks = (*remarks, f"in {found.n_blocks} blocks; what the network said was not kept")
         return Segmentation(labels, size, self.name, self.model_hash, remarks=remarks)
+
+
+def _settings(settings: UNetSettings | None, options: Mapping[str, Any], backend: str) -> UNetSettings:
+    told = dict(options)
+    for name, kind in (("masks", MaskSettings), ("tiles", TileSettings)):
+        if told.get(name) is not None:
+            told[name] = nested_settings(kind, told[name], f"{backend}: {name}")
+    return told_settings(UNetSettings, settings, told, backend)
 
 
 def _net(settings: UNetSettings, shipped: str) -> NucleiNet:

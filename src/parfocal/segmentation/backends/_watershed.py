@@ -14,7 +14,8 @@ from scipy import ndimage
 from parfocal.errors import BadInputError
 from parfocal.segmentation._segmentation import Floats, Labels, Segmentation
 from parfocal.segmentation.backends._input import as_volume, checked_voxel_size, linker
-from parfocal.segmentation.planes import PlaneLinker
+from parfocal.segmentation.backends._options import refuse_links, told_settings
+from parfocal.segmentation.planes import LinkSettings, PlaneLinker
 
 _WORKING_DIAMETER_PX = 24
 """Nuclei twice as wide as this, or more, are labelled on binned planes: finer voxels only cost time."""
@@ -49,6 +50,9 @@ class WatershedSettings:
         that do by less than a tenth of the usual.
     least_volume : float
         Of an object, in volumes of a sphere of `diameter_um`.
+    links : LinkSettings, optional
+        How planes are linked, where they are; not with `dims` 3. Its fields are options too, such as
+        `max_distance_z`.
     """
 
     diameter_um: float | None = None
@@ -57,6 +61,7 @@ class WatershedSettings:
     split: float = 0.8
     least_contrast: float = 6.0
     least_volume: float = 0.08
+    links: LinkSettings | None = None
 
 
 class Watershed:
@@ -73,12 +78,13 @@ class Watershed:
     model_hash: str | None = None
 
     def __init__(self, settings: WatershedSettings | None = None, **options: Any) -> None:
-        self.settings = replace(settings or WatershedSettings(), **options)
-        told = self.settings
+        self.settings = told = told_settings(WatershedSettings, settings, options, self.name)
         if told.diameter_um is not None and not (math.isfinite(told.diameter_um) and told.diameter_um > 0):
             raise BadInputError(f"watershed: diameter {told.diameter_um} um, expected a positive number")
         if told.dims not in ("auto", 2, 3):
             raise BadInputError(f"watershed: dims {told.dims!r}, expected auto, 2 or 3")
+        if told.dims == 3:
+            refuse_links(told.links, "watershed: dims 3")
         for name in ("level", "split"):
             if not 0.0 < getattr(told, name) < 1.0:
                 raise BadInputError(f"watershed: {name} {getattr(told, name)}, expected between 0 and 1")
@@ -88,7 +94,7 @@ class Watershed:
     ) -> Generator[Labels, None, Segmentation]:
         """Yield labels of each plane as it arrives; see `Backend`."""
         voxel_size_um = checked_voxel_size(voxel_size_um)
-        link = linker()
+        link = linker(self.settings.links)
         for plane in planes:
             yield link.add(label_nuclei(as_volume(plane)[0], voxel_size_um[1:], self.settings))
         return self._linked(link, voxel_size_um, self.settings.diameter_um)
@@ -108,13 +114,13 @@ class Watershed:
         )
         settings = replace(self.settings, diameter_um=diameter_um)
         if settings.dims == 2 or (settings.dims == "auto" and diameter_um < 3.0 * voxel_size_um[0]):
-            link = linker()
+            link = linker(self.settings.links)
             for plane in pixels:
                 link.add(label_nuclei(plane, voxel_size_um[1:], settings))
             return self._linked(link, voxel_size_um, diameter_um, remark)
-        return Segmentation(
-            label_nuclei(pixels, voxel_size_um, settings), voxel_size_um, self.name, remarks=(remark,)
-        )
+        linked = () if settings.links is None else ("labelled in 3D: no planes were linked; dims=2 links them",)
+        labels = label_nuclei(pixels, voxel_size_um, settings)
+        return Segmentation(labels, voxel_size_um, self.name, remarks=(remark, *linked))
 
     def _linked(
         self, link: PlaneLinker, voxel_size_um: tuple[float, float, float], diameter_um: float | None, *told: str

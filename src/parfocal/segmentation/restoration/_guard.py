@@ -84,7 +84,7 @@ def restore_if_it_helps(
     Returns
     -------
     GuardedSegmentation
-        Its segmentation's `restoration` says what its pixels went through.
+        Its segmentation's `restoration` says what its pixels went through, its `restoration_record` why.
 
     References
     ----------
@@ -110,7 +110,7 @@ def restore_if_it_helps(
     went_well = raw_quality.flow_error is not None and raw_quality.flow_error <= limits.flow_error
     restored = restored_of(image, mode, not went_well)
     if restored.mode == "none":
-        return GuardedSegmentation(replace(raw, restoration="none"), restored.record)
+        return _guarded(raw, restored.record)
     found = segment(restored.image)
     quality = _quality(found)
     if raw_quality.flow_error is None or quality.flow_error is None:
@@ -121,8 +121,11 @@ def restore_if_it_helps(
         quality = replace(quality, contrast=_contrast(segment(again.image).labels, unseen, before))
     kept, why = _better(raw_quality, quality, limits)
     record = _judged(restored, raw_quality, quality, kept, why)
-    chosen = replace(found, restoration=restored.mode) if kept else replace(raw, restoration="none")
-    return GuardedSegmentation(chosen, record)
+    return _guarded(found if kept else raw, record)
+
+
+def _guarded(chosen: Segmentation, record: RestorationRecord) -> GuardedSegmentation:
+    return GuardedSegmentation(replace(chosen, restoration=record.applied, restoration_record=record), record)
 
 
 def _mode_of(restored: Restored) -> RestorationMode:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,15 @@ class RestorationRecord:
     contrast_restored: float | None = None
     count_raw: int | None = None
     count_restored: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as plain values: the SNR and blur of the raw image; a number that is none is None."""
+        names = ("asked", "applied", "why", "method", "weights_sha256", "kept")
+        told: dict[str, Any] = {name: getattr(self, name) for name in names}
+        told |= {"snr": self.before.snr, "blur_px": self.before.blur_px}
+        for name in ("flow_error", "contrast", "count"):
+            told |= {f"{name}_{of}": getattr(self, f"{name}_{of}") for of in ("raw", "restored")}
+        return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in told.items()}
 
 
 @dataclass(frozen=True)
