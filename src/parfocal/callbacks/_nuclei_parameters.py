@@ -76,9 +76,8 @@ def make_backend(parameters: NucleiParameters, models: Path | str | None) -> Bac
     name = parameters.backend or default_backend()
     if name == "external":
         raise BadInputError("nuclei: the backend external is for files, not for runs: no command can be told")
-    options = model_options(name, models, parameters.model)
-    if not options and parameters.model:
-        options["weights"] = parameters.model
+    named = {"weights": parameters.model}
+    options = named if _is_file(name, parameters.model) else model_options(name, models, parameters.model)
     if name == "watershed":
         options["dims"] = 2  # planes as they come are linked; a stack that is labelled anew is, too
     return open_backend(name, diameter_um=parameters.diameter_um or None, **options, **parameters.links)
@@ -86,7 +85,12 @@ def make_backend(parameters: NucleiParameters, models: Path | str | None) -> Bac
 
 def needs_store(parameters: NucleiParameters) -> bool:
     """Say whether the model is looked up in a store of models, which only a data folder has."""
-    return bool(parameters.model) and (parameters.backend or default_backend()) in USUAL_MODELS
+    return bool(parameters.model) and not _is_file(parameters.backend or default_backend(), parameters.model)
+
+
+def _is_file(backend: str, model: str) -> bool:
+    """Say whether a model is a file of Cellpose's weights and not the name of one in the store."""
+    return backend not in USUAL_MODELS and bool(model) and Path(model).expanduser().is_file()
 
 
 def as_used(parameters: NucleiParameters, models: Path | str | None) -> NucleiParameters:
@@ -106,7 +110,7 @@ def make_as_used(used: NucleiParameters, told_model: str, models: Path | str | N
         The file of weights is another one by now.
     """
     # A store finds its models by hash, whichever is promoted meanwhile; a file has its path alone.
-    by = used if used.backend in USUAL_MODELS else replace(used, model=told_model)
+    by = replace(used, model=told_model) if _is_file(used.backend, told_model) else used
     made = make_backend(by, models)
     if (made.model_hash or "") != used.model:
         raise BadInputError(f"{told_model}: not the weights any more with which the run began, {used.model[:12]}")

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from parfocal.errors import BadInputError
 from parfocal.learning import ModelCard, ModelStore, TrainSettings, UNetShape, build_unet, read_pth, train
+from parfocal.segmentation.backends import model_options, open_backend
 from parfocal.segmentation.corrections import (
     CorrectionJournal,
     GateSettings,
@@ -187,3 +188,15 @@ def test_a_network_of_cellpose_learns_too(tmp_path):
     assert done.gate.corrections_after > 0.6
     assert done.promoted, done.gate.reason
     assert store.lineage(store.find("my-cellpose"))[-1].version == "1"
+
+    # The backend takes what was retrained, by name, its adapter merged; and refuses what is not Cellpose's.
+    by_name = open_backend("cellpose", **model_options("cellpose", tmp_path / "models", "my-cellpose"))
+    assert by_name.model_hash == done.model.weights_sha256
+    before = open_backend("cellpose", weights=tmp_path / "cp")
+    image = blind_batches(0)[0][0, 0].numpy()
+    found = [b.segment_volume(image[None], (1.0, 1.0, 1.0)).output.foreground for b in (before, by_name)]
+    assert not np.allclose(*found)
+    with pytest.raises(BadInputError, match="no network of Cellpose's"):
+        model_options("cellpose", tmp_path / "models", "nuclei2d")
+    with pytest.raises(BadInputError, match="watershed takes none"):
+        model_options("watershed", tmp_path / "models", "my-cellpose")

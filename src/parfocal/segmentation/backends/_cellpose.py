@@ -35,14 +35,23 @@ _STYLE = 256
 """`cellpose.core.run_net` has room for styles of this length and no other."""
 
 
+@dataclass(frozen=True, eq=False)
+class CellposeWeights:
+    """Weights of a Cellpose 3 network that were read, or retrained here: a state dict, and the hash to name it by."""
+
+    state: Mapping[str, Any]
+    sha256: str
+
+
 @dataclass(frozen=True)
 class CellposeSettings:
     """What `cellpose` can be told; names and defaults of thresholds are Cellpose's own.
 
     Parameters
     ----------
-    weights : path
-        A file of Cellpose 3 weights (a state dict, as `CPnet.save_model` writes it) that lies on this machine.
+    weights : path, or CellposeWeights
+        A file of Cellpose 3 weights (a state dict, as `CPnet.save_model` writes it) that lies on this machine; or
+        those of a model that was imported or retrained here, see `model_options`.
     diameter_um : float, optional
         Of a typical nucleus; what the weights were trained at, in pixels, where not told.
     do_3d : bool
@@ -62,7 +71,7 @@ class CellposeSettings:
         Told how many planes of how many a volume's are done; not with `do_3d`, of which Cellpose says nothing.
     """
 
-    weights: str | os.PathLike[str]
+    weights: str | os.PathLike[str] | CellposeWeights
     diameter_um: float | None = None
     do_3d: bool = False
     flow_threshold: float = 0.4
@@ -99,7 +108,10 @@ class Cellpose:
             refuse_links(told.links, "cellpose: do_3d")
         if told.diameter_um is not None and not (math.isfinite(told.diameter_um) and told.diameter_um > 0):
             raise BadInputError(f"cellpose: diameter {told.diameter_um} um, expected a positive number")
-        self._state, self.model_hash = read_cellpose_weights(told.weights)
+        if isinstance(told.weights, CellposeWeights):
+            self._state, self.model_hash = told.weights.state, told.weights.sha256
+        else:
+            self._state, self.model_hash = read_cellpose_weights(told.weights)
         self._model: Any = None
 
     def segment_planes(

@@ -6,7 +6,9 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from parfocal.errors import BadInputError
 from parfocal.learning import ModelStore, StoredModel, load_weights, need_torch
+from parfocal.segmentation.backends._cellpose import CellposeWeights
 from parfocal.segmentation.networks import NucleiNet, as_net, shipped_folder
 
 USUAL_MODELS = {"default": "nuclei2d", "unet2d+link": "nuclei2d", "unet3d": "nuclei3d"}
@@ -49,7 +51,7 @@ def model_options(backend: str, models: str | os.PathLike[str] | None, asked: st
     Parameters
     ----------
     backend : str
-        Of those with a network of ours; for others nothing is returned.
+        Of those with a network of ours; `cellpose` where a model is asked for. For others nothing is returned.
     models : path, optional
         Folder of models; without one, those that came with parfocal.
     asked : str
@@ -58,12 +60,27 @@ def model_options(backend: str, models: str | os.PathLike[str] | None, asked: st
     Raises
     ------
     BadInputError
-        See `open_model`.
+        See `open_model`; or a model is asked for of a backend that takes none.
     """
+    if asked and backend not in USUAL_MODELS:
+        if backend != "cellpose":
+            raise BadInputError(f"model {asked}: the backend {backend} takes none of ours")
+        return {"weights": _cellpose_weights(models, asked)}
     if backend not in USUAL_MODELS or (models is None and not asked):
         return {}
     store = model_store(models if models is not None else shipped_folder() / "none")
     return {"weights": open_model(store, asked or USUAL_MODELS[backend])}
+
+
+def _cellpose_weights(models: str | os.PathLike[str] | None, asked: str) -> CellposeWeights:
+    """Return a network of Cellpose's that was imported or retrained here, its adapters merged."""
+    need_torch("the backend cellpose")
+    store = model_store(models if models is not None else shipped_folder() / "none")
+    found = store.find(asked)
+    root = store.lineage(found)[-1]
+    if root.card.architecture.get("kind") != "cpnet":
+        raise BadInputError(f"model {asked}: is no network of Cellpose's; it runs by unet2d+link or unet3d")
+    return CellposeWeights(store.network(found).state_dict(), found.weights_sha256)
 
 
 def _recipe(store: ModelStore, model: StoredModel) -> dict[str, Any]:
