@@ -8,10 +8,13 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
+from bluesky import RunEngine
 
 from parfocal.catalog import stop_server
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
+from parfocal.focus import save_calibration, save_sweep
+from parfocal.plans import calibrate_focus
 from parfocal.session import start_session
 
 if find_spec("PySide6") is None or find_spec("pyqtgraph") is None:
@@ -197,6 +200,78 @@ def test_a_kicked_stage_comes_back(window, bench):
     log = (window.live.folder / "autofocus_events.log").read_text()
     assert "kicked the stage" in log
     assert "lock LOCKED" in log
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A calibration of the simulated light path; nobody looks on, so no time has to pass."""
+    microscope = simulated_microscope("microscope", realtime=False)
+    folder = tmp_path_factory.mktemp("swept")
+    microscope.focus_camera.frames_root = microscope.lock.calibrations = folder
+    RunEngine()(calibrate_focus(microscope, exposure_s=0.01, settle_s=0.0))
+    made = microscope.lock.armed.calibration
+    microscope.destroy()
+    save_calibration(folder / "calibration.json", made)
+    save_sweep(folder / "calibration_sweep.csv", made, created_at_unix_s=0.0)
+    return folder
+
+
+def start_document_of_a_lock(window, bench):
+    """Start autofocus as it is set, and end it at once."""
+    click(window.controls.start)
+    wait(window, lambda: bench.m.lock.is_engaged)
+    click(window.controls.stop)
+    wait(window, lambda: not window.live.doing)
+    assert bench.session.drain(30)
+    return bench.session.catalog.raw[-1].metadata["start"]
+
+
+@pytest.mark.parametrize(
+    ("file", "law", "told", "measure"),
+    [
+        ("calibration.json", "kalman", "auto", "direct"),
+        ("calibration.json", "pi", "auto", "widths"),
+        ("calibration_sweep.csv", "kalman", "auto", "widths"),
+        ("calibration_sweep.csv", "kalman", "direct", "direct"),
+    ],
+)
+def test_the_measure_is_the_one_that_parfocal_lock_takes_unless_one_is_chosen(
+    file, law, told, measure, window, bench, swept
+):
+    window.load(swept / file)
+    window.controls.lock_form.fields["law"].setCurrentText(law)
+    assert window.controls.lock_form.fields["measure"].currentText() == "auto"
+    window.controls.lock_form.fields["measure"].setCurrentText(told)
+    args = start_document_of_a_lock(window, bench)["plan_args"]
+    window.controls.lock_form.fields["measure"].setCurrentText("auto")
+    assert (args["law"], args["measure"]) == (law, measure)
+
+
+def test_a_calibration_csv_of_another_pixel_size_is_refused_in_one_line(window, swept, tmp_path):
+    table = tmp_path / "calibration_sweep.csv"
+    table.write_bytes((swept / table.name).read_bytes())
+    meta = json.loads((swept / "calibration_sweep.meta.json").read_text())
+    (tmp_path / "calibration_sweep.meta.json").write_text(json.dumps(meta | {"pixel_size_um": 0.2}))
+    before = window.microscope.lock.armed
+    with pytest.raises(BadInputError, match=r"pixel size was 0\.2 um and is 0\.108 um") as told:
+        window.load(table)
+    assert "\n" not in str(told.value)
+    assert window.microscope.lock.armed is before
+    del meta["pixel_size_um"]  # as Focus Feedback leaves it: then it is the camera's
+    (tmp_path / "calibration_sweep.meta.json").write_text(json.dumps(meta))
+    window.load(table)
+    assert window.microscope.lock.armed.calibration.facts.pixel_size_um == pytest.approx(0.108)
+
+
+def test_a_calibration_csv_is_fitted_with_the_model_in_the_window(window, swept):
+    window.controls.sweep_form.fields["model"].setCurrentText("poly2")
+    window.load(swept / "calibration_sweep.csv")
+    assert window.microscope.lock.armed.calibration.kind == "poly2"
+    window.controls.sweep_form.fields["model"].setCurrentText("zhuang")
+    window.controls.sweep_form.fields["expected_slope"].setCurrentText("negative")
+    with pytest.raises(BadInputError, match="negative was expected"):
+        window.load(swept / "calibration_sweep.csv")
+    window.controls.sweep_form.fields["expected_slope"].setCurrentText("auto")
 
 
 def test_the_region_is_put_round_a_bead(window):

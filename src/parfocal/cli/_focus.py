@@ -16,6 +16,7 @@ from parfocal.cli._focus_lock import LockOptions, Source, arm, hold
 from parfocal.cli._focus_options import BenchOptions
 from parfocal.cli._focus_work import open_work
 from parfocal.errors import BadInputError
+from parfocal.focus import Law, chosen_law, chosen_measure, wanted_measure
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -84,7 +85,7 @@ def lock_command(
     allow_missing_calibration: Annotated[
         bool, typer.Option("--allow-missing-calibration", help="Where there is none, calibrate first.")
     ] = False,
-    law: Annotated[options.Law | None, typer.Option(help="From measurements to moves. Default: kalman.")] = None,
+    law: Annotated[Law | None, typer.Option(help="From measurements to moves. Default: kalman.")] = None,
     loop_hz: options.LoopOption = None,
     exposure_s: options.ExposureOption = None,
     kp: Annotated[float | None, typer.Option(help="Gain of --law pi. Default: 0.6.")] = None,
@@ -158,12 +159,8 @@ def lock_command(
         "min_roi_intensity_fraction": min_roi_intensity_fraction,
     }
     told = options.read_settings(settings, given)
-    chosen = options.chosen_law(law, kp, ki, told)
-    options.chosen_measure(
-        chosen, use_gaussian_fit, fast_mode, None
-    )  # what does not fit together, before it opens
-    if background_percentile is not None and use_gaussian_fit is not False:
-        raise BadInputError("--background-percentile is of --no-gaussian-fit: a fit finds the background itself")
+    chosen = chosen_law(law, kp, ki, told) or "kalman"
+    wanted = wanted_measure(use_gaussian_fit, fast_mode, background_percentile)
     region = options.region_px(track_roi_xy)
     sweep = SweepOptions(
         calibration_model, calibration_half_range_um, calibration_steps, calibration_expected_slope
@@ -171,10 +168,10 @@ def lock_command(
     with open_work(bench, data, out, as_json) as work:
         source = Source(calibration, calibration_csv, allow_missing_calibration)
         armed = arm(work, source, sweep, region)
-        measure = options.chosen_measure(chosen, use_gaussian_fit, fast_mode, armed)
+        measure = chosen_measure(wanted, chosen, armed)
         others = {name: value for name, value in told.items() if name != "law"}
-        wanted = LockOptions(duration, chosen, measure, others, engage_timeout_s, go_to_focus)
-        report, files = hold(work, wanted, region)
+        held = LockOptions(duration, chosen, measure, others, engage_timeout_s, go_to_focus)
+        report, files = hold(work, held, region)
         if as_json:
             typer.echo(json.dumps({**report, "folder": str(work.folder), "files": files}))
 

@@ -16,6 +16,7 @@ from parfocal.cli._focus_watch import watching
 from parfocal.cli._focus_work import Work, drain, reason_of
 from parfocal.errors import BadInputError
 from parfocal.fitting import Calibration
+from parfocal.focus import Law, MeasureKind, read_calibration
 from parfocal.plans import lock_focus
 from parfocal.report import lock_report, read_lock_run, write_lock_report
 
@@ -23,8 +24,8 @@ from parfocal.report import lock_report, read_lock_run, write_lock_report
 @dataclass(frozen=True)
 class LockOptions:
     duration_s: float
-    law: options.Law
-    measure: str
+    law: Law
+    measure: MeasureKind
     settings: dict[str, Any]
     timeout_s: float
     go_to_focus: bool
@@ -56,7 +57,10 @@ def arm(work: Work, source: Source, sweep: SweepOptions, region: options.Region 
             calibrate(work, sweep, region)
         else:
             pixel_um = float(work.microscope.focus_camera.facts.pixel_size_um[0])
-            lock.arm(options.read_calibration(file, sweep.model, sweep.expected_slope, pixel_um), region)
+            told = read_calibration(
+                file, kind=sweep.model, expected_slope=sweep.expected_slope, pixel_size_um=pixel_um
+            )
+            lock.arm(told, region)
     elif source.allow_missing and not any(lock.calibrations.root.glob("*.json")):
         calibrate(work, sweep, region)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,12 +13,10 @@ import yaml
 from parfocal.cli._catalog import read_parameters
 from parfocal.devices import FOCUS_CAMERAS, STAGES, Microscope, focus_microscope, simulated_microscope
 from parfocal.errors import BadInputError
-from parfocal.fitting import Calibration
-from parfocal.focus import LockSettings, MeasureKind, load_calibration, load_sweep
+from parfocal.focus import LockSettings
 
 Model = Literal["zhuang", "linear", "poly2", "piecewise"]
 Slope = Literal["auto", "positive", "negative"]
-Law = Literal["kalman", "pi"]
 Region = tuple[int, int, int, int]
 
 CameraOption = Annotated[str, typer.Option(help=f"Sees the bead: {', '.join(FOCUS_CAMERAS)}.")]
@@ -164,60 +161,3 @@ def _check_type(path: Path | None, name: str, value: Any, default: Any) -> None:
 
 
 _MAY_BE_NONE = ("max_abs_excursion_um",)  # its default is a number; None turns it off
-
-
-def read_calibration(path: Path, model: Model, slope: Slope, pixel_size_um: float | None) -> Calibration:
-    """Read a `calibration_sweep.csv`, ours or that of Focus Feedback, or a calibration's JSON.
-
-    The pixel size is that of the meta data beside the CSV; where they tell none, `pixel_size_um`.
-    """
-    if not path.is_file():
-        raise BadInputError(
-            f"calibration CSV not found: {path}; `parfocal calibrate` makes one, and "
-            "`--allow-missing-calibration` sweeps first"
-        )
-    if path.suffix == ".json":
-        return load_calibration(path)
-    return load_sweep(
-        path,
-        kind=model,
-        expected_slope=slope,
-        pixel_size_um=None if _has_pixel_size(path) else pixel_size_um,
-    )
-
-
-def _has_pixel_size(path: Path) -> bool:
-    beside = path.with_suffix(".meta.json")
-    try:
-        told = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and isinstance(told.get("pixel_size_um"), int | float)
-
-
-def chosen_law(law: Law | None, kp: float | None, ki: float | None, settings: Mapping[str, Any]) -> Law:
-    """Return the law: the one named; `pi` where a gain of it was given; else `kalman`."""
-    gains = [name for name, value in (("--kp", kp), ("--ki", ki)) if value is not None]
-    if law == "kalman" and gains:
-        raise BadInputError(f"{' and '.join(gains)} are gains of --law pi: the kalman law has none to tune")
-    named: Law | None = law or settings.get("law")
-    return named or ("pi" if gains else "kalman")
-
-
-def chosen_measure(
-    law: Law, use_gaussian_fit: bool | None, fast_mode: bool, calibration: Calibration | None
-) -> MeasureKind:
-    """Return how frames are measured.
-
-    `direct` fits z itself, with the `kalman` law. `widths` fits both widths and inverts their ratio, with the
-    `pi` law, in fast mode, and where nothing corrects `direct`: a CSV holds widths, but no pictures to learn
-    from. `moments` fits nothing, with `--no-gaussian-fit`.
-    """
-    if use_gaussian_fit is False:
-        if fast_mode:
-            raise BadInputError("--fast-mode is a quicker fit and --no-gaussian-fit is none: give one of the two")
-        return "moments"
-    if fast_mode or law == "pi":
-        return "widths"
-    model = calibration.model if calibration is not None else None
-    return "widths" if model is not None and model.correction is None else "direct"

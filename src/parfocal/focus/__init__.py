@@ -1,7 +1,13 @@
 """Focus from images: scores along a stack, the best plane, and the lock that holds a bead's defocus."""
 
 from parfocal.focus._best_plane import BestPlane, best_plane
-from parfocal.focus._calibration_files import load_calibration, load_sweep, save_calibration, save_sweep
+from parfocal.focus._calibration_files import (
+    load_calibration,
+    load_sweep,
+    read_calibration,
+    save_calibration,
+    save_sweep,
+)
 from parfocal.focus._characterization import (
     Characterization,
     CharacterizationKind,
@@ -12,6 +18,7 @@ from parfocal.focus._characterization import (
 from parfocal.focus._characterizing import Characterizing, characterizing
 from parfocal.focus._drift_filter import DriftFilter
 from parfocal.focus._kalman_bound import kalman_bound
+from parfocal.focus._lock_choice import Law, MeasureChoice, chosen_law, chosen_measure, wanted_measure
 from parfocal.focus._lock_controller import LockController
 from parfocal.focus._lock_measure import (
     MeasureKind,
@@ -41,11 +48,13 @@ __all__ = [
     "Characterizing",
     "Command",
     "DriftFilter",
+    "Law",
     "LockController",
     "LockSamples",
     "LockSettings",
     "LockState",
     "LockSummary",
+    "MeasureChoice",
     "MeasureKind",
     "Measurement",
     "Probed",
@@ -60,6 +69,8 @@ __all__ = [
     "calibration_row",
     "characterization_from_json",
     "characterizing",
+    "chosen_law",
+    "chosen_measure",
     "kalman_bound",
     "load_calibration",
     "load_sweep",
@@ -69,6 +80,7 @@ __all__ = [
     "measure_of",
     "measure_widths",
     "measurement_from",
+    "read_calibration",
     "run_uid_of",
     "save_calibration",
     "save_sweep",
@@ -77,4 +89,5 @@ __all__ = [
     "summarize_lock",
     "sweep_document",
     "sweep_from_document",
+    "wanted_measure",
 ]

@@ -84,7 +84,7 @@ def live_command(
         window = LiveWindow(session, microscope, region)
         try:
             if calibration is not None and calibration.is_file():
-                window.live.load(calibration, region)
+                window.load(calibration)
             elif calibration is not None:
                 window.complain(f"{calibration}: calibration not found; draw the ROI round a bead and calibrate")
             _show(application, window)

@@ -32,7 +32,7 @@ class LiveSettings:
     half_range_um, n_steps, bidirectional, settle_s, model, expected_slope, go_to_focus
         Of `parfocal.plans.calibrate_focus`.
     law, measure, kp, ki, max_step_um, command_deadband_um, max_abs_excursion_um, n_beads
-        Of the lock; see `parfocal.focus.LockSettings`.
+        Of the lock; see `parfocal.focus.LockSettings`, and `chosen_measure` for the measure, `auto` among them.
     track_roi, track_gain, track_deadband_px, track_max_step_px
         How the region follows the bead.
     auto_levels, low_adu, high_adu, colormap
@@ -50,7 +50,7 @@ class LiveSettings:
     expected_slope: str = "auto"
     go_to_focus: bool = True
     law: str = _LOCK.law
-    measure: str = "direct"
+    measure: str = "auto"
     kp: float = _LOCK.kp
     ki: float = _LOCK.ki
     max_step_um: float = _LOCK.max_step_um

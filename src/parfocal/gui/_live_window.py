@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
@@ -20,7 +21,8 @@ from PySide6.QtWidgets import QLabel, QMainWindow, QSplitter, QTabWidget
 
 from parfocal.devices import Microscope
 from parfocal.errors import BadInputError, ParfocalError
-from parfocal.fitting import find_beads
+from parfocal.fitting import CalibrationKind, ExpectedSlope, find_beads
+from parfocal.focus import MeasureChoice
 from parfocal.gui._calibration_panel import CalibrationPanel
 from parfocal.gui._controls_panel import ControlsPanel
 from parfocal.gui._diagnostics_panel import DiagnosticsPanel
@@ -157,6 +159,11 @@ class LiveWindow(QMainWindow):
         self.complaint.setToolTip(line)
         self.events.note(f"error: {line}", "ERROR")
 
+    def load(self, path: Path) -> None:
+        """Arm the lock with a calibration's JSON or a `calibration_sweep.csv`, fitted as the fields say."""
+        model = cast(CalibrationKind, self.settings.model)
+        self.live.load(path, self.image.roi_px, model, cast(ExpectedSlope, self.settings.expected_slope))
+
     # -- settings -----------------------------------------------------------------------------------
 
     def _remembered(self) -> LiveSettings:
@@ -217,7 +224,9 @@ class LiveWindow(QMainWindow):
 
     def _start(self) -> None:
         self._save()
-        self.live.start_lock(self.image.roi_px, self.settings.of_lock(), self.settings.measure)
+        self.live.start_lock(
+            self.image.roi_px, self.settings.of_lock(), cast(MeasureChoice, self.settings.measure)
+        )
 
     def _accept(self) -> None:
         self.live.accept(self.image.roi_px)

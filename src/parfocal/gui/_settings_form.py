@@ -38,7 +38,12 @@ SWEEP = (
 )
 LOCK = (
     Entry("law", "law", choices=("kalman", "pi")),
-    Entry("measure", "measure", choices=("direct", "widths", "moments")),
+    Entry(
+        "measure",
+        "measure",
+        choices=("auto", "direct", "widths", "moments"),
+        tip="auto: widths with the law pi or a calibration from a CSV, else direct",
+    ),
     Entry("kp", "kp", 0, 5, 0.05, "", 2, tip="of the law pi"),
     Entry("ki", "ki", 0, 5, 0.05, "1/s", 2, tip="of the law pi"),
     Entry("max_step_um", "longest step", 0.001, 10, 0.05, "µm", 3),
