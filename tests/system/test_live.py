@@ -247,6 +247,31 @@ def test_the_measure_is_the_one_that_parfocal_lock_takes_unless_one_is_chosen(
     assert (args["law"], args["measure"]) == (law, measure)
 
 
+def test_light_and_background_of_the_fields_are_those_of_the_lock(window, bench, swept):
+    window.load(swept / "calibration.json")
+    fields = window.controls.lock_form.fields
+    assert fields["background_percentile"].text() == "the border's"
+    fields["background_percentile"].setValue(20)
+    click(window.controls.start)
+    assert "choose moments, or leave the background to the border" in window.complaint.text()
+    fields["measure"].setCurrentText("moments")
+    fields["min_roi_intensity_fraction"].setValue(0.35)
+    args = start_document_of_a_lock(window, bench)["plan_args"]
+    assert args["measure"] == "moments"
+    assert args["settings"]["background_percentile"] == 20
+    assert args["settings"]["min_roi_intensity_fraction"] == 0.35
+    close(window)
+    again = LiveWindow(bench.session, bench.m)
+    try:
+        assert again.settings.background_percentile == 20
+        assert again.settings.min_roi_intensity_fraction == 0.35
+        again.controls.lock_form.fields["background_percentile"].setValue(-5)
+        assert again.settings.background_percentile is None, "one step below 0 is the border's again"
+    finally:
+        close(again)
+        (again.live.folder / "autofocus_gui_settings.json").unlink()
+
+
 def test_a_calibration_csv_of_another_pixel_size_is_refused_in_one_line(window, swept, tmp_path):
     table = tmp_path / "calibration_sweep.csv"
     table.write_bytes((swept / table.name).read_bytes())
@@ -373,7 +398,7 @@ def test_the_command_opens_a_window_and_leaves_nothing_behind(application, bench
     timer.start(50)
     root = bench.session.catalog.folder.root
     missing = tmp_path / "none.csv"
-    live_command(data=root, exposure_ms=5.0, calibration=missing, allow_missing_calibration=True)
+    live_command(data=root, exposure_ms=5.0, calibration_csv=missing, allow_missing_calibration=True)
     timer.stop()
     assert seen[0] == (f"{missing}: calibration not found; draw the ROI round a bead and calibrate", 0.005)
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
@@ -383,7 +408,13 @@ def test_the_command_opens_a_window_and_leaves_nothing_behind(application, bench
 def test_spoilt_settings_are_told_in_a_line_and_left_out(tmp_path):
     path = tmp_path / "autofocus_gui_settings.json"
     assert load_settings(tmp_path) == LiveSettings()
-    for spoilt in ("{", "[]", json.dumps({"kp": "high"}), json.dumps({"roi_px": [1, 2]})):
+    for spoilt in (
+        "{",
+        "[]",
+        json.dumps({"kp": "high"}),
+        json.dumps({"exposure_ms": "long"}),
+        json.dumps({"roi_px": [1, 2]}),
+    ):
         path.write_text(spoilt)
         with pytest.raises(BadInputError, match="the defaults are used") as told:
             load_settings(tmp_path)
@@ -392,7 +423,7 @@ def test_spoilt_settings_are_told_in_a_line_and_left_out(tmp_path):
 
 def test_a_calibration_that_is_not_there_is_told_before_anything_opens(tmp_path):
     with pytest.raises(BadInputError, match="--allow-missing-calibration"):
-        live_command(calibration=tmp_path / "none.csv", data=tmp_path)
+        live_command(calibration_csv=tmp_path / "none.csv", data=tmp_path)
     with pytest.raises(BadInputError, match="expected one of simulate, orca"):
         open_microscope("webcam")
     with pytest.raises(BadInputError, match="no option 'colour'"):

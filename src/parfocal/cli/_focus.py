@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +11,11 @@ import typer
 from parfocal.cli import _focus_options as options
 from parfocal.cli._catalog import DataOption, JsonOption
 from parfocal.cli._focus_calibrate import SweepOptions, calibrate
+from parfocal.cli._focus_live import open_window
 from parfocal.cli._focus_lock import LockOptions, Source, arm, hold
 from parfocal.cli._focus_options import BenchOptions
 from parfocal.cli._focus_work import open_work
-from parfocal.errors import BadInputError
-from parfocal.focus import Law, chosen_law, chosen_measure, wanted_measure
+from parfocal.focus import Law, chosen_law, chosen_measure, read_lock_settings, region_of_xywh, wanted_measure
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -26,6 +25,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def calibrate_command(
+    context: typer.Context,
     camera: options.CameraOption = "simulate",
     stage: options.StageOption = "simulate",
     axis: options.AxisOption = "z",
@@ -47,12 +47,12 @@ def calibrate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Sweep a bead through focus, fit the sweep, and keep the calibration for `parfocal lock`."""
+    if show_live:
+        open_window(context)
+        return
     bench = BenchOptions(
         camera, stage, axis, tuple(camera_option or ()), tuple(stage_option or ()), loop_hz, exposure_s
     )
-    if show_live:
-        _show_live(bench.live_arguments(), data)
-        return
     sweep = SweepOptions(
         calibration_model,
         calibration_half_range_um,
@@ -62,7 +62,7 @@ def calibrate_command(
         not one_way,
         go_to_focus,
     )
-    region = options.region_px(track_roi_xy)
+    region = region_of_xywh(track_roi_xy)
     with open_work(bench, data, out, as_json) as work:
         report, files = calibrate(work, sweep, region)
         if as_json:
@@ -70,6 +70,7 @@ def calibrate_command(
 
 
 def lock_command(
+    context: typer.Context,
     duration: Annotated[float, typer.Option(min=0.1, help="How long, s, from when it is locked.")] = 60.0,
     camera: options.CameraOption = "simulate",
     stage: options.StageOption = "simulate",
@@ -136,14 +137,12 @@ def lock_command(
     as_json: JsonOption = False,
 ) -> None:
     """Hold focus on a bead for a time, and report how well."""
+    if show_live:
+        open_window(context)
+        return
     bench = BenchOptions(
         camera, stage, axis, tuple(camera_option or ()), tuple(stage_option or ()), loop_hz, exposure_s
     )
-    if show_live:
-        begin = ["--calibration-csv", str(calibration_csv)] if calibration_csv is not None else []
-        allow = ["--allow-missing-calibration"] if allow_missing_calibration else []
-        _show_live([*bench.live_arguments(), *begin, *allow], data)
-        return
     given = {
         "kp": kp,
         "ki": ki,
@@ -158,10 +157,10 @@ def lock_command(
         "background_percentile": background_percentile,
         "min_roi_intensity_fraction": min_roi_intensity_fraction,
     }
-    told = options.read_settings(settings, given)
+    told = read_lock_settings(settings, given)
     chosen = chosen_law(law, kp, ki, told) or "kalman"
     wanted = wanted_measure(use_gaussian_fit, fast_mode, background_percentile)
-    region = options.region_px(track_roi_xy)
+    region = region_of_xywh(track_roi_xy)
     sweep = SweepOptions(
         calibration_model, calibration_half_range_um, calibration_steps, calibration_expected_slope
     )
@@ -174,18 +173,3 @@ def lock_command(
         report, files = hold(work, held, region)
         if as_json:
             typer.echo(json.dumps({**report, "folder": str(work.folder), "files": files}))
-
-
-def _show_live(arguments: list[str], data: Path | None) -> None:
-    """Hand over to the live window: it opens the microscope itself, and runs the same plans."""
-    missing = "--show-live: the live window is not installed; `pip install 'parfocal[gui]'` brings it"
-    entry = next(iter(entry_points(group="parfocal.commands", name="live")), None)
-    if entry is None:
-        raise BadInputError(missing)
-    try:
-        face = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise BadInputError(f"{missing} ({error})") from error
-    window = typer.Typer(add_completion=False)
-    window.command()(face)
-    window(args=[*arguments, *(["--data", str(data)] if data is not None else [])], standalone_mode=False)

@@ -16,7 +16,7 @@ from parfocal.cli._focus_watch import watching
 from parfocal.cli._focus_work import Work, drain, reason_of
 from parfocal.errors import BadInputError
 from parfocal.fitting import Calibration
-from parfocal.focus import Law, MeasureKind, read_calibration
+from parfocal.focus import Law, MeasureKind, named_file, read_calibration
 from parfocal.plans import lock_focus
 from parfocal.report import lock_report, read_lock_run, write_lock_report
 
@@ -39,19 +39,11 @@ class Source:
     csv: Path | None
     allow_missing: bool
 
-    @property
-    def file(self) -> Path | None:
-        """The file that was named, where one was; a name without a folder is of the data folder."""
-        if self.csv is not None:
-            return self.csv
-        path = Path(self.which)
-        return path if path.suffix in (".json", ".csv") and path.parent != Path() else None
-
 
 def arm(work: Work, source: Source, sweep: SweepOptions, region: options.Region | None) -> Calibration | None:
     """Arm the lock with the calibration that is meant, and return it; sweep first where that is allowed."""
     lock = work.microscope.lock
-    file = source.file
+    file = named_file(source.which, source.csv)
     if file is not None:
         if source.allow_missing and not file.is_file():
             calibrate(work, sweep, region)

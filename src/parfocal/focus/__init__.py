@@ -4,6 +4,7 @@ from parfocal.focus._best_plane import BestPlane, best_plane
 from parfocal.focus._calibration_files import (
     load_calibration,
     load_sweep,
+    named_file,
     read_calibration,
     save_calibration,
     save_sweep,
@@ -29,6 +30,7 @@ from parfocal.focus._lock_measure import (
     measure_widths,
 )
 from parfocal.focus._lock_measurement import measurement_from
+from parfocal.focus._lock_options import read_lock_settings, region_of_xywh
 from parfocal.focus._lock_settings import LockSettings
 from parfocal.focus._lock_summary import LockSamples, LockSummary, summarize_lock
 from parfocal.focus._measurement import Command, LockState, Measurement, StageState
@@ -80,7 +82,10 @@ __all__ = [
     "measure_of",
     "measure_widths",
     "measurement_from",
+    "named_file",
     "read_calibration",
+    "read_lock_settings",
+    "region_of_xywh",
     "run_uid_of",
     "save_calibration",
     "save_sweep",

@@ -146,6 +146,18 @@ def read_calibration(
     return load_sweep(table, kind=kind, expected_slope=expected_slope, pixel_size_um=told)
 
 
+def named_file(calibration: str, calibration_csv: Path | None) -> Path | None:
+    """Return the file that `--calibration` or `--calibration-csv` name; None for one of the data folder.
+
+    A name of `.json` without a folder is of the data folder, where calibrations are kept.
+    """
+    if calibration_csv is not None:
+        return calibration_csv
+    path = Path(calibration)
+    is_file = path.suffix == ".csv" or (path.suffix == ".json" and path.parent != Path())
+    return path if is_file else None
+
+
 def _tells_pixel_size(table: Path) -> bool:
     try:
         told = json.loads(_meta_path(table).read_text(encoding="utf-8"))

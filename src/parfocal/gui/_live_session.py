@@ -103,8 +103,10 @@ class LiveSession:
         self.review = self._fitted = None
         self._run("calibrate", calibrate_focus(cast(Any, self.microscope), roi_px, arm=False, **options))
 
-    def start_lock(self, roi_px: RoiPx, options: Mapping[str, Any], measure: MeasureChoice = "auto") -> None:
-        """Engage and hold focus until `stop_lock`; `options` are those of `LockSettings`."""
+    def start_lock(
+        self, roi_px: RoiPx, options: Mapping[str, Any], measure: MeasureChoice = "auto", timeout_s: float = 30.0
+    ) -> None:
+        """Engage within a time and hold focus until `stop_lock`; `options` are those of `LockSettings`."""
         self._need_free("start autofocus")
         armed = self.microscope.lock.armed
         if armed is None:
@@ -113,13 +115,20 @@ class LiveSession:
             )
         told = dict(options)
         law = cast(Law, told.pop("law", "kalman"))
+        chosen = chosen_measure(measure, law, armed.calibration)
+        if told.get("background_percentile") is not None and chosen != "moments":
+            raise BadInputError(
+                f"the background's percentile is of the measure moments, and {chosen} finds the background "
+                "itself: choose moments, or leave the background to the border"
+            )
         plan = lock_focus(
             cast(Any, self.microscope),
             _LONGEST_LOCK_S,
             roi_px=roi_px,
             law=law,
-            measure=chosen_measure(measure, law, armed.calibration),
+            measure=chosen,
             settings=told,
+            timeout_s=timeout_s,
             md={"exposure_s": float(self.microscope.focus_camera.facts.settings.exposure_s)},
         )
         self._lock_uid = ""
@@ -198,6 +207,12 @@ class LiveSession:
         calibration = read_calibration(path, kind=model, expected_slope=expected_slope, pixel_size_um=pixel_um)
         self.microscope.lock.arm(calibration, roi_px)
         self._hear(Noted(f"calibration {calibration_hash(calibration)[:12]} read from {path.name}"))
+
+    def load_kept(self, which: str, roi_px: RoiPx | None = None) -> None:
+        """Arm the lock with a calibration of the data folder: newest, a file's name, or how its hash begins."""
+        self.microscope.lock.prepare(which, roi_px)
+        armed = self.microscope.lock.armed
+        self._hear(Noted(f"calibration {armed.sha256[:12] if armed is not None else which}: the lock is armed"))
 
     def close(self, timeout_s: float = 20.0) -> None:
         """Abort what runs, release the lock, and end the thread; session and microscope stay open."""
