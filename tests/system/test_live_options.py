@@ -88,7 +88,8 @@ def test_show_live_hands_all_of_a_lock_to_the_window(opened, tmp_path):
     )  # fmt: skip
     told = {
         "law": "pi", "kp": 0.7, "ki": 0.4, "measure": "moments", "max_step_um": 0.125,
-        "command_deadband_um": 0.0005, "max_abs_excursion_um": 3.0, "n_beads": 2, "track_roi": False, "track_gain": 0.3, "track_deadband_px": 2.5,
+        "command_deadband_um": 0.0005, "max_abs_excursion_um": 3.0, "n_beads": 2, "track_roi": False,
+        "track_gain": 0.3, "track_deadband_px": 2.5,
         "track_max_step_px": 6.0, "background_percentile": 20.0, "min_roi_intensity_fraction": 0.3,
         "engage_timeout_s": 12.0, "model": "poly2", "half_range_um": 0.6, "n_steps": 31,
         "expected_slope": "positive",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
 import typer
 
+from parfocal.cli._faces import faces
 from parfocal.errors import BadInputError
 
 _NO_PLACE = {
@@ -21,16 +21,8 @@ _ALWAYS = ("camera", "stage", "axis")  # whose defaults are of the command
 def open_window(context: typer.Context) -> None:
     """Hand over to the live window: it opens the microscope itself, and runs the same plans."""
     arguments = live_arguments(context)
-    missing = "--show-live: the live window is not installed; `pip install 'parfocal[gui]'` brings it"
-    entry = next(iter(entry_points(group="parfocal.commands", name="live")), None)
-    if entry is None:
-        raise BadInputError(missing)
-    try:
-        face = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise BadInputError(f"{missing} ({error})") from error
     window = typer.Typer(add_completion=False)
-    window.command()(face)
+    window.command()(faces()["live"].load())
     window(args=arguments, standalone_mode=False)
 
 
