@@ -5,6 +5,7 @@ import io
 import json
 import math
 import signal
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,6 @@ import pytest
 
 from parfocal.catalog import open_catalog
 from parfocal.cli import main
-from parfocal.cli._focus_options import BenchOptions
 from parfocal.focus import load_calibration, save_sweep
 
 _VOID = {"meta", "img", "br", "path", "use", "rect", "line", "circle"}
@@ -350,31 +350,8 @@ def test_without_a_calibration_it_says_what_to_do(tmp_path_factory, data):
     assert "--allow-missing-calibration" in said.complaints[0]
 
 
-def test_show_live_hands_its_options_to_the_window(monkeypatch, tmp_path):
-    """The window is its own command; here it only says what it was given."""
-    given = {}
-
-    def window(camera: str = "", stage: str = "", axis: str = "", seed: int = 0, exposure_ms: float = 0.0,
-               data: str = ""):  # fmt: skip
-        given.update(locals())
-
-    entry = SimpleNamespace(name="live", load=lambda: window)
-    monkeypatch.setattr("parfocal.cli._focus.entry_points", lambda **_: [entry])
-    said = say("lock", "--show-live", "--camera-option", "seed=3", "--loop-hz", 50, "--data", tmp_path)
-    assert said.code == 0, said.err
-    assert given | {"given": None} == {
-        "camera": "simulate", "stage": "simulate", "axis": "z", "seed": 3, "exposure_ms": 20.0,
-        "data": str(tmp_path), "given": None,
-    }  # fmt: skip
-    monkeypatch.setattr("parfocal.cli._focus.entry_points", lambda **_: [])
+def test_show_live_without_a_window_says_how_to_get_one(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyqtgraph", None)  # as where it is not installed
     said = say("calibrate", "--show-live")
     assert (said.code, len(said.complaints)) == (2, 1)
     assert "parfocal[gui]" in said.complaints[0]
-
-
-def test_options_of_camera_and_stage_are_handed_to_the_window_too():
-    bench = BenchOptions("orca", "mcl", "x", ("pixel_size_um=0.1",), ("backend=memory",), exposure_s=0.01)
-    assert bench.live_arguments() == [
-        "--camera", "orca", "--stage", "mcl", "--axis", "x", "--camera-option", "pixel_size_um=0.1",
-        "--stage-option", "backend=memory", "--exposure-ms", "10",
-    ]  # fmt: skip

@@ -8,10 +8,13 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
+from bluesky import RunEngine
 
 from parfocal.catalog import stop_server
 from parfocal.devices import simulated_microscope
 from parfocal.errors import BadInputError
+from parfocal.focus import save_calibration, save_sweep
+from parfocal.plans import calibrate_focus
 from parfocal.session import start_session
 
 if find_spec("PySide6") is None or find_spec("pyqtgraph") is None:
@@ -199,6 +202,103 @@ def test_a_kicked_stage_comes_back(window, bench):
     assert "lock LOCKED" in log
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A calibration of the simulated light path; nobody looks on, so no time has to pass."""
+    microscope = simulated_microscope("microscope", realtime=False)
+    folder = tmp_path_factory.mktemp("swept")
+    microscope.focus_camera.frames_root = microscope.lock.calibrations = folder
+    RunEngine()(calibrate_focus(microscope, exposure_s=0.01, settle_s=0.0))
+    made = microscope.lock.armed.calibration
+    microscope.destroy()
+    save_calibration(folder / "calibration.json", made)
+    save_sweep(folder / "calibration_sweep.csv", made, created_at_unix_s=0.0)
+    return folder
+
+
+def start_document_of_a_lock(window, bench):
+    """Start autofocus as it is set, and end it at once."""
+    click(window.controls.start)
+    wait(window, lambda: bench.m.lock.is_engaged)
+    click(window.controls.stop)
+    wait(window, lambda: not window.live.doing)
+    assert bench.session.drain(30)
+    return bench.session.catalog.raw[-1].metadata["start"]
+
+
+@pytest.mark.parametrize(
+    ("file", "law", "told", "measure"),
+    [
+        ("calibration.json", "kalman", "auto", "direct"),
+        ("calibration.json", "pi", "auto", "widths"),
+        ("calibration_sweep.csv", "kalman", "auto", "widths"),
+        ("calibration_sweep.csv", "kalman", "direct", "direct"),
+    ],
+)
+def test_the_measure_is_the_one_that_parfocal_lock_takes_unless_one_is_chosen(
+    file, law, told, measure, window, bench, swept
+):
+    window.load(swept / file)
+    window.controls.lock_form.fields["law"].setCurrentText(law)
+    assert window.controls.lock_form.fields["measure"].currentText() == "auto"
+    window.controls.lock_form.fields["measure"].setCurrentText(told)
+    args = start_document_of_a_lock(window, bench)["plan_args"]
+    window.controls.lock_form.fields["measure"].setCurrentText("auto")
+    assert (args["law"], args["measure"]) == (law, measure)
+
+
+def test_light_and_background_of_the_fields_are_those_of_the_lock(window, bench, swept):
+    window.load(swept / "calibration.json")
+    fields = window.controls.lock_form.fields
+    assert fields["background_percentile"].text() == "the border's"
+    fields["background_percentile"].setValue(20)
+    click(window.controls.start)
+    assert "choose moments, or leave the background to the border" in window.complaint.text()
+    fields["measure"].setCurrentText("moments")
+    fields["min_roi_intensity_fraction"].setValue(0.35)
+    args = start_document_of_a_lock(window, bench)["plan_args"]
+    assert args["measure"] == "moments"
+    assert args["settings"]["background_percentile"] == 20
+    assert args["settings"]["min_roi_intensity_fraction"] == 0.35
+    close(window)
+    again = LiveWindow(bench.session, bench.m)
+    try:
+        assert again.settings.background_percentile == 20
+        assert again.settings.min_roi_intensity_fraction == 0.35
+        again.controls.lock_form.fields["background_percentile"].setValue(-5)
+        assert again.settings.background_percentile is None, "one step below 0 is the border's again"
+    finally:
+        close(again)
+        (again.live.folder / "autofocus_gui_settings.json").unlink()
+
+
+def test_a_calibration_csv_of_another_pixel_size_is_refused_in_one_line(window, swept, tmp_path):
+    table = tmp_path / "calibration_sweep.csv"
+    table.write_bytes((swept / table.name).read_bytes())
+    meta = json.loads((swept / "calibration_sweep.meta.json").read_text())
+    (tmp_path / "calibration_sweep.meta.json").write_text(json.dumps(meta | {"pixel_size_um": 0.2}))
+    before = window.microscope.lock.armed
+    with pytest.raises(BadInputError, match=r"pixel size was 0\.2 um and is 0\.108 um") as told:
+        window.load(table)
+    assert "\n" not in str(told.value)
+    assert window.microscope.lock.armed is before
+    del meta["pixel_size_um"]  # as Focus Feedback leaves it: then it is the camera's
+    (tmp_path / "calibration_sweep.meta.json").write_text(json.dumps(meta))
+    window.load(table)
+    assert window.microscope.lock.armed.calibration.facts.pixel_size_um == pytest.approx(0.108)
+
+
+def test_a_calibration_csv_is_fitted_with_the_model_in_the_window(window, swept):
+    window.controls.sweep_form.fields["model"].setCurrentText("poly2")
+    window.load(swept / "calibration_sweep.csv")
+    assert window.microscope.lock.armed.calibration.kind == "poly2"
+    window.controls.sweep_form.fields["model"].setCurrentText("zhuang")
+    window.controls.sweep_form.fields["expected_slope"].setCurrentText("negative")
+    with pytest.raises(BadInputError, match="negative was expected"):
+        window.load(swept / "calibration_sweep.csv")
+    window.controls.sweep_form.fields["expected_slope"].setCurrentText("auto")
+
+
 def test_the_region_is_put_round_a_bead(window):
     window.image.set_roi((80, 80, 17, 17))
     click(window.controls.find_bead)
@@ -298,7 +398,7 @@ def test_the_command_opens_a_window_and_leaves_nothing_behind(application, bench
     timer.start(50)
     root = bench.session.catalog.folder.root
     missing = tmp_path / "none.csv"
-    live_command(data=root, exposure_ms=5.0, calibration=missing, allow_missing_calibration=True)
+    live_command(data=root, exposure_ms=5.0, calibration_csv=missing, allow_missing_calibration=True)
     timer.stop()
     assert seen[0] == (f"{missing}: calibration not found; draw the ROI round a bead and calibrate", 0.005)
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
@@ -308,7 +408,13 @@ def test_the_command_opens_a_window_and_leaves_nothing_behind(application, bench
 def test_spoilt_settings_are_told_in_a_line_and_left_out(tmp_path):
     path = tmp_path / "autofocus_gui_settings.json"
     assert load_settings(tmp_path) == LiveSettings()
-    for spoilt in ("{", "[]", json.dumps({"kp": "high"}), json.dumps({"roi_px": [1, 2]})):
+    for spoilt in (
+        "{",
+        "[]",
+        json.dumps({"kp": "high"}),
+        json.dumps({"exposure_ms": "long"}),
+        json.dumps({"roi_px": [1, 2]}),
+    ):
         path.write_text(spoilt)
         with pytest.raises(BadInputError, match="the defaults are used") as told:
             load_settings(tmp_path)
@@ -317,7 +423,7 @@ def test_spoilt_settings_are_told_in_a_line_and_left_out(tmp_path):
 
 def test_a_calibration_that_is_not_there_is_told_before_anything_opens(tmp_path):
     with pytest.raises(BadInputError, match="--allow-missing-calibration"):
-        live_command(calibration=tmp_path / "none.csv", data=tmp_path)
+        live_command(calibration_csv=tmp_path / "none.csv", data=tmp_path)
     with pytest.raises(BadInputError, match="expected one of simulate, orca"):
         open_microscope("webcam")
     with pytest.raises(BadInputError, match="no option 'colour'"):

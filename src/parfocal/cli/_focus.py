@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +11,11 @@ import typer
 from parfocal.cli import _focus_options as options
 from parfocal.cli._catalog import DataOption, JsonOption
 from parfocal.cli._focus_calibrate import SweepOptions, calibrate
+from parfocal.cli._focus_live import open_window
 from parfocal.cli._focus_lock import LockOptions, Source, arm, hold
 from parfocal.cli._focus_options import BenchOptions
 from parfocal.cli._focus_work import open_work
-from parfocal.errors import BadInputError
+from parfocal.focus import Law, chosen_law, chosen_measure, read_lock_settings, region_of_xywh, wanted_measure
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -25,6 +25,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def calibrate_command(
+    context: typer.Context,
     camera: options.CameraOption = "simulate",
     stage: options.StageOption = "simulate",
     axis: options.AxisOption = "z",
@@ -46,12 +47,12 @@ def calibrate_command(
     as_json: JsonOption = False,
 ) -> None:
     """Sweep a bead through focus, fit the sweep, and keep the calibration for `parfocal lock`."""
+    if show_live:
+        open_window(context)
+        return
     bench = BenchOptions(
         camera, stage, axis, tuple(camera_option or ()), tuple(stage_option or ()), loop_hz, exposure_s
     )
-    if show_live:
-        _show_live(bench.live_arguments(), data)
-        return
     sweep = SweepOptions(
         calibration_model,
         calibration_half_range_um,
@@ -61,7 +62,7 @@ def calibrate_command(
         not one_way,
         go_to_focus,
     )
-    region = options.region_px(track_roi_xy)
+    region = region_of_xywh(track_roi_xy)
     with open_work(bench, data, out, as_json) as work:
         report, files = calibrate(work, sweep, region)
         if as_json:
@@ -69,6 +70,7 @@ def calibrate_command(
 
 
 def lock_command(
+    context: typer.Context,
     duration: Annotated[float, typer.Option(min=0.1, help="How long, s, from when it is locked.")] = 60.0,
     camera: options.CameraOption = "simulate",
     stage: options.StageOption = "simulate",
@@ -84,7 +86,7 @@ def lock_command(
     allow_missing_calibration: Annotated[
         bool, typer.Option("--allow-missing-calibration", help="Where there is none, calibrate first.")
     ] = False,
-    law: Annotated[options.Law | None, typer.Option(help="From measurements to moves. Default: kalman.")] = None,
+    law: Annotated[Law | None, typer.Option(help="From measurements to moves. Default: kalman.")] = None,
     loop_hz: options.LoopOption = None,
     exposure_s: options.ExposureOption = None,
     kp: Annotated[float | None, typer.Option(help="Gain of --law pi. Default: 0.6.")] = None,
@@ -135,14 +137,12 @@ def lock_command(
     as_json: JsonOption = False,
 ) -> None:
     """Hold focus on a bead for a time, and report how well."""
+    if show_live:
+        open_window(context)
+        return
     bench = BenchOptions(
         camera, stage, axis, tuple(camera_option or ()), tuple(stage_option or ()), loop_hz, exposure_s
     )
-    if show_live:
-        begin = ["--calibration-csv", str(calibration_csv)] if calibration_csv is not None else []
-        allow = ["--allow-missing-calibration"] if allow_missing_calibration else []
-        _show_live([*bench.live_arguments(), *begin, *allow], data)
-        return
     given = {
         "kp": kp,
         "ki": ki,
@@ -157,38 +157,19 @@ def lock_command(
         "background_percentile": background_percentile,
         "min_roi_intensity_fraction": min_roi_intensity_fraction,
     }
-    told = options.read_settings(settings, given)
-    chosen = options.chosen_law(law, kp, ki, told)
-    options.chosen_measure(
-        chosen, use_gaussian_fit, fast_mode, None
-    )  # what does not fit together, before it opens
-    if background_percentile is not None and use_gaussian_fit is not False:
-        raise BadInputError("--background-percentile is of --no-gaussian-fit: a fit finds the background itself")
-    region = options.region_px(track_roi_xy)
+    told = read_lock_settings(settings, given)
+    chosen = chosen_law(law, kp, ki, told) or "kalman"
+    wanted = wanted_measure(use_gaussian_fit, fast_mode, background_percentile)
+    region = region_of_xywh(track_roi_xy)
     sweep = SweepOptions(
         calibration_model, calibration_half_range_um, calibration_steps, calibration_expected_slope
     )
     with open_work(bench, data, out, as_json) as work:
         source = Source(calibration, calibration_csv, allow_missing_calibration)
         armed = arm(work, source, sweep, region)
-        measure = options.chosen_measure(chosen, use_gaussian_fit, fast_mode, armed)
+        measure = chosen_measure(wanted, chosen, armed)
         others = {name: value for name, value in told.items() if name != "law"}
-        wanted = LockOptions(duration, chosen, measure, others, engage_timeout_s, go_to_focus)
-        report, files = hold(work, wanted, region)
+        held = LockOptions(duration, chosen, measure, others, engage_timeout_s, go_to_focus)
+        report, files = hold(work, held, region)
         if as_json:
             typer.echo(json.dumps({**report, "folder": str(work.folder), "files": files}))
-
-
-def _show_live(arguments: list[str], data: Path | None) -> None:
-    """Hand over to the live window: it opens the microscope itself, and runs the same plans."""
-    missing = "--show-live: the live window is not installed; `pip install 'parfocal[gui]'` brings it"
-    entry = next(iter(entry_points(group="parfocal.commands", name="live")), None)
-    if entry is None:
-        raise BadInputError(missing)
-    try:
-        face = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise BadInputError(f"{missing} ({error})") from error
-    window = typer.Typer(add_completion=False)
-    window.command()(face)
-    window(args=[*arguments, *(["--data", str(data)] if data is not None else [])], standalone_mode=False)

@@ -16,6 +16,7 @@ from parfocal.cli._focus_watch import watching
 from parfocal.cli._focus_work import Work, drain, reason_of
 from parfocal.errors import BadInputError
 from parfocal.fitting import Calibration
+from parfocal.focus import Law, MeasureKind, named_file, read_calibration
 from parfocal.plans import lock_focus
 from parfocal.report import lock_report, read_lock_run, write_lock_report
 
@@ -23,8 +24,8 @@ from parfocal.report import lock_report, read_lock_run, write_lock_report
 @dataclass(frozen=True)
 class LockOptions:
     duration_s: float
-    law: options.Law
-    measure: str
+    law: Law
+    measure: MeasureKind
     settings: dict[str, Any]
     timeout_s: float
     go_to_focus: bool
@@ -38,25 +39,20 @@ class Source:
     csv: Path | None
     allow_missing: bool
 
-    @property
-    def file(self) -> Path | None:
-        """The file that was named, where one was; a name without a folder is of the data folder."""
-        if self.csv is not None:
-            return self.csv
-        path = Path(self.which)
-        return path if path.suffix in (".json", ".csv") and path.parent != Path() else None
-
 
 def arm(work: Work, source: Source, sweep: SweepOptions, region: options.Region | None) -> Calibration | None:
     """Arm the lock with the calibration that is meant, and return it; sweep first where that is allowed."""
     lock = work.microscope.lock
-    file = source.file
+    file = named_file(source.which, source.csv)
     if file is not None:
         if source.allow_missing and not file.is_file():
             calibrate(work, sweep, region)
         else:
             pixel_um = float(work.microscope.focus_camera.facts.pixel_size_um[0])
-            lock.arm(options.read_calibration(file, sweep.model, sweep.expected_slope, pixel_um), region)
+            told = read_calibration(
+                file, kind=sweep.model, expected_slope=sweep.expected_slope, pixel_size_um=pixel_um
+            )
+            lock.arm(told, region)
     elif source.allow_missing and not any(lock.calibrations.root.glob("*.json")):
         calibrate(work, sweep, region)
     else:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-import yaml
 
 from parfocal.cli._catalog import read_parameters
-from parfocal.devices import FOCUS_CAMERAS, STAGES, Microscope, focus_microscope, simulated_microscope
+from parfocal.devices import FOCUS_CAMERAS, STAGES, Microscope, named_microscope
 from parfocal.errors import BadInputError
-from parfocal.fitting import Calibration
-from parfocal.focus import LockSettings, MeasureKind, load_calibration, load_sweep
 
 Model = Literal["zhuang", "linear", "poly2", "piecewise"]
 Slope = Literal["auto", "positive", "negative"]
-Law = Literal["kalman", "pi"]
 Region = tuple[int, int, int, int]
 
 CameraOption = Annotated[str, typer.Option(help=f"Sees the bead: {', '.join(FOCUS_CAMERAS)}.")]
@@ -74,150 +68,9 @@ class BenchOptions:
         of_stage = read_parameters(list(self.stage_values))
         if self.exposure_s is not None and self.loop_hz is not None:
             raise BadInputError("--loop-hz sets the exposure: give it or --exposure-s, not both")
-        if (self.camera, self.stage) == ("simulate", "simulate") and self.axis == "z":
-            return _simulated(of_camera, of_stage)
-        return focus_microscope(
-            "microscope",
-            camera=self.camera,
-            stage=self.stage,
-            axis=self.axis,
-            camera_options=of_camera,
-            stage_options=of_stage,
-        )
+        return named_microscope("microscope", self.camera, self.stage, self.axis, of_camera, of_stage)
 
     @property
     def wanted_exposure_s(self) -> float | None:
         """Exposure that was asked for; None leaves the camera's own."""
         return 1.0 / self.loop_hz if self.loop_hz is not None else self.exposure_s
-
-    def live_arguments(self) -> list[str]:
-        """Return these options as `parfocal live` takes them."""
-        given = ["--camera", self.camera, "--stage", self.stage, "--axis", self.axis]
-        for option, values in (("--camera-option", self.camera_values), ("--stage-option", self.stage_values)):
-            for value in values:
-                name, _, told = value.partition("=")
-                given += [f"--{name}", told] if name in _OF_LIVE else [option, value]
-        if self.wanted_exposure_s is not None:
-            given += ["--exposure-ms", f"{1e3 * self.wanted_exposure_s:g}"]
-        return given
-
-
-_OF_LIVE = ("config", "seed")  # which the window has options of its own for
-
-
-def _simulated(of_camera: Mapping[str, Any], of_stage: Mapping[str, Any]) -> Microscope:
-    """Return the whole simulated microscope: its bead camera looks at the same drifting sample."""
-    kinds: dict[str, type] = {"sample": str, "seed": int, "height_px": int, "width_px": int, "realtime": bool}
-    if of_stage:
-        raise BadInputError("stage simulate: its options are the camera's, since they share a world")
-    for name, value in of_camera.items():
-        if name not in kinds:
-            raise BadInputError(f"camera simulate: no option {name!r}, expected one of {', '.join(kinds)}")
-        if type(value) is not kinds[name]:
-            raise BadInputError(f"camera simulate: {name} is {value!r}, expected {kinds[name].__name__}")
-    return simulated_microscope("microscope", **of_camera)
-
-
-def region_px(given: Region | None) -> Region | None:
-    """Return y, x, height, width of `--track-roi-xy X Y W H`."""
-    if given is None:
-        return None
-    x, y, width, height = given
-    if width != height or width < 7 or x < 0 or y < 0:
-        raise BadInputError(
-            f"--track-roi-xy is {x} {y} {width} {height}, expected X Y W H of a square of 7 px or more"
-        )
-    return y, x, height, width
-
-
-def read_settings(path: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of `LockSettings`: those of a JSON or YAML file, and over them those given by name."""
-    told: dict[str, Any] = {}
-    if path is not None:
-        try:
-            read = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise BadInputError(f"--settings {path}: cannot be read ({' '.join(str(error).split())})") from error
-        if not isinstance(read, dict):
-            raise BadInputError(f"--settings {path}: names and values were expected, such as `max_step_um: 0.1`")
-        told = {str(name): value for name, value in read.items()}
-    known = {f.name: f.default for f in fields(LockSettings)}
-    for name, value in told.items():
-        if name not in known:
-            raise BadInputError(f"--settings {path}: no option {name!r}; see LockSettings for all")
-        _check_type(path, name, value, known[name])
-    return told | {name: value for name, value in given.items() if value is not None}
-
-
-def _check_type(path: Path | None, name: str, value: Any, default: Any) -> None:
-    if isinstance(default, bool):
-        fits, expected = isinstance(value, bool), "true or false"
-    elif isinstance(default, str):
-        fits, expected = isinstance(value, str), "a word"
-    elif isinstance(default, int):
-        fits, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
-    else:
-        is_none = value is None and (default is None or name in _MAY_BE_NONE)
-        fits, expected = is_none or (isinstance(value, int | float) and not isinstance(value, bool)), "a number"
-    if not fits:
-        raise BadInputError(f"--settings {path}: {name} is {value!r}, expected {expected}")
-
-
-_MAY_BE_NONE = ("max_abs_excursion_um",)  # its default is a number; None turns it off
-
-
-def read_calibration(path: Path, model: Model, slope: Slope, pixel_size_um: float | None) -> Calibration:
-    """Read a `calibration_sweep.csv`, ours or that of Focus Feedback, or a calibration's JSON.
-
-    The pixel size is that of the meta data beside the CSV; where they tell none, `pixel_size_um`.
-    """
-    if not path.is_file():
-        raise BadInputError(
-            f"calibration CSV not found: {path}; `parfocal calibrate` makes one, and "
-            "`--allow-missing-calibration` sweeps first"
-        )
-    if path.suffix == ".json":
-        return load_calibration(path)
-    return load_sweep(
-        path,
-        kind=model,
-        expected_slope=slope,
-        pixel_size_um=None if _has_pixel_size(path) else pixel_size_um,
-    )
-
-
-def _has_pixel_size(path: Path) -> bool:
-    beside = path.with_suffix(".meta.json")
-    try:
-        told = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and isinstance(told.get("pixel_size_um"), int | float)
-
-
-def chosen_law(law: Law | None, kp: float | None, ki: float | None, settings: Mapping[str, Any]) -> Law:
-    """Return the law: the one named; `pi` where a gain of it was given; else `kalman`."""
-    gains = [name for name, value in (("--kp", kp), ("--ki", ki)) if value is not None]
-    if law == "kalman" and gains:
-        raise BadInputError(f"{' and '.join(gains)} are gains of --law pi: the kalman law has none to tune")
-    named: Law | None = law or settings.get("law")
-    return named or ("pi" if gains else "kalman")
-
-
-def chosen_measure(
-    law: Law, use_gaussian_fit: bool | None, fast_mode: bool, calibration: Calibration | None
-) -> MeasureKind:
-    """Return how frames are measured.
-
-    `direct` fits z itself, with the `kalman` law. `widths` fits both widths and inverts their ratio, with the
-    `pi` law, in fast mode, and where nothing corrects `direct`: a CSV holds widths, but no pictures to learn
-    from. `moments` fits nothing, with `--no-gaussian-fit`.
-    """
-    if use_gaussian_fit is False:
-        if fast_mode:
-            raise BadInputError("--fast-mode is a quicker fit and --no-gaussian-fit is none: give one of the two")
-        return "moments"
-    if fast_mode or law == "pi":
-        return "widths"
-    model = calibration.model if calibration is not None else None
-    return "widths" if model is not None and model.correction is None else "direct"

@@ -7,7 +7,6 @@ import gc
 import logging
 import sys
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import click
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 
 from parfocal import __version__
+from parfocal.cli._faces import faces
 from parfocal.errors import ParfocalError
 
 _MODULES = {
@@ -80,18 +80,18 @@ def commands(asked: str = "") -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    faces = sorted(entry_points(group="parfocal.commands"), key=lambda e: e.name)
-    is_known = asked in {name for names in _MODULES.values() for name in names} | {e.name for e in faces}
+    others = faces()
+    is_known = asked in others or any(asked in names for names in _MODULES.values())
     for module, names in _MODULES.items():
         if asked in names or not is_known:
             import_module(f"parfocal.cli.{module}").add_commands(app)
-    for entry in faces:
-        if asked == entry.name or not is_known:
+    for name, entry in others.items():
+        if asked == name or not is_known:
             face = entry.load()
             if isinstance(face, typer.Typer):
-                app.add_typer(face, name=entry.name)
+                app.add_typer(face, name=name)
             else:
-                app.command(entry.name)(face)
+                app.command(name)(face)
     return app
 
 

@@ -25,6 +25,7 @@ from parfocal.devices._light import Light, LightDriver, LightLevel, NoLight
 from parfocal.devices._load_devices import load_devices, read_devices_file
 from parfocal.devices._measured_noise import MeasuredNoise, camera_identity, find_noise, model_of
 from parfocal.devices._microscope import Backend, Microscope
+from parfocal.devices._named_microscope import named_microscope
 from parfocal.devices._stage import LeasedError, OutOfLimitsError, Stage, StageAxis
 from parfocal.devices._stage_driver import StageDriver
 from parfocal.devices._step_recorder import DarkSwitch, StepRecorder, TimedMove
@@ -98,6 +99,7 @@ __all__ = [
     "micromanager_backend",
     "micromanager_microscope",
     "model_of",
+    "named_microscope",
     "open_focus_backend",
     "open_focus_camera",
     "open_stage_driver",

@@ -1,7 +1,14 @@
 """Focus from images: scores along a stack, the best plane, and the lock that holds a bead's defocus."""
 
 from parfocal.focus._best_plane import BestPlane, best_plane
-from parfocal.focus._calibration_files import load_calibration, load_sweep, save_calibration, save_sweep
+from parfocal.focus._calibration_files import (
+    load_calibration,
+    load_sweep,
+    named_file,
+    read_calibration,
+    save_calibration,
+    save_sweep,
+)
 from parfocal.focus._characterization import (
     Characterization,
     CharacterizationKind,
@@ -12,6 +19,7 @@ from parfocal.focus._characterization import (
 from parfocal.focus._characterizing import Characterizing, characterizing
 from parfocal.focus._drift_filter import DriftFilter
 from parfocal.focus._kalman_bound import kalman_bound
+from parfocal.focus._lock_choice import Law, MeasureChoice, chosen_law, chosen_measure, wanted_measure
 from parfocal.focus._lock_controller import LockController
 from parfocal.focus._lock_measure import (
     MeasureKind,
@@ -22,6 +30,7 @@ from parfocal.focus._lock_measure import (
     measure_widths,
 )
 from parfocal.focus._lock_measurement import measurement_from
+from parfocal.focus._lock_options import read_lock_settings, region_of_xywh
 from parfocal.focus._lock_settings import LockSettings
 from parfocal.focus._lock_summary import LockSamples, LockSummary, summarize_lock
 from parfocal.focus._measurement import Command, LockState, Measurement, StageState
@@ -41,11 +50,13 @@ __all__ = [
     "Characterizing",
     "Command",
     "DriftFilter",
+    "Law",
     "LockController",
     "LockSamples",
     "LockSettings",
     "LockState",
     "LockSummary",
+    "MeasureChoice",
     "MeasureKind",
     "Measurement",
     "Probed",
@@ -60,6 +71,8 @@ __all__ = [
     "calibration_row",
     "characterization_from_json",
     "characterizing",
+    "chosen_law",
+    "chosen_measure",
     "kalman_bound",
     "load_calibration",
     "load_sweep",
@@ -69,6 +82,10 @@ __all__ = [
     "measure_of",
     "measure_widths",
     "measurement_from",
+    "named_file",
+    "read_calibration",
+    "read_lock_settings",
+    "region_of_xywh",
     "run_uid_of",
     "save_calibration",
     "save_sweep",
@@ -77,4 +94,5 @@ __all__ = [
     "summarize_lock",
     "sweep_document",
     "sweep_from_document",
+    "wanted_measure",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
@@ -108,6 +108,62 @@ def load_sweep(
         theta_rad=float(meta.get("theta_rad") or 0.0),
         n_failed_moves=int(meta.get("n_failed_moves") or 0),
     )
+
+
+def read_calibration(
+    path: str | os.PathLike[str],
+    *,
+    kind: CalibrationKind = "zhuang",
+    expected_slope: ExpectedSlope = "auto",
+    pixel_size_um: float | None = None,
+) -> Calibration:
+    """Read a `calibration_sweep.csv`, ours or that of Focus Feedback, or a calibration's JSON.
+
+    Parameters
+    ----------
+    path : path
+        A name that ends in `.json` is a calibration's JSON, which holds model and slope.
+    kind, expected_slope
+        Of a CSV, as in `load_sweep`.
+    pixel_size_um : float, optional
+        For a CSV whose meta data tell none. Where they do, theirs counts, so that a sweep of another light path
+        is known as one.
+
+    Raises
+    ------
+    BadInputError
+        It is not there, cannot be read, or its pixel size is told nowhere.
+    """
+    table = Path(path)
+    if not table.is_file():
+        raise BadInputError(
+            f"calibration CSV not found: {table}; `parfocal calibrate` makes one, and "
+            "`--allow-missing-calibration` sweeps first"
+        )
+    if table.suffix.lower() == ".json":
+        return load_calibration(table)
+    told = None if _tells_pixel_size(table) else pixel_size_um
+    return load_sweep(table, kind=kind, expected_slope=expected_slope, pixel_size_um=told)
+
+
+def named_file(calibration: str, calibration_csv: Path | None) -> Path | None:
+    """Return the file that `--calibration` or `--calibration-csv` name; None for one of the data folder.
+
+    A name of `.json` without a folder is of the data folder, where calibrations are kept.
+    """
+    if calibration_csv is not None:
+        return calibration_csv
+    path = Path(calibration)
+    is_file = path.suffix == ".csv" or (path.suffix == ".json" and path.parent != Path())
+    return path if is_file else None
+
+
+def _tells_pixel_size(table: Path) -> bool:
+    try:
+        told = json.loads(_meta_path(table).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and isinstance(cast("dict[str, Any]", told).get("pixel_size_um"), int | float)
 
 
 def _meta_path(table: Path) -> Path:

@@ -15,7 +15,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from parfocal.gui._settings_form import LOCK, SWEEP, SettingsForm
+from parfocal.gui._live_entries import EXPOSURE, LOCK, SHOWN, SWEEP
+from parfocal.gui._settings_form import SettingsForm
 
 
 class ControlsPanel(QWidget):
@@ -43,8 +44,8 @@ class ControlsPanel(QWidget):
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m")
         self.exposure_ms = QDoubleSpinBox()
-        self.exposure_ms.setRange(0.01, 60000)
-        self.exposure_ms.setDecimals(2)
+        self.exposure_ms.setRange(EXPOSURE.low, EXPOSURE.high)
+        self.exposure_ms.setDecimals(EXPOSURE.decimals)
         self.exposure_ms.setSuffix(" ms")
         self.exposure_ms.setKeyboardTracking(False)
         self.z = QLabel("z –")
@@ -52,6 +53,7 @@ class ControlsPanel(QWidget):
         self.state.setStyleSheet("font-weight: bold")
         self.sweep_form = SettingsForm("Sweep", SWEEP)
         self.lock_form = SettingsForm("Lock", LOCK)
+        self.shown_form = SettingsForm("Diagnostics", SHOWN)
         self._lay_out()
         self.set_free("", is_armed=False)
 
@@ -99,7 +101,7 @@ class ControlsPanel(QWidget):
         inner = QWidget()
         column = QVBoxLayout(inner)
         column.setContentsMargins(2, 2, 2, 2)
-        for box in (focus, stage, self.sweep_form, self.lock_form):
+        for box in (focus, stage, self.sweep_form, self.lock_form, self.shown_form):
             column.addWidget(box)
         column.addStretch()
         area = QScrollArea()

@@ -24,7 +24,7 @@ _PLOTS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("state", "", (("state", "#4060c0"),)),
 )
 _COLUMNS = tuple(name for _, _, curves in _PLOTS for name, _ in curves)
-_MOST = 4000
+_MOST = 20_000
 
 
 class DiagnosticsPanel(QWidget):

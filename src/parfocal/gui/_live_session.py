@@ -26,8 +26,8 @@ from bluesky.utils import MsgGenerator, RunEngineInterrupted
 from parfocal.callbacks import FocusCalibration
 from parfocal.devices import Microscope
 from parfocal.errors import BadInputError, CatalogError, ParfocalError
-from parfocal.fitting import calibration_from_json, calibration_hash
-from parfocal.focus import load_calibration, load_sweep, save_sweep
+from parfocal.fitting import CalibrationKind, ExpectedSlope, calibration_from_json, calibration_hash
+from parfocal.focus import Law, MeasureChoice, chosen_measure, read_calibration, save_sweep
 from parfocal.gui._happenings import Began, Ended, Fitted, Happening, Noted, Progressed, in_one_line
 from parfocal.plans import calibrate_focus, lock_focus
 from parfocal.report import read_lock_run, write_lock_report
@@ -103,22 +103,32 @@ class LiveSession:
         self.review = self._fitted = None
         self._run("calibrate", calibrate_focus(cast(Any, self.microscope), roi_px, arm=False, **options))
 
-    def start_lock(self, roi_px: RoiPx, options: Mapping[str, Any], measure: str = "direct") -> None:
-        """Engage and hold focus until `stop_lock`; `options` are those of `LockSettings`."""
+    def start_lock(
+        self, roi_px: RoiPx, options: Mapping[str, Any], measure: MeasureChoice = "auto", timeout_s: float = 30.0
+    ) -> None:
+        """Engage within a time and hold focus until `stop_lock`; `options` are those of `LockSettings`."""
         self._need_free("start autofocus")
-        if self.microscope.lock.armed is None:
+        armed = self.microscope.lock.armed
+        if armed is None:
             raise BadInputError(
                 "autofocus needs a calibration: draw the ROI round one bright bead, press Calibrate, then Accept"
             )
         told = dict(options)
-        law = str(told.pop("law", "kalman"))
+        law = cast(Law, told.pop("law", "kalman"))
+        chosen = chosen_measure(measure, law, armed.calibration)
+        if told.get("background_percentile") is not None and chosen != "moments":
+            raise BadInputError(
+                f"the background's percentile is of the measure moments, and {chosen} finds the background "
+                "itself: choose moments, or leave the background to the border"
+            )
         plan = lock_focus(
             cast(Any, self.microscope),
             _LONGEST_LOCK_S,
             roi_px=roi_px,
             law=law,
-            measure=measure,
+            measure=chosen,
             settings=told,
+            timeout_s=timeout_s,
             md={"exposure_s": float(self.microscope.focus_camera.facts.settings.exposure_s)},
         )
         self._lock_uid = ""
@@ -177,8 +187,14 @@ class LiveSession:
         self._hear(Noted(f"calibration {self.review.sha256[:12]} rejected and put aside"))
         self.review = None
 
-    def load(self, path: Path, roi_px: RoiPx | None = None) -> None:
-        """Arm the lock with a file: JSON of ours, or a `calibration_sweep.csv`.
+    def load(
+        self,
+        path: Path,
+        roi_px: RoiPx | None = None,
+        model: CalibrationKind = "zhuang",
+        expected_slope: ExpectedSlope = "auto",
+    ) -> None:
+        """Arm the lock with a file: JSON of ours, or a `calibration_sweep.csv`, to which model and slope apply.
 
         Raises
         ------
@@ -188,10 +204,15 @@ class LiveSession:
         if not path.is_file():
             raise BadInputError(f"{path}: calibration not found; name another, or calibrate here")
         pixel_um = float(self.microscope.focus_camera.facts.pixel_size_um[0])
-        is_csv = path.suffix.lower() == ".csv"
-        calibration = load_sweep(path, pixel_size_um=pixel_um) if is_csv else load_calibration(path)
+        calibration = read_calibration(path, kind=model, expected_slope=expected_slope, pixel_size_um=pixel_um)
         self.microscope.lock.arm(calibration, roi_px)
         self._hear(Noted(f"calibration {calibration_hash(calibration)[:12]} read from {path.name}"))
+
+    def load_kept(self, which: str, roi_px: RoiPx | None = None) -> None:
+        """Arm the lock with a calibration of the data folder: newest, a file's name, or how its hash begins."""
+        self.microscope.lock.prepare(which, roi_px)
+        armed = self.microscope.lock.armed
+        self._hear(Noted(f"calibration {armed.sha256[:12] if armed is not None else which}: the lock is armed"))
 
     def close(self, timeout_s: float = 20.0) -> None:
         """Abort what runs, release the lock, and end the thread; session and microscope stay open."""

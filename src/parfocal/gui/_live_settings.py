@@ -16,7 +16,7 @@ SETTINGS_FILE = "autofocus_gui_settings.json"
 _LOCK = LockSettings()
 _OF_LOCK = (
     "law", "kp", "ki", "max_step_um", "command_deadband_um", "max_abs_excursion_um", "n_beads", "track_roi",
-    "track_gain", "track_deadband_px", "track_max_step_px",
+    "track_gain", "track_deadband_px", "track_max_step_px", "background_percentile", "min_roi_intensity_fraction",
 )  # fmt: skip
 _OF_SWEEP = ("half_range_um", "n_steps", "bidirectional", "settle_s", "model", "expected_slope", "go_to_focus")
 
@@ -32,7 +32,13 @@ class LiveSettings:
     half_range_um, n_steps, bidirectional, settle_s, model, expected_slope, go_to_focus
         Of `parfocal.plans.calibrate_focus`.
     law, measure, kp, ki, max_step_um, command_deadband_um, max_abs_excursion_um, n_beads
-        Of the lock; see `parfocal.focus.LockSettings`.
+        Of the lock; see `parfocal.focus.LockSettings`, and `chosen_measure` for the measure, `auto` among them.
+    background_percentile, min_roi_intensity_fraction
+        Of the lock too; None takes the border for background.
+    engage_timeout_s : float
+        Time to lock.
+    exposure_ms : float or None
+        Of the bead camera; None leaves the camera's own.
     track_roi, track_gain, track_deadband_px, track_max_step_px
         How the region follows the bead.
     auto_levels, low_adu, high_adu, colormap
@@ -50,13 +56,17 @@ class LiveSettings:
     expected_slope: str = "auto"
     go_to_focus: bool = True
     law: str = _LOCK.law
-    measure: str = "direct"
+    measure: str = "auto"
     kp: float = _LOCK.kp
     ki: float = _LOCK.ki
     max_step_um: float = _LOCK.max_step_um
     command_deadband_um: float = _LOCK.command_deadband_um
     max_abs_excursion_um: float = _LOCK.max_abs_excursion_um or 5.0
     n_beads: int = _LOCK.n_beads
+    background_percentile: float | None = _LOCK.background_percentile
+    min_roi_intensity_fraction: float = _LOCK.min_roi_intensity_fraction
+    engage_timeout_s: float = 30.0
+    exposure_ms: float | None = None
     track_roi: bool = _LOCK.track_roi
     track_gain: float = _LOCK.track_gain
     track_deadband_px: float = _LOCK.track_deadband_px
@@ -68,8 +78,9 @@ class LiveSettings:
     history_s: float = 20.0
 
     def of_lock(self) -> dict[str, Any]:
-        """Return what `lock_focus` takes as settings, `law` among them."""
-        return {name: getattr(self, name) for name in _OF_LOCK}
+        """Return what `lock_focus` takes as settings, `law` among them; what is None is left out."""
+        told = {name: getattr(self, name) for name in _OF_LOCK}
+        return {name: value for name, value in told.items() if value is not None}
 
     def of_sweep(self) -> dict[str, Any]:
         """Return what `calibrate_focus` takes."""
@@ -112,9 +123,12 @@ def _checked(path: Path, name: str, value: Any, default: Any) -> Any:
         is_roi = isinstance(value, list) and len(value) in (0, 4) and all(type(v) is int for v in value)
         if is_roi:
             return tuple(value)
-    elif isinstance(default, float):
+    elif default is None and value is None:
+        return None
+    elif default is None or isinstance(default, float):
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
     elif type(value) is type(default):
         return value
-    raise BadInputError(f"{path}: {name} is {value!r}, expected one like {default!r}; the defaults are used")
+    expected = "a number or null" if default is None else f"one like {default!r}"
+    raise BadInputError(f"{path}: {name} is {value!r}, expected {expected}; the defaults are used")

@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent
@@ -20,21 +21,23 @@ from PySide6.QtWidgets import QLabel, QMainWindow, QSplitter, QTabWidget
 
 from parfocal.devices import Microscope
 from parfocal.errors import BadInputError, ParfocalError
-from parfocal.fitting import find_beads
+from parfocal.fitting import CalibrationKind, ExpectedSlope, find_beads
+from parfocal.focus import MeasureChoice
 from parfocal.gui._calibration_panel import CalibrationPanel
 from parfocal.gui._controls_panel import ControlsPanel
 from parfocal.gui._diagnostics_panel import DiagnosticsPanel
 from parfocal.gui._events_panel import EventsPanel
 from parfocal.gui._frame_pump import FramePump
 from parfocal.gui._happenings import Began, Ended, Fitted, Happening, Noted, Progressed, in_one_line
-from parfocal.gui._image_panel import SMALLEST_ROI_PX, ImagePanel
+from parfocal.gui._image_panel import ImagePanel
+from parfocal.gui._live_region import kept_roi, middle_roi
 from parfocal.gui._live_session import LiveSession, RoiPx
 from parfocal.gui._live_settings import LiveSettings, load_settings, save_settings
+from parfocal.gui._live_told import Told
 from parfocal.session import Session
 
 _PAINT_MS = 16
 _LOOK_MS = 100
-_FIRST_ROI_PX = 17
 
 
 class _Bridge(QObject):
@@ -54,12 +57,17 @@ class LiveWindow(QMainWindow):
         With a bead camera and a lock.
     roi_px : tuple of int, optional
         y, x, height, width of the bead's region; default: as remembered, else the middle of the frame.
+    told : Told, optional
+        What the command line says of the fields: over what is remembered. An exposure is set already.
     """
 
-    def __init__(self, session: Session, microscope: Microscope, roi_px: RoiPx | None = None) -> None:
+    def __init__(
+        self, session: Session, microscope: Microscope, roi_px: RoiPx | None = None, told: Told | None = None
+    ) -> None:
         super().__init__()
         self.setWindowTitle("parfocal live")
         self.microscope = microscope
+        self.told = told if told is not None else Told()
         self._bridge = _Bridge()
         self._bridge.said.connect(self._hear, Qt.ConnectionType.QueuedConnection)
         self.live = LiveSession(session, microscope, self._bridge.said.emit)
@@ -82,6 +90,8 @@ class LiveWindow(QMainWindow):
         self._connect()
         self._timers = [self._timer(_PAINT_MS, self._paint), self._timer(_LOOK_MS, self._look)]
         self.events.note(f"opened with {microscope.backend.name}, data in {self.live.folder}")
+        if self.told.others:
+            self.events.note(f"the lock is also told, without a field here: {self.told.remark}")
         self._free()
 
     # -- making -------------------------------------------------------------------------------------
@@ -119,7 +129,7 @@ class LiveWindow(QMainWindow):
         review.accepted.connect(self._guarded(self._accept))
         review.rejected.connect(self._guarded(self._reject))
         c.exposure_ms.valueChanged.connect(self._guarded(self._expose))
-        for form in (c.sweep_form, c.lock_form):
+        for form in (c.sweep_form, c.lock_form, c.shown_form):
             form.changed.connect(self._remember)
         self.image.roi_moved.connect(self._remember)
         for signal in (
@@ -157,19 +167,35 @@ class LiveWindow(QMainWindow):
         self.complaint.setToolTip(line)
         self.events.note(f"error: {line}", "ERROR")
 
+    def load_kept(self, which: str) -> None:
+        """Arm the lock with a calibration of the data folder: newest, a file's name, or how its hash begins."""
+        self.live.load_kept(which, self.image.roi_px)
+
+    def load(self, path: Path) -> None:
+        """Arm the lock with a calibration's JSON or a `calibration_sweep.csv`, fitted as the fields say."""
+        model = cast(CalibrationKind, self.settings.model)
+        self.live.load(path, self.image.roi_px, model, cast(ExpectedSlope, self.settings.expected_slope))
+
     # -- settings -----------------------------------------------------------------------------------
 
     def _remembered(self) -> LiveSettings:
         try:
-            return load_settings(self.live.folder)
+            kept = load_settings(self.live.folder)
         except ParfocalError as error:
             self.complain(str(error))
-            return LiveSettings()
+            kept = LiveSettings()
+        if kept.exposure_ms is not None and "exposure_ms" not in self.told.fields:
+            try:
+                self.microscope.focus_camera.exposure_s.put(kept.exposure_ms / 1e3)
+            except (ParfocalError, OSError) as error:
+                self.complain(f"exposure of {kept.exposure_ms:g} ms, as remembered: {in_one_line(error)}")
+        return replace(kept, **self.told.fields)
 
     def _show_settings(self, roi_px: RoiPx | None) -> None:
         s, image = self.settings, self.image
         self.controls.sweep_form.show_values(s)
         self.controls.lock_form.show_values(s)
+        self.controls.shown_form.show_values(s)
         image.auto_levels.setChecked(s.auto_levels)
         image.low_adu.setValue(s.low_adu)
         image.high_adu.setValue(s.high_adu)
@@ -177,7 +203,7 @@ class LiveWindow(QMainWindow):
         self.diagnostics.history_s = s.history_s
         facts = self.microscope.focus_camera.facts
         self.controls.exposure_ms.setValue(1e3 * facts.settings.exposure_s)
-        image.set_roi(roi_px or _kept_roi(s.roi_px, facts.shape) or _middle(facts.shape))
+        image.set_roi(roi_px or kept_roi(s.roi_px, facts.shape) or middle_roi(facts.shape))
 
     def _remember(self) -> None:
         """Keep what is set now; written when the window is closed, and when a plan begins."""
@@ -186,12 +212,24 @@ class LiveWindow(QMainWindow):
             self.settings,
             **self.controls.sweep_form.values(),
             **self.controls.lock_form.values(),
+            **self.controls.shown_form.values(),
+            exposure_ms=self._exposure_ms(),
             roi_px=image.roi_px,
             auto_levels=image.auto_levels.isChecked(),
             low_adu=image.low_adu.value(),
             high_adu=image.high_adu.value(),
             colormap=image.colormap.currentText(),
         )
+
+        self.diagnostics.history_s = self.settings.history_s
+
+    def _exposure_ms(self) -> float:
+        """Return the exposure as the field says; the camera's own, unrounded, where the field shows that."""
+        shown, exact = self.controls.exposure_ms.value(), 1e3 * self._exposure_s()
+        return exact if abs(exact - shown) < 10.0 ** -self.controls.exposure_ms.decimals() else shown
+
+    def _exposure_s(self) -> float:
+        return float(self.microscope.focus_camera.facts.settings.exposure_s)
 
     def _save(self) -> None:
         self._remember()
@@ -217,7 +255,9 @@ class LiveWindow(QMainWindow):
 
     def _start(self) -> None:
         self._save()
-        self.live.start_lock(self.image.roi_px, self.settings.of_lock(), self.settings.measure)
+        self.live.start_lock(
+            self.image.roi_px, self.settings.of_lock(), cast(MeasureChoice, self.settings.measure)
+        )
 
     def _accept(self) -> None:
         self.live.accept(self.image.roi_px)
@@ -230,7 +270,7 @@ class LiveWindow(QMainWindow):
 
     def _expose(self) -> None:
         exposure_s = self.controls.exposure_ms.value() / 1e3
-        if abs(exposure_s - self.microscope.focus_camera.facts.settings.exposure_s) > 1e-6:
+        if abs(exposure_s - self._exposure_s()) > 1e-6:
             self.live.set_exposure(exposure_s)
 
     def _free(self) -> None:
@@ -320,18 +360,3 @@ def center_of(microscope: Microscope) -> float:
     """Return the middle of z's range, um; 0 where it has no limits."""
     low, high = microscope.xyz.z.limits
     return (low + high) / 2
-
-
-def _middle(shape: tuple[int, ...]) -> RoiPx:
-    height, width = shape
-    side = max(min(_FIRST_ROI_PX, (min(height, width) - 1) | 1), SMALLEST_ROI_PX)
-    return (height - side) // 2, (width - side) // 2, side, side
-
-
-def _kept_roi(roi_px: tuple[int, ...], shape: tuple[int, ...]) -> RoiPx | None:
-    """Return the remembered region where it lies in the frame."""
-    if len(roi_px) != 4:
-        return None
-    y, x, height, width = roi_px
-    fits = y >= 0 and x >= 0 and y + height <= shape[0] and x + width <= shape[1]
-    return (y, x, height, width) if fits and height == width and height >= SMALLEST_ROI_PX else None
