@@ -37,7 +37,7 @@ _STYLE = 256
 
 @dataclass(frozen=True, eq=False)
 class CellposeWeights:
-    """Weights of a Cellpose 3 network that were read, or retrained here: a state dict, and the hash to name it by."""
+    """Weights of a Cellpose 3 network that were read, or retrained here: a state dict, and its hash."""
 
     state: Mapping[str, Any]
     sha256: str
