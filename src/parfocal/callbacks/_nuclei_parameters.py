@@ -76,7 +76,7 @@ def make_backend(parameters: NucleiParameters, models: Path | str | None) -> Bac
     name = parameters.backend or default_backend()
     if name == "external":
         raise BadInputError("nuclei: the backend external is for files, not for runs: no command can be told")
-    named = {"weights": parameters.model}
+    named: dict[str, Any] = {"weights": parameters.model}
     options = named if _is_file(name, parameters.model) else model_options(name, models, parameters.model)
     if name == "watershed":
         options["dims"] = 2  # planes as they come are linked; a stack that is labelled anew is, too
