@@ -1,6 +1,5 @@
 """Synthetic nuclei with their truth: what the shipped networks are trained on, and nothing else."""
 
-from parfocal.segmentation.generator._camera import Blur
 from parfocal.segmentation.generator._outline import drawn_labels, seen_labels
 from parfocal.segmentation.generator._recipe import (
     FIELDS,
@@ -26,7 +25,6 @@ __all__ = [
     "FIELDS",
     "GENERATOR_VERSION",
     "SCENES",
-    "Blur",
     "Imaging",
     "NucleiPatch",
     "NucleiRecipe",

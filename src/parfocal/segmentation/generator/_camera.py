@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,38 +14,25 @@ from parfocal.segmentation.generator._recipe import Imaging
 from parfocal.segmentation.generator._scene import Volume, smooth_noise
 
 _LONGEST_FOCUS_PX = 7.0
-_LONGEST_TAIL_PX = 16.0
-
-
-@dataclass(frozen=True)
-class Blur:
-    """What optics do to light, voxels of the isotropic grid: a Gaussian, and a share of it in a longer one.
-
-    `tail_zyx_px` and `tail_share` are of the light that a lens spreads far along z, in a cone.
-    """
-
-    sigma_zyx_px: tuple[float, float, float]
-    tail_zyx_px: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    tail_share: float = 0.0
 
 
 @dataclass(frozen=True)
 class Exposure:
     """Counts uint16[plane, y, x], the same without noise, and where the planes lie on the isotropic grid.
 
-    `blur` is the one that an image of these planes has on that grid, interpolation between them included.
+    `sigma_zyx_px` is the blur that an image of these planes has on that grid, interpolation between them included.
     """
 
     counts: NDArray[np.uint16]
     clean: Volume
     z_px: NDArray[np.float64]
-    blur: Blur
+    sigma_zyx_px: tuple[float, float, float]
 
 
 def expose(rng: np.random.Generator, light: Volume, imaging: Imaging, radius_px: float) -> Exposure:
     """Image a specimen, whose nuclei have about a radius, once: draw one set of conditions."""
-    blur = _blur(rng, imaging, radius_px, light.shape[0] == 1)
-    seen = _through_optics(rng, light, imaging, blur)
+    sigma_z, sigma_xy = _sigmas(rng, imaging, radius_px, light.shape[0] == 1)
+    seen = _through_optics(rng, light, imaging, sigma_z, sigma_xy)
     nz = light.shape[0]
     step = log_uniform(rng, imaging.z_step) if nz > 1 else 1.0
     step = 1.0 if step < 1.15 else step
@@ -57,41 +43,36 @@ def expose(rng: np.random.Generator, light: Volume, imaging: Imaging, radius_px:
     planes *= _brightness(rng, z_px.size, imaging)[:, None, None]
     counts, clean = _counts(rng, planes, imaging)
     # Linear interpolation between planes is a blur by a triangle as wide as two steps.
-    triangle = step / 6**0.5 if step > 1 and nz > 1 else 0.0
-    return Exposure(counts=counts, clean=clean, z_px=z_px, blur=_longer(blur, triangle))
+    along_z = float(np.hypot(sigma_z, step / 6**0.5 if step > 1 else 0.0)) if nz > 1 else 0.0
+    return Exposure(counts=counts, clean=clean, z_px=z_px, sigma_zyx_px=(along_z, sigma_xy, sigma_xy))
 
 
-def _longer(blur: Blur, along_z_px: float) -> Blur:
-    """Return the blur after a further one along z."""
-    core, tail = ((math.hypot(of[0], along_z_px), of[1], of[2]) for of in (blur.sigma_zyx_px, blur.tail_zyx_px))
-    return Blur(core, tail, blur.tail_share)
-
-
-def _blur(rng: np.random.Generator, imaging: Imaging, radius_px: float, flat: bool) -> Blur:
-    """Draw the blur along z and across it, and its tails."""
+def _sigmas(rng: np.random.Generator, imaging: Imaging, radius_px: float, flat: bool) -> tuple[float, float]:
+    """Draw the blur along z and across it."""
     sigma_xy = float(rng.uniform(*imaging.sigma_xy_px))
     if flat:
-        return Blur((0.0, sigma_xy, sigma_xy))
+        return 0.0, sigma_xy
     sigma_z = float(rng.uniform(*imaging.sigma_z_px))
     if rng.random() < imaging.long_focus:
         sigma_z = min(float(rng.uniform(*imaging.long_focus_radii)) * radius_px, _LONGEST_FOCUS_PX)
-    sigma_z = max(sigma_z, 0.8 * sigma_xy)
-    reach, slope = rng.uniform(*imaging.tail_reach), rng.uniform(*imaging.tail_slope)
-    tail_z = min(reach * sigma_z, _LONGEST_TAIL_PX)
-    tail_xy = math.hypot(sigma_xy, slope * tail_z)
-    return Blur((sigma_z, sigma_xy, sigma_xy), (tail_z, tail_xy, tail_xy), float(rng.uniform(*imaging.tails)))
+    return max(sigma_z, 0.8 * sigma_xy), sigma_xy
 
 
-def _through_optics(rng: np.random.Generator, light: Volume, imaging: Imaging, blur: Blur) -> Volume:
-    sharp = np.empty_like(light)
-    ndimage.gaussian_filter(light, blur.sigma_zyx_px, truncate=3.0, mode="nearest", output=sharp)
-    if blur.tail_share > 0:
-        sharp *= np.float32(1 - blur.tail_share)
-        sharp += np.float32(blur.tail_share) * _blurred_coarsely(light, blur.tail_zyx_px)
+def _through_optics(
+    rng: np.random.Generator, light: Volume, imaging: Imaging, sigma_z: float, sigma_xy: float
+) -> Volume:
+    sharp = ndimage.gaussian_filter(light, (sigma_z, sigma_xy, sigma_xy), truncate=3.0, mode="nearest")
     haze = rng.uniform(*imaging.haze) if rng.random() < 0.7 else 0.0
     if haze > 0:
         far = rng.uniform(*imaging.haze_sigma_px)
-        wide = _blurred_coarsely(sharp, (far, far, far))
+        every = tuple(slice(None, None, 2 if size > 8 else 1) for size in light.shape)
+        steps = np.array([2.0 if size > 8 else 1.0 for size in light.shape])
+        small = ndimage.gaussian_filter(
+            sharp[every], tuple(far / s if n > 1 else 0.0 for s, n in zip(steps, light.shape)), truncate=2.5,
+            mode="nearest",
+        )  # fmt: skip
+        wide = np.empty_like(sharp)
+        kernel.enlarge(np.pad(small, ((0, 2), (0, 2), (0, 2)), mode="edge"), steps, np.zeros(3), wide)
         # Out-of-focus light of a whole column: more than its share of the peak, spread thin.
         sharp = (1 - haze) * sharp + 1.5 * haze * wide
     level = log_uniform(rng, imaging.background)
@@ -102,17 +83,6 @@ def _through_optics(rng: np.random.Generator, light: Volume, imaging: Imaging, b
         y, x = (np.linspace(-1, 1, size, dtype=np.float32) for size in light.shape[1:])
         seen *= (1 + np.float32(slope[0]) * y[:, None] + np.float32(slope[1]) * x[None, :])[None]
     return np.ascontiguousarray(seen, dtype=np.float32)
-
-
-def _blurred_coarsely(light: Volume, sigma_zyx_px: tuple[float, float, float]) -> Volume:
-    """Return light under a wide blur, computed at every other voxel."""
-    every = tuple(slice(None, None, 2 if size > 8 else 1) for size in light.shape)
-    steps = np.array([2.0 if size > 8 else 1.0 for size in light.shape])
-    sigma = tuple(s / step if n > 1 else 0.0 for s, step, n in zip(sigma_zyx_px, steps, light.shape))
-    small = ndimage.gaussian_filter(light[every], sigma, truncate=2.5, mode="nearest")
-    wide = np.empty_like(light)
-    kernel.enlarge(np.pad(small, ((0, 2), (0, 2), (0, 2)), mode="edge"), steps, np.zeros(3), wide)
-    return wide
 
 
 def _shape3(volume: Volume) -> tuple[int, int, int]:

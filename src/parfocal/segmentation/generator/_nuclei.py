@@ -60,11 +60,10 @@ def draw_nuclei(rng: np.random.Generator, scene: Scene, shape: tuple[int, int, i
             row[:3] = centre
             if dividing:
                 wide = rng.uniform(0.7, 1.0) * r
-                # A plate across its long direction, thin along it; before metaphase, a lump.
-                thin = rng.uniform(0.3, 0.45 if plates == 2 or rng.random() < 0.6 else 0.8) * r
-                row[kernel.AX], row[kernel.AY], row[kernel.AZ] = max(1.6, thin), wide, wide
+                # A plate across its long direction: thin along it.
+                row[kernel.AX], row[kernel.AY], row[kernel.AZ] = max(1.6, rng.uniform(0.3, 0.45) * r), wide, wide
                 row[:3] += (2 * side - 1) * apart * rotation[2] * (plates == 2)
-                look = (level * log_uniform(rng, (1.5, 7.0)), 0.5 * texture, fine, 0.0)
+                look = (level * rng.uniform(1.5, 3.5), 0.5 * texture, fine, 0.0)
             else:
                 row[kernel.AX] = r * own ** (2 / 3)
                 row[kernel.AY], row[kernel.AZ] = r * own ** (-1 / 3) * rng.uniform(0.88, 1.12, 2)

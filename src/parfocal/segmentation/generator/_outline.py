@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.segmentation.generator._camera import Blur
 from parfocal.segmentation.generator._outline_kernel import draw_seen
 
 Labels = NDArray[np.int32]
@@ -16,7 +15,7 @@ VISIBLE = 0.1
 is commonly said to be lost (where a modulation transfer function is read for a lens's resolution)."""
 
 
-def seen_labels(labels: Labels, blur: Blur) -> Labels:
+def seen_labels(labels: Labels, sigma_zyx_px: tuple[float, float, float]) -> Labels:
     """Return the nuclei as far as they are seen to reach through a blur, under the same ids.
 
     Every nucleus, taken as evenly bright, is blurred by itself. It reaches to where that is midway between nothing
@@ -30,18 +29,18 @@ def seen_labels(labels: Labels, blur: Blur) -> Labels:
     ----------
     labels : int32[z, y, x]
         Ids 1 to n.
-    blur : Blur
-        What optics do to light; a Gaussian of up to 0.2 is none.
+    sigma_zyx_px : (float, float, float)
+        Of the blur; up to 0.2 is none.
 
     References
     ----------
     .. [1] T. W. Ridler, S. Calvard, "Picture thresholding using an iterative selection method", IEEE Trans. Syst.
        Man Cybern. 8, 630 (1978).
     """
-    return _outlined(labels, blur, by_plane=False)
+    return _outlined(labels, sigma_zyx_px, by_plane=False)
 
 
-def drawn_labels(labels: Labels, blur: Blur) -> Labels:
+def drawn_labels(labels: Labels, sigma_zyx_px: tuple[float, float, float]) -> Labels:
     """Return the nuclei as one draws them who goes through the volume plane by plane, under the same ids.
 
     Every nucleus is blurred as in `seen_labels`. In each plane that shows a tenth (`VISIBLE`) of what its
@@ -55,16 +54,15 @@ def drawn_labels(labels: Labels, blur: Blur) -> Labels:
     ----------
     labels : int32[z, y, x]
         Ids 1 to n.
-    blur : Blur
-        What optics do to light; a Gaussian of up to 0.2 is none.
+    sigma_zyx_px : (float, float, float)
+        Of the blur; up to 0.2 is none.
     """
-    return _outlined(labels, blur, by_plane=True)
+    return _outlined(labels, sigma_zyx_px, by_plane=True)
 
 
-def _outlined(labels: Labels, blur: Blur, *, by_plane: bool) -> Labels:
+def _outlined(labels: Labels, sigma_zyx_px: tuple[float, float, float], *, by_plane: bool) -> Labels:
     outlined = np.zeros_like(labels)
     best = np.zeros(labels.shape, np.float32)
-    core, tail = (np.asarray(sigma, np.float64) for sigma in (blur.sigma_zyx_px, blur.tail_zyx_px))
-    n = int(labels.max(initial=0))
-    draw_seen(labels, n, core, tail, blur.tail_share, by_plane, VISIBLE, best, outlined)
+    sigma = np.asarray(sigma_zyx_px, np.float64)
+    draw_seen(labels, int(labels.max(initial=0)), sigma, by_plane, VISIBLE, best, outlined)
     return outlined

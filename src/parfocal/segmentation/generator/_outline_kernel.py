@@ -38,48 +38,13 @@ def _midway(light: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _spread(labels: Any, i: int, box: Any, low: Any, high: Any, sigma: Any) -> Any:
-    """Return what nucleus `i`, evenly bright, sends to the voxels from `low` up to `high` through a Gaussian.
+def draw_seen(labels: Any, n: int, sigma: Any, by_plane: bool, visible: float, best: Any, seen: Any) -> None:
+    """Write to `seen` which of the `n` nuclei each voxel is seen to belong to; `best` float32 begins as 0.
 
-    `box` holds its first and last voxel along each axis. What lies outside of the volume is what its edge shows,
-    as in the blur of the image.
+    Where `by_plane`, each plane has a level of its own, if it shows `visible` of what the brightest one does and
+    no other nucleus lies over its brightest voxel. What lies outside of the volume is what its edge shows, as in
+    the blur of the image.
     """
-    nz, ny, nx = labels.shape
-    tz, ty, tx = _taps(sigma[0]), _taps(sigma[1]), _taps(sigma[2])
-    rz, ry, rx = tz.size // 2, ty.size // 2, tx.size // 2
-    # Along x first, where there is anything; then y, then z, over what has become of it.
-    along_x = np.zeros((box[1] + 1 - box[0], box[3] + 1 - box[2], high[2] - low[2]), np.float32)
-    for z in range(along_x.shape[0]):
-        for y in range(along_x.shape[1]):
-            row = labels[z + box[0], y + box[2]]
-            for x in range(low[2], high[2]):
-                total = np.float32(0.0)
-                for k in range(tx.size):
-                    if row[min(max(x + k - rx, 0), nx - 1)] == i:
-                        total += tx[k]
-                along_x[z, y, x - low[2]] = total
-    along_y = np.zeros((along_x.shape[0], high[1] - low[1], along_x.shape[2]), np.float32)
-    for z in range(along_y.shape[0]):
-        for y in range(low[1], high[1]):
-            for k in range(ty.size):
-                at = min(max(y + k - ry, 0), ny - 1) - box[2]
-                if 0 <= at < along_x.shape[1]:
-                    for x in range(along_x.shape[2]):
-                        along_y[z, y - low[1], x] += ty[k] * along_x[z, at, x]
-    spread = np.zeros((high[0] - low[0], along_y.shape[1], along_y.shape[2]), np.float32)
-    for z in range(low[0], high[0]):
-        for k in range(tz.size):
-            at = min(max(z + k - rz, 0), nz - 1) - box[0]
-            if 0 <= at < along_y.shape[0]:
-                for y in range(along_y.shape[1]):
-                    for x in range(along_y.shape[2]):
-                        spread[z - low[0], y, x] += tz[k] * along_y[at, y, x]
-    return spread
-
-
-@njit(cache=True, nogil=True)
-def _boxes(labels: Any, n: int) -> Any:
-    """Return the first and last voxel of each nucleus along each axis; the last is -1 where there is none."""
     nz, ny, nx = labels.shape
     box = np.empty((n + 1, 6), np.int64)
     for i in range(n + 1):
@@ -93,50 +58,48 @@ def _boxes(labels: Any, n: int) -> Any:
                     b[0], b[1] = min(b[0], z), max(b[1], z)
                     b[2], b[3] = min(b[2], y), max(b[3], y)
                     b[4], b[5] = min(b[4], x), max(b[5], x)
-    return box
-
-
-@njit(cache=True, nogil=True)
-def draw_seen(
-    labels: Any,
-    n: int,
-    core: Any,
-    tail: Any,
-    tail_share: float,
-    by_plane: bool,
-    visible: float,
-    best: Any,
-    seen: Any,
-) -> None:
-    """Write to `seen` which of the `n` nuclei each voxel is seen to belong to; `best` float32 begins as 0.
-
-    The blur is a Gaussian of `core`, and `tail_share` of it one of `tail`. Where `by_plane`, each plane has a
-    level of its own, if it shows `visible` of what the brightest one does and no other nucleus lies over its
-    brightest voxel.
-    """
-    nz = labels.shape[0]
-    box = _boxes(labels, n)
     brightest = np.full((n + 1, nz, 2), -1, np.int64)
-    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
-    share = np.float32(tail_share)
+    tz, ty, tx = _taps(sigma[0]), _taps(sigma[1]), _taps(sigma[2])
+    rz, ry, rx = tz.size // 2, ty.size // 2, tx.size // 2
     for i in range(1, n + 1):
         if box[i, 1] < 0:
             continue
-        for axis in range(3):
-            reach = _taps(core[axis]).size // 2
-            if tail_share > 0:
-                reach = max(reach, _taps(tail[axis]).size // 2)
-            low[axis] = max(0, box[i, 2 * axis] - reach)
-            high[axis] = min(labels.shape[axis], box[i, 2 * axis + 1] + 1 + reach)
-        light = _spread(labels, i, box[i], low, high, core)
-        if tail_share > 0:
-            light = (np.float32(1.0) - share) * light + share * _spread(labels, i, box[i], low, high, tail)
-        level = _midway(light)
+        z0, z1 = max(0, box[i, 0] - rz), min(nz, box[i, 1] + 1 + rz)
+        y0, y1 = max(0, box[i, 2] - ry), min(ny, box[i, 3] + 1 + ry)
+        x0, x1 = max(0, box[i, 4] - rx), min(nx, box[i, 5] + 1 + rx)
+        # Along x first, where there is anything; then y, then z, over what has become of it.
+        a = np.zeros((box[i, 1] + 1 - box[i, 0], box[i, 3] + 1 - box[i, 2], x1 - x0), np.float32)
+        for z in range(a.shape[0]):
+            for y in range(a.shape[1]):
+                row = labels[z + box[i, 0], y + box[i, 2]]
+                for x in range(x0, x1):
+                    total = np.float32(0.0)
+                    for k in range(tx.size):
+                        if row[min(max(x + k - rx, 0), nx - 1)] == i:
+                            total += tx[k]
+                    a[z, y, x - x0] = total
+        b2 = np.zeros((a.shape[0], y1 - y0, x1 - x0), np.float32)
+        for z in range(a.shape[0]):
+            for y in range(y0, y1):
+                for k in range(ty.size):
+                    at = min(max(y + k - ry, 0), ny - 1) - box[i, 2]
+                    if 0 <= at < a.shape[1]:
+                        for x in range(x1 - x0):
+                            b2[z, y - y0, x] += ty[k] * a[z, at, x]
+        c = np.zeros((z1 - z0, y1 - y0, x1 - x0), np.float32)
+        for z in range(z0, z1):
+            for k in range(tz.size):
+                at = min(max(z + k - rz, 0), nz - 1) - box[i, 0]
+                if 0 <= at < a.shape[0]:
+                    for y in range(y1 - y0):
+                        for x in range(x1 - x0):
+                            c[z - z0, y, x] += tz[k] * b2[at, y, x]
+        level = _midway(c)
         if level <= 0:
             continue
-        top = light.max()
-        for z in range(low[0], high[0]):
-            plane = light[z - low[0]]
+        top = c.max()
+        for z in range(z0, z1):
+            plane = c[z - z0]
             # `least` decides who reaches a voxel, `level` whose it is where several do.
             least = np.float32(level)
             if by_plane:
@@ -144,13 +107,12 @@ def draw_seen(
                     continue
                 least = np.float32(_midway(plane))
                 at = np.argmax(plane)
-                brightest[i, z, 0] = low[1] + at // plane.shape[1]
-                brightest[i, z, 1] = low[2] + at % plane.shape[1]
-            for y in range(low[1], high[1]):
-                for x in range(low[2], high[2]):
-                    here = plane[y - low[1], x - low[2]]
-                    relative = here / np.float32(level)
-                    if here >= least and relative >= best[z, y, x]:
+                brightest[i, z, 0] = y0 + at // plane.shape[1]
+                brightest[i, z, 1] = x0 + at % plane.shape[1]
+            for y in range(y0, y1):
+                for x in range(x0, x1):
+                    relative = plane[y - y0, x - x0] / np.float32(level)
+                    if plane[y - y0, x - x0] >= least and relative >= best[z, y, x]:
                         best[z, y, x] = relative
                         seen[z, y, x] = i
     hidden = np.zeros((n + 1, nz), np.bool_)
@@ -159,7 +121,7 @@ def draw_seen(
             y, x = brightest[i, z]
             hidden[i, z] = y >= 0 and seen[z, y, x] != i
     for z in range(nz):
-        for y in range(labels.shape[1]):
-            for x in range(labels.shape[2]):
+        for y in range(ny):
+            for x in range(nx):
                 if hidden[seen[z, y, x], z]:
                     seen[z, y, x] = 0

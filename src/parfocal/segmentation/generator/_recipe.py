@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from parfocal.errors import BadInputError
 
-GENERATOR_VERSION = "5"
+GENERATOR_VERSION = "4"
 """Changes with every change of what a seed yields: a card that names it can be reproduced."""
 
 Range = tuple[float, float]
@@ -42,8 +42,7 @@ class Scene:
     nucleoli : (int, int)
         Dark balls within a nucleus; `nucleolus_radius` is relative to its own.
     mitotic : (float, float)
-        Share of nuclei that are condensed, and brighter the less room their chromatin takes: a lump, a metaphase
-        plate, or the two plates of an anaphase (two objects).
+        Share of nuclei that are a bright metaphase plate, or the two plates of an anaphase (two objects).
     cytoplasm : (float, float)
         Level of what surrounds each nucleus and is not labelled.
     body : (float, float)
@@ -110,10 +109,6 @@ class Imaging:
     long_focus : float
         Probability that the blur along z is one of `long_focus_radii` instead, in radii of the volume's nuclei, as
         where a low aperture sees a nucleus far above and below it.
-    tails : (float, float)
-        Share of light in the tails of the blur along z, which a Gaussian has none of and a lens does: `tail_reach`
-        times as long as the rest of it, and the wider the further out (`tail_slope` of the length along z, as the
-        cone of light is). Something bright shows so as something dim far above and below itself.
     haze : (float, float)
         Share of light from far out of focus (a blur of `haze_sigma_px`).
     background : (float, float)
@@ -144,9 +139,6 @@ class Imaging:
     sigma_xy_px: Range = (0.5, 1.4)
     long_focus: float = 0.35
     long_focus_radii: Range = (0.3, 0.85)
-    tails: Range = (0.0, 0.4)
-    tail_reach: Range = (1.8, 3.2)
-    tail_slope: Range = (0.2, 0.45)
     haze: Range = (0.0, 0.25)
     haze_sigma_px: Range = (5.0, 8.0)
     background: Range = (0.005, 0.25)

@@ -122,7 +122,7 @@ def _draw(rng: np.random.Generator, recipe: NucleiRecipe) -> tuple[Specimen, Exp
     exposure = expose(rng, specimen.light, recipe.imaging, specimen.radius_px)
     if recipe.outline != "true":
         outlined = drawn_labels if recipe.outline == "drawn" else seen_labels
-        labels = _again_consecutive(outlined(specimen.labels, exposure.blur))
+        labels = _again_consecutive(outlined(specimen.labels, exposure.sigma_zyx_px))
         specimen = replace(specimen, labels=labels)
     return specimen, exposure, scene
 
