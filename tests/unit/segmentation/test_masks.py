@@ -137,18 +137,6 @@ def test_what_is_dropped_is_told_with_its_reason_value_and_place():
     assert (find_masks(said, OPEN, image).labels > 0).sum() == pytest.approx((truth > 0).sum(), rel=0.01)
 
 
-def test_condensed_chromatin_is_no_crumb():
-    truth = np.zeros((24, 64, 96), np.int32)
-    grid = np.indices(truth.shape)
-    for number, (y, x, r) in enumerate([(12, 12, 8), (12, 40, 8), (12, 68, 8), (44, 12, 4.5), (44, 40, 4.5)], 1):
-        truth[sum((g - c) ** 2 for g, c in zip(grid, (12, y, x))) < r * r] = number
-    image = 100.0 + 50.0 * (truth > 0) + 150.0 * (truth == 5)  # a fifth of the room, four times the light
-    found = find_masks(said_of(truth), image=image)
-    assert [d.reason for d in found.dropped] == ["relative volume"]
-    assert found.dropped[0].centre_px == pytest.approx((12, 44, 12), abs=0.6)
-    assert found.labels[12, 44, 40] > 0
-
-
 def test_an_object_of_which_the_network_is_nowhere_sure_is_dropped():
     truth = balls((24, 64, 64), touching=False)
     said = said_of(truth)

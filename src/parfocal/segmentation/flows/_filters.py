@@ -145,18 +145,16 @@ def judge_objects(
     if settings.min_foreground_logit is not None:
         logits = scores.foreground_logit
         drop("foreground", logits, settings.min_foreground_logit, logits < settings.min_foreground_logit)
-    if settings.min_relative_contrast is not None and (keep & np.isfinite(scores.contrast)).sum() >= 3:
-        relative = _relative_contrast(scores, keep)
-        drop(
-            "relative contrast",
-            relative,
-            settings.min_relative_contrast,
-            relative < settings.min_relative_contrast,
-        )
+    contrast = scores.contrast
+    seen = keep & np.isfinite(contrast)
+    if settings.min_relative_contrast is not None and seen.sum() >= 3:
+        usual = _median_by_voxel(contrast[seen], scores.volume_px[seen])
+        if usual > 0:
+            relative = contrast / usual
+            low = np.isfinite(contrast) & (relative < settings.min_relative_contrast)
+            drop("relative contrast", relative, settings.min_relative_contrast, low)
     if settings.min_relative_volume is not None and ndim == 3 and keep.sum() >= 3:
-        # Chromatin that condenses takes less room and glows the more: what is lost in volume is found in light.
-        light = scores.volume_px * np.fmax(_relative_contrast(scores, keep), 1.0)
-        relative = light / _median_by_voxel(scores.volume_px[keep], scores.volume_px[keep])
+        relative = scores.volume_px / _median_by_voxel(scores.volume_px[keep], scores.volume_px[keep])
         small = ~scores.at_edge & (relative < settings.min_relative_volume)
         drop("relative volume", relative, settings.min_relative_volume, small)
     return keep, tuple(dropped)
@@ -183,14 +181,6 @@ def filtered(
     return FoundMasks(
         labels, scores.flow_error[keep], scores.contrast[keep], scores.foreground_logit[keep], dropped
     )
-
-
-def _relative_contrast(scores: ObjectScores, among: NDArray[np.bool_]) -> Doubles:
-    """Return each object's contrast in units of the median by voxel of some; NaN where there is none."""
-    contrast = scores.contrast.astype(np.float64)
-    seen = among & np.isfinite(contrast)
-    usual = _median_by_voxel(contrast[seen], scores.volume_px[seen]) if seen.any() else 0.0
-    return contrast / usual if usual > 0 else np.full(contrast.size, np.nan)
 
 
 def _median_by_voxel(values: NDArray[Any], volumes: Doubles) -> float:

@@ -39,10 +39,8 @@ class MaskSettings:
         haze, is an object of which it is nowhere sure.
     min_relative_volume : float or None
         Smallest volume in units of that of the nucleus which a labelled voxel is most likely in (the median by
-        voxel and not by object, so that crumbs do not vote). An object of more contrast than usual counts for as
-        much larger: a metaphase plate is a nucleus's chromatin in a fifth of its room. In volumes alone, of at
-        least three objects, and not for an object that the edge cuts: a section through a nucleus's cap is small
-        and none the worse for it.
+        voxel and not by object, so that crumbs do not vote). In volumes alone, of at least three objects, and not
+        for an object that the edge cuts: a section through a nucleus's cap is small and none the worse for it.
     min_relative_contrast : float or None
         Smallest difference between an object's mean and the mean of the shell 2 to 3 voxels outside of it, in
         units of the median by voxel. Where an image is given.
