@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -85,12 +86,15 @@ def make_backend(parameters: NucleiParameters, models: Path | str | None) -> Bac
 
 def needs_store(parameters: NucleiParameters) -> bool:
     """Say whether the model is looked up in a store of models, which only a data folder has."""
-    return bool(parameters.model) and not _is_file(parameters.backend or default_backend(), parameters.model)
+    backend = parameters.backend or default_backend()
+    has_store = backend in USUAL_MODELS or backend == "cellpose"
+    return has_store and bool(parameters.model) and not _is_file(backend, parameters.model)
 
 
 def _is_file(backend: str, model: str) -> bool:
     """Say whether a model is a file of Cellpose's weights and not the name of one in the store."""
-    return backend not in USUAL_MODELS and bool(model) and Path(model).expanduser().is_file()
+    is_path = "/" in model or os.sep in model or Path(model).expanduser().is_file()
+    return backend not in USUAL_MODELS and bool(model) and is_path
 
 
 def as_used(parameters: NucleiParameters, models: Path | str | None) -> NucleiParameters:
