@@ -22,12 +22,11 @@ from parfocal.segmentation.backends._input import (
     as_volume,
     checked_voxel_size,
     finished,
-    linker,
     one_line,
     renumbered,
 )
 from parfocal.segmentation.backends._options import refuse_links, told_settings
-from parfocal.segmentation.planes import LinkSettings
+from parfocal.segmentation.planes import LinkSettings, PlaneLinker
 
 _FLOW_LENGTH = 5.0
 """Cellpose teaches its networks flows of this length."""
@@ -143,7 +142,7 @@ class Cellpose:
     def _linked(
         self, planes: Iterable[Floats], voxel_size_um: tuple[float, float, float]
     ) -> Generator[Labels, None, Segmentation]:
-        link, flows, logits = linker(self.settings.links), list[Floats](), list[Floats]()
+        link, flows, logits = PlaneLinker(self.settings.links), list[Floats](), list[Floats]()
         for plane in planes:
             labels, flow, logit = self._plane(plane[0], voxel_size_um)
             flows.append(flow)

@@ -1,4 +1,4 @@
-"""What every backend asks of its input, and the linker that those share which label plane by plane."""
+"""What every backend asks of its input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
 from parfocal.segmentation._segmentation import Labels, Segmentation
-from parfocal.segmentation.planes import LinkSettings, PlaneLinker
 
 Progress = Callable[[int, int], object]
 """Told how many parts of how many are done."""
@@ -49,11 +48,6 @@ def checked_voxel_size(voxel_size_um: Sequence[float]) -> tuple[float, float, fl
     if len(sizes) != 3 or not all(math.isfinite(v) and v > 0 for v in sizes):
         raise BadInputError(f"voxel size {tuple(sizes)} um, expected three positive numbers (z, y, x)")
     return sizes[0], sizes[1], sizes[2]
-
-
-def linker(links: LinkSettings | None = None) -> PlaneLinker:
-    """Return a new `PlaneLinker`."""
-    return PlaneLinker(links)
 
 
 def finished(

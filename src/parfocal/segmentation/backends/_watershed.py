@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from parfocal.errors import BadInputError
 from parfocal.segmentation._segmentation import Floats, Labels, Segmentation
-from parfocal.segmentation.backends._input import as_volume, checked_voxel_size, linker
+from parfocal.segmentation.backends._input import as_volume, checked_voxel_size
 from parfocal.segmentation.backends._options import refuse_links, told_settings
 from parfocal.segmentation.planes import LinkSettings, PlaneLinker
 
@@ -94,7 +94,7 @@ class Watershed:
     ) -> Generator[Labels, None, Segmentation]:
         """Yield labels of each plane as it arrives; see `Backend`."""
         voxel_size_um = checked_voxel_size(voxel_size_um)
-        link = linker(self.settings.links)
+        link = PlaneLinker(self.settings.links)
         for plane in planes:
             yield link.add(label_nuclei(as_volume(plane)[0], voxel_size_um[1:], self.settings))
         return self._linked(link, voxel_size_um, self.settings.diameter_um)
@@ -114,7 +114,7 @@ class Watershed:
         )
         settings = replace(self.settings, diameter_um=diameter_um)
         if settings.dims == 2 or (settings.dims == "auto" and diameter_um < 3.0 * voxel_size_um[0]):
-            link = linker(self.settings.links)
+            link = PlaneLinker(self.settings.links)
             for plane in pixels:
                 link.add(label_nuclei(plane, voxel_size_um[1:], settings))
             return self._linked(link, voxel_size_um, diameter_um, remark)
