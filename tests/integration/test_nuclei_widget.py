@@ -399,10 +399,10 @@ def test_a_run_is_opened_corrected_and_learnt_from_in_its_panel(viewer, tmp_path
     for _ in queue:
         review.buttons["accept"].click()
     # So few may all be learnt from, and none kept to judge by: nuclei are added until there are both.
-    from parfocal.segmentation.corrections._lessons import is_held_out
+    from parfocal.segmentation.corrections._sides import held_out_ids
 
     labels, k = review.session.labels, 0
-    while len({is_held_out(made.id, 0.25) for made in review.session.corrections()}) < 2:
+    while not 0 < len(held_out_ids(review.session.journal, 0.25)) < len(review.session.corrections()):
         free = np.argwhere(labels[4] == 0)[k::97]
         mask = np.zeros(labels.shape, bool)
         y, x = free[0]

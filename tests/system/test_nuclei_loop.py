@@ -142,7 +142,7 @@ def test_what_is_corrected_is_learnt_and_the_next_run_names_the_new_model(bench,
         correct_the_others(bench, uid, f"labels_{number}", true)
 
     # Retrained through the queue, in a process of its own, and promoted by the gate.
-    (retraining,) = session.RE(retrain_nuclei(steps=20, min_new=10))
+    (retraining,) = session.RE(retrain_nuclei(steps=60, min_new=10))
     assert session.drain(60)
     told = session.catalog.run(retraining)["retraining"].read()
     assert str(told["retraining_verdict"][0].item()) == "promoted", str(told["retraining_reason"][0].item())

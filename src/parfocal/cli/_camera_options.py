@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from parfocal.cli._localize_source import Movie
 from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
+
+OffsetOption = Annotated[
+    float | None,
+    typer.Option(
+        help="What the camera adds to each pixel. Default: 100; without any of the camera's numbers, guessed."
+    ),
+]
+ElectronsOption = Annotated[
+    float | None,
+    typer.Option("--electrons-per-adu", help="Photoelectrons (behind the EM register) an ADU. Default: 1."),
+]
+ReadNoiseOption = Annotated[
+    float | None, typer.Option("--read-noise", help="Photoelectrons; of an EMCCD behind the register.")
+]
+EmGainOption = Annotated[float, typer.Option("--em-gain", help="Of an EMCCD; above 1 doubles the variance.")]
+
+
+def camera_told(
+    offset: float | None, electrons_per_adu: float | None, read_noise: float | None = None
+) -> dict[str, float]:
+    """Return what options say of a camera, as `camera_of` takes it."""
+    said = {"offset_adu": offset, "e_per_adu": electrons_per_adu, "read_noise_e": read_noise}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def camera_of(
@@ -17,7 +42,7 @@ def camera_of(
 ) -> tuple[CameraModel, tuple[str, ...]]:
     """Return the run's camera, or that of the options, or one guessed; and what to say of it: a file tells none.
 
-    `told` has those of `offset_adu`, `e_per_adu` and `read_noise_e` that were said.
+    `told` is what `camera_told` returns.
     """
     from parfocal.puncta.detection import guess_camera
 
@@ -54,6 +79,34 @@ def pixel_size_of(text: str | None) -> tuple[float, float] | None:
     if len(sizes) not in (1, 2) or not all(0 < size < float("inf") for size in sizes):
         raise BadInputError(f"--pixel-size {text!r}: expected um, such as 0.13 or y,x as 0.13,0.13")
     return sizes[0], sizes[-1]
+
+
+def known_pixel_size(movie: Movie, told: tuple[float, float] | None) -> tuple[float, float]:
+    """Return (y, x) in um as the option says, or the movie.
+
+    Raises
+    ------
+    BadInputError
+        Neither does.
+    """
+    size = told or movie.pixel_size_um
+    if size is None:
+        raise BadInputError(f"{movie.source}: its pixel size is not known; say it with --pixel-size, in um")
+    return size
+
+
+def known_interval_s(movie: Movie, told: float | None) -> float:
+    """Return the frame interval, s, as the option says, or the movie.
+
+    Raises
+    ------
+    BadInputError
+        Neither does.
+    """
+    interval_s = told or movie.frame_interval_s
+    if interval_s is None:
+        raise BadInputError(f"{movie.source}: its frame interval is not known; say it with --frame-interval, in s")
+    return interval_s
 
 
 def _saturation(movie: Movie) -> float:

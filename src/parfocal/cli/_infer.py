@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
 from parfocal import __version__
+from parfocal.cli._camera_options import camera_of, camera_told, known_interval_s, known_pixel_size
 from parfocal.cli._catalog import JsonOption
 from parfocal.cli._infer_finder import Finder, find_by
 from parfocal.cli._infer_source import Recording, recordings_in
@@ -163,7 +162,9 @@ def _one(it: Recording, target: Path, asked: _Asked, overwrite: bool, said: Call
                 "--overwrite"
             )
         return {**before, "skipped": True}
-    size, interval_s = _told(it, asked)
+    told = asked.pixel_size_um
+    size = known_pixel_size(it.puncta, None if told is None else (told, told))
+    interval_s = known_interval_s(it.puncta, asked.frame_interval_s)
     camera, remarks = _camera(it, asked)
     began = time.monotonic()
     n_frames = it.puncta.n_frames
@@ -219,37 +220,11 @@ def _draw(path: Path, it: Recording, spots: Localizations, facts: dict[str, Any]
     draw_localizations(path, it.puncta, spots, {**facts, "source": it.name})
 
 
-def _told(it: Recording, asked: _Asked) -> tuple[tuple[float, float], float]:
-    told = asked.pixel_size_um
-    size = it.puncta.pixel_size_um if told is None else (told, told)
-    interval_s = asked.frame_interval_s or it.puncta.frame_interval_s
-    if size is None:
-        raise BadInputError(f"{it.puncta.source}: its pixel size is not known; say it with --pixel-size, in um")
-    if interval_s is None:
-        raise BadInputError(
-            f"{it.puncta.source}: its frame interval is not known; say it with --frame-interval, in s"
-        )
-    return size, interval_s
-
-
 def _camera(it: Recording, asked: _Asked) -> tuple[CameraModel, tuple[str, ...]]:
-    from parfocal.puncta.detection import guess_camera
-
-    if asked.e_per_adu is not None:
-        if not asked.e_per_adu > 0:
-            raise BadInputError(f"--electrons-per-adu {asked.e_per_adu:g}: expected a number above 0")
-        offset_adu = 100.0 if asked.offset_adu is None else asked.offset_adu
-        return CameraModel(offset_adu=offset_adu, gain_adu_per_e=1 / asked.e_per_adu), ()
-    if asked.offset_adu is not None:
+    # An offset by itself leaves photoelectrons to be guessed here, and the guess has an offset of its own.
+    if asked.offset_adu is not None and asked.e_per_adu is None:
         raise BadInputError("--offset is told with --electrons-per-adu, or neither is")
-    if it.puncta.camera_model is not None:
-        return it.puncta.camera_model, ()
-    guessed = guess_camera(*(np.asarray(frame) for frame in islice(it.puncta.frames(), 2)))
-    gain = 1 / float(np.mean(guessed.gain_adu_per_e))
-    said = (
-        f"camera not told: offset {guessed.offset_adu:g} and {gain:.3g} photoelectrons an ADU taken from the noise"
-    )
-    return guessed, (f"{said}; photons and standard errors are rough",)
+    return camera_of(it.puncta, camera_told(asked.offset_adu, asked.e_per_adu))
 
 
 def _line(one: dict[str, Any]) -> str:

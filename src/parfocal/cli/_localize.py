@@ -19,7 +19,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parfocal import __version__
-from parfocal.cli._camera_options import camera_of, pixel_size_of
+from parfocal.cli._camera_options import (
+    ElectronsOption,
+    EmGainOption,
+    OffsetOption,
+    ReadNoiseOption,
+    camera_of,
+    camera_told,
+    known_interval_s,
+    known_pixel_size,
+    pixel_size_of,
+)
 from parfocal.cli._catalog import DataOption, JsonOption
 from parfocal.cli._localize_source import Movie, inverted, is_folder_of_movies, movies_in, open_movie, run_movie
 from parfocal.cli._segment import is_run
@@ -120,20 +130,10 @@ def localize_command(
         bool,
         typer.Option("--thunderstorm", help="ThunderSTORM's defaults: std(Wave.F1), one spot a fit, no border."),
     ] = False,
-    offset: Annotated[
-        float | None,
-        typer.Option(
-            help="What the camera adds to each pixel. Default: 100; without any of the camera's numbers, guessed."
-        ),
-    ] = None,
-    electrons_per_adu: Annotated[
-        float | None,
-        typer.Option("--electrons-per-adu", help="Photoelectrons (behind the EM register) an ADU. Default: 1."),
-    ] = None,
-    read_noise: Annotated[
-        float | None, typer.Option("--read-noise", help="Photoelectrons; of an EMCCD behind the register.")
-    ] = None,
-    em_gain: Annotated[float, typer.Option("--em-gain", help="Of an EMCCD; above 1 doubles the variance.")] = 1.0,
+    offset: OffsetOption = None,
+    electrons_per_adu: ElectronsOption = None,
+    read_noise: ReadNoiseOption = None,
+    em_gain: EmGainOption = 1.0,
     quantum_efficiency: Annotated[
         float, typer.Option("--quantum-efficiency", help="Photoelectrons a photon, for the table's photons.")
     ] = 1.0,
@@ -177,10 +177,9 @@ def localize_command(
         settings = thunderstorm_settings(**changes)
     else:
         settings = LocalizeSettings(threshold=threshold, **changes)
-    camera = {"offset_adu": offset, "e_per_adu": electrons_per_adu, "read_noise_e": read_noise}
     told = _Told(
         settings,
-        {name: value for name, value in camera.items() if value is not None},
+        camera_told(offset, electrons_per_adu, read_noise),
         em_gain,
         quantum_efficiency,
         pixel_size_of(pixel_size),
@@ -253,9 +252,7 @@ def _one(movie: Movie, table: Path, told: _Told, as_labels: Path | None) -> dict
         raise BadInputError(f"{shown}: exists already; name another table, or replace it with --overwrite")
     if not target.absolute().parent.is_dir():
         raise BadInputError(f"{target}: cannot be made, there is no folder {target.parent}")
-    size = told.pixel_size_um or movie.pixel_size_um
-    if size is None:
-        raise BadInputError(f"{movie.source}: its pixel size is not known; say it with --pixel-size, in um")
+    size = known_pixel_size(movie, told.pixel_size_um)
     if told.dark:
         movie = inverted(movie)
     camera, remarks = camera_of(movie, told.camera, told.em_gain)
@@ -310,9 +307,7 @@ def _one(movie: Movie, table: Path, told: _Told, as_labels: Path | None) -> dict
 def _write_sample(sample: Path, movie: Movie, spots: Localizations, camera: CameraModel, told: _Told) -> None:
     from parfocal.puncta.simulation import PunctaRecording, write_sample
 
-    interval_s = told.interval_s or movie.frame_interval_s
-    if interval_s is None:
-        raise BadInputError(f"{movie.source}: its frame interval is not known; say it with --frame-interval, in s")
+    interval_s = known_interval_s(movie, told.interval_s)
     pixels = np.stack(list(movie.frames()))
     if pixels.dtype != np.uint16:
         if pixels.dtype.kind == "f" and not np.array_equal(pixels, np.round(pixels)):

@@ -12,6 +12,14 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from parfocal.cli._camera_options import (
+    ElectronsOption,
+    EmGainOption,
+    OffsetOption,
+    ReadNoiseOption,
+    camera_told,
+    pixel_size_of,
+)
 from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 
@@ -68,31 +76,19 @@ def prepare_command(
     frame_interval: Annotated[
         float | None, typer.Option("--frame-interval", help="s, where the movie does not say.")
     ] = None,
-    offset: Annotated[
-        float | None,
-        typer.Option(
-            help="What the camera adds to each pixel. Default: 100; without any of the camera's numbers, guessed."
-        ),
-    ] = None,
-    electrons_per_adu: Annotated[
-        float | None,
-        typer.Option("--electrons-per-adu", help="Photoelectrons (behind the EM register) an ADU. Default: 1."),
-    ] = None,
-    read_noise: Annotated[
-        float | None, typer.Option("--read-noise", help="Photoelectrons; of an EMCCD behind the register.")
-    ] = None,
-    em_gain: Annotated[float, typer.Option("--em-gain", help="Of an EMCCD; above 1 doubles the variance.")] = 1.0,
+    offset: OffsetOption = None,
+    electrons_per_adu: ElectronsOption = None,
+    read_noise: ReadNoiseOption = None,
+    em_gain: EmGainOption = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Turn class labels of calcium events into signal (1) or none (0) at puncta; with their movie, samples."""
-    from parfocal.cli._camera_options import pixel_size_of
     from parfocal.cli._prepare_calcium_source import MovieOptions, labelled_patches
     from parfocal.puncta.calcium import DEFAULT_CLASSES, LabelSettings
 
     given = dict(DEFAULT_CLASSES) if not named else {"background": 0, **dict(map(_class_of, named))}
     settings = LabelSettings(given, filter_puncta_only, ignore_waves, radius)
-    camera = {"offset_adu": offset, "e_per_adu": electrons_per_adu, "read_noise_e": read_noise}
     if frame_interval is not None and not frame_interval > 0:
         raise BadInputError(f"--frame-interval {frame_interval:g}: expected seconds, above 0")
     told = MovieOptions(
@@ -101,7 +97,7 @@ def prepare_command(
         first_frame,
         pixel_size_of(pixel_size),
         frame_interval,
-        {name: value for name, value in camera.items() if value is not None},
+        camera_told(offset, electrons_per_adu, read_noise),
         em_gain,
     )
     patches = labelled_patches(source)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.cli._camera_options import camera_of
+from parfocal.cli._camera_options import camera_of, known_interval_s, known_pixel_size
 from parfocal.cli._localize_source import open_movie
 from parfocal.errors import BadInputError
 from parfocal.files import natural_key
@@ -113,12 +113,8 @@ def puncta_movie(source: Path, name: str, shape: tuple[int, ...], told: MovieOpt
         raise BadInputError(f"{path}: has {movie.n_frames} frames; {name} needs those from {first} to {last - 1}")
     if movie.shape_px != shape[1:]:
         raise BadInputError(f"{path}: frames are {movie.shape_px} px (y, x), but calcium of {name} is {shape[1:]}")
-    size = told.pixel_size_um or movie.pixel_size_um
-    interval_s = told.frame_interval_s or movie.frame_interval_s
-    if size is None:
-        raise BadInputError(f"{path}: its pixel size is not known; say it with --pixel-size, in um")
-    if interval_s is None:
-        raise BadInputError(f"{path}: its frame interval is not known; say it with --frame-interval, in s")
+    size = known_pixel_size(movie, told.pixel_size_um)
+    interval_s = known_interval_s(movie, told.frame_interval_s)
     camera, remarks = camera_of(movie, told.camera, told.em_gain)
     frames = np.stack([np.asarray(frame) for frame in islice(movie.frames(), first, last)])
     return PunctaMovie(movie.source, frames, size, interval_s, camera, (*movie.warnings, *remarks))

@@ -127,6 +127,15 @@ class FrameGrid:
         """Units of all axes."""
         return (*(axis.unit for axis in self.axes), "um", "um")
 
+    def placed(self, pixel_um: tuple[float, float]) -> dict[str, Any]:
+        """Return what puts a layer of napari on all axes, and names them."""
+        return {
+            "scale": self.scale(pixel_um),
+            "translate": self.translate,
+            "axis_labels": self.axis_labels,
+            "units": self.units,
+        }
+
 
 def grid_of(frames: Iterable[TakenFrame]) -> FrameGrid:
     """Return the axes along which frames differ; z and time by what was measured, not by what was asked for."""

@@ -42,13 +42,7 @@ def nuclei_layers(catalog: Catalog, run: Any, main: RunFrames, max_points: int) 
     if not rows:
         return [], [f"nuclei {uid[:8]}: no stack was labelled"]
     grid = main.grid
-    about: dict[str, Any] = {
-        "scale": grid.scale(main.pixel_um),
-        "translate": grid.translate,
-        "axis_labels": grid.axis_labels,
-        "units": grid.units,
-        "metadata": {"run": uid},
-    }
+    about = {**grid.placed(main.pixel_um), "metadata": {"run": uid}}
     layers: list[Layer] = []
     remarks: list[str] = []
     where = {_place(row): paths[str(row["labels"])] for row in rows}

@@ -46,13 +46,7 @@ def puncta_layers(catalog: Catalog, run: Any, main: RunFrames, max_points: int) 
     spots = _columns(catalog, uid, "localizations", (*_SPOTS, *_SPOT_FEATURES))
     grid = main.grid
     at = _where(grid, main, spots)
-    about: dict[str, Any] = {
-        "scale": grid.scale(main.pixel_um),
-        "translate": grid.translate,
-        "axis_labels": grid.axis_labels,
-        "units": grid.units,
-        "metadata": {"run": uid},
-    }
+    about = {**grid.placed(main.pixel_um), "metadata": {"run": uid}}
     remarks: list[str] = []
     n = len(spots["frame"])
     kept = spread(n, max_points)

@@ -20,6 +20,7 @@ from parfocal.learning._store import ModelStore, StoredModel
 from parfocal.learning._store_journal import ModelEvent
 from parfocal.learning._train import train
 from parfocal.learning._train_settings import Batches, Loss, TrainLog, TrainProgress, TrainSettings
+from parfocal.learning._training_files import check_training_files
 from parfocal.learning._weights import is_half, load_into, load_weights, save_weights
 from parfocal.learning._workers import train_on_workers
 
@@ -40,6 +41,7 @@ __all__ = [
     "architecture_of",
     "build_network",
     "build_unet",
+    "check_training_files",
     "cluster_client",
     "for_inference",
     "is_half",

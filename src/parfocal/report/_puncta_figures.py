@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from parfocal.files import write_atomically
 from parfocal.puncta.calcium import lagged, pearson
 from parfocal.puncta.tables import PunctaResults
+from parfocal.report._plot_paper import PAPER_STYLE
 from parfocal.report._puncta_numbers import co_occurrence, precision_nm
 
 Floats = NDArray[np.float64]
@@ -19,17 +20,6 @@ Floats = NDArray[np.float64]
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072b2", "#d55e00", "#009e73", "#999999"  # Okabe and Ito
 _MOST_SHOWN = 60
 _MAX_LAG = 10
-_STYLE: Any = {
-    "svg.fonttype": "none",  # text can be edited
-    "pdf.fonttype": 42,  # TrueType, embedded: the same there
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.hashsalt": "parfocal",  # the same numbers, the same file
-}
 
 Draw = Callable[[Any, PunctaResults], None]
 
@@ -58,7 +48,7 @@ def _write(folder: Path, name: str, draw: Callable[[Any], None], width_in: float
     from matplotlib.figure import Figure
 
     written: list[Path] = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(PAPER_STYLE):
         figure = Figure(figsize=(width_in, 3.0), layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)

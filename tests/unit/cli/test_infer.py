@@ -12,6 +12,8 @@ from parfocal.puncta.tables import read_results
 
 SCENE = PunctaScene(shape_px=(64, 64), n_frames=40, n_puncta=5, photons=2000, calcium=Calcium(), seed=4)
 
+SCALE = ("--detector", "classical", "--pixel-size", 0.1, "--frame-interval", 0.05)
+
 
 def infer(capsys, *arguments):
     try:
@@ -85,6 +87,8 @@ def test_a_movie_of_two_channels_tells_its_calcium_and_what_is_not_asked_for_is_
         (("/nowhere",), "there is nothing there"),
         (("{movie}", "--detector", "classical"), "pixel size is not known"),
         (("{movie}", "--detector", "classical", "--pixel-size", 0.1), "frame interval is not known"),
+        (("{movie}", *SCALE, "--offset", 90), "--offset is told with --electrons-per-adu, or neither is"),
+        (("{movie}", *SCALE, "--electrons-per-adu", 0), "--electrons-per-adu 0: expected a number above 0"),
         (("{movie}", "--detector", "classical", "--model", "x"), "are of a network"),
         (("{movie}", "--model", "/no/such.safetensors"), "such"),
         (("{movie}", "--model", "puncta", "--model", "puncta-calcium"), "an ensemble is of networks of puncta"),

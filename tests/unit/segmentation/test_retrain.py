@@ -139,6 +139,30 @@ def test_what_was_undone_is_not_learnt_and_nothing_to_judge_by_is_said(tmp_path,
     assert [model.version for model in store.models()] == ["1"]
 
 
+def test_one_held_out_correction_cannot_judge_and_the_gate_says_so(tmp_path, store):
+    journal = added_dim_nuclei(tmp_path / "corrections", n_images=1)
+    while len(journal.corrections()) > 4:
+        journal.undo()
+    done = retrain(journal, store, "nuclei2d", replace(QUICK, steps=2), device="cpu")
+    assert not done.promoted
+    assert done.gate.reason == ("only 1 held-out correction: at least 2 are needed to judge; correct more objects")
+    assert store.find("nuclei2d").version == "1"
+    assert store.find("nuclei2d", done.model.version).card.metrics["corrections_ap50"] >= 0
+
+
+def test_a_tie_leaves_the_version_in_use_where_it_is(tmp_path, store):
+    """A rate of next to nothing: what comes out says what went in."""
+    journal = added_dim_nuclei(tmp_path / "corrections", n_images=2)
+    done = retrain(journal, store, "nuclei2d", replace(QUICK, steps=1, rate=1e-12), device="cpu")
+    assert not done.promoted
+    assert done.gate.corrections_after == done.gate.corrections_before
+    assert (done.gate.n_better, done.gate.n_worse) == (0, 0)
+    assert done.gate.reason == (
+        f"no better and no worse on {done.gate.n_corrections} held-out corrections: "
+        "a rise of AP by more than 0.01 was expected"
+    )
+
+
 def test_a_network_that_does_not_find_nuclei_is_refused(tmp_path, store):
     denoiser = UNetShape(dims=2, n_out=1, widths=(8, 16), norm="batch")
     store.add(build_unet(denoiser).state_dict(), ModelCard("denoise2d", "1", denoiser.as_architecture(), ""))

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from parfocal.devices.vendors._options import VendorOptions
-from parfocal.devices.vendors._pylablib import import_pylablib, one_line, tell_library, windows_names
+from parfocal.devices.vendors._pylablib import (
+    chosen_camera,
+    import_pylablib,
+    new_camera,
+    one_line,
+    tell_library,
+    windows_names,
+)
 from parfocal.devices.vendors._vendor_camera import VendorCamera
 from parfocal.errors import BadInputError, HardwareError
 
@@ -63,16 +70,9 @@ class AndorBinding:
             n_cameras = int(self._sdk3.get_cameras_number())
         except Exception as error:
             raise HardwareError(f"{self.name}: cameras cannot be counted: {self.words(error)}") from error
-        if self._serial is None:
-            if self._index >= n_cameras:
-                raise HardwareError(
-                    f"{self.name}: there are {n_cameras} cameras; check power and cable, or choose another index"
-                )
-            camera = self._open(self._index)
-        else:
-            camera = self._find(self._serial, n_cameras)
+        camera = chosen_camera(self.name, self._index, self._serial, n_cameras, self._open, self._serial_of)
         try:
-            self._serial = str(camera.get_device_info().serial_number)
+            self._serial = self._serial_of(camera)
             self._prepare(camera)
         except BadInputError:
             self.release(camera)
@@ -190,26 +190,13 @@ class AndorBinding:
         self._ticks_per_s = float(camera.get_attribute_value("TimestampClockFrequency", default=0))
 
     def _open(self, index: int) -> Any:
-        kind = self._sdk3.AndorSDK3Camera
-        camera = kind.__new__(kind)  # so that there is something to let go of if it does not come up
         try:
-            camera.__init__(index)
+            return new_camera(self._sdk3.AndorSDK3Camera, index, self.release)
         except Exception as error:
-            self.release(camera)
             raise HardwareError(f"{self.name} cannot be opened: {self.words(error)}") from error
-        return camera
 
-    def _find(self, serial: str, n_cameras: int) -> Any:
-        there: list[str] = []
-        for index in range(n_cameras):
-            camera = self._open(index)
-            number = str(camera.get_device_info().serial_number)
-            if number == serial:
-                return camera
-            there.append(number)
-            camera.close()
-        seen = f"there is {', '.join(there)}" if there else "there is none"
-        raise HardwareError(f"{self.name}: no camera with serial number {serial}, {seen}; check power and cable")
+    def _serial_of(self, camera: Any) -> str:
+        return str(camera.get_device_info().serial_number)
 
 
 @dataclass(frozen=True, kw_only=True)

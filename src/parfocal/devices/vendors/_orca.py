@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from parfocal.devices.vendors._options import VendorOptions
-from parfocal.devices.vendors._pylablib import import_pylablib, one_line, tell_library
+from parfocal.devices.vendors._pylablib import (
+    chosen_camera,
+    import_pylablib,
+    new_camera,
+    one_line,
+    tell_library,
+)
 from parfocal.devices.vendors._vendor_camera import VendorCamera
 from parfocal.errors import BadInputError, HardwareError
 
@@ -63,15 +69,8 @@ class OrcaBinding:
     def open(self) -> Any:
         """Open the camera by its serial number, else by its index, and remember which it was."""
         n_cameras = int(self._dcam.get_cameras_number())
-        if self._serial is None:
-            if self._index >= n_cameras:
-                raise HardwareError(
-                    f"{self.name}: there are {n_cameras} cameras; check power and cable, or choose another index"
-                )
-            camera = self._open(self._index)
-            self._serial = self._serial_of(camera)
-        else:
-            camera = self._find(self._serial, n_cameras)
+        camera = chosen_camera(self.name, self._index, self._serial, n_cameras, self._open, self._serial_of)
+        self._serial = self._serial_of(camera)
         if self._readout_speed is not None:
             try:
                 camera.set_readout_speed(self._readout_speed)
@@ -175,29 +174,13 @@ class OrcaBinding:
         return None
 
     def _open(self, index: int) -> Any:
-        kind = self._dcam.DCAMCamera
-        camera = kind.__new__(kind)  # so that there is something to let go of if it does not come up
         try:
-            camera.__init__(index)
+            return new_camera(self._dcam.DCAMCamera, index, self.release)
         except Exception as error:
-            self.release(camera)
             raise HardwareError(f"{self.name} cannot be opened: {self.words(error)}") from error
-        return camera
 
     def _serial_of(self, camera: Any) -> str:
         return str(camera.get_device_info().serial_number).split()[-1]
-
-    def _find(self, serial: str, n_cameras: int) -> Any:
-        there: list[str] = []
-        for index in range(n_cameras):
-            camera = self._open(index)
-            number = self._serial_of(camera)
-            if number == serial:
-                return camera
-            there.append(number)
-            camera.close()
-        seen = f"there is {', '.join(there)}" if there else "there is none"
-        raise HardwareError(f"{self.name}: no camera with serial number {serial}, {seen}; check power and cable")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ import ctypes
 import importlib
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from parfocal.errors import BadInputError
+from parfocal.errors import BadInputError, HardwareError
 
 
 def import_pylablib(camera: str, module: str) -> Any:
@@ -60,6 +60,49 @@ def windows_names() -> Generator[None]:
     finally:
         for name in lent:
             delattr(module, name)
+
+
+def new_camera(kind: Any, index: int, release: Callable[[Any], object]) -> Any:
+    """Return the camera of this index, opened; `release` is given what is left of one that does not come up."""
+    camera = kind.__new__(kind)  # so that there is something to let go of
+    try:
+        camera.__init__(index)
+    except Exception:
+        release(camera)
+        raise
+    return camera
+
+
+def chosen_camera(
+    name: str,
+    index: int,
+    serial: str | None,
+    n_cameras: int,
+    opened: Callable[[int], Any],
+    serial_of: Callable[[Any], str],
+) -> Any:
+    """Return the camera with this serial number, or, where none is told, that of the index.
+
+    Raises
+    ------
+    HardwareError
+        It is not there.
+    """
+    if serial is None:
+        if index >= n_cameras:
+            raise HardwareError(
+                f"{name}: there are {n_cameras} cameras; check power and cable, or choose another index"
+            )
+        return opened(index)
+    there: list[str] = []
+    for number in range(n_cameras):
+        camera = opened(number)
+        there.append(serial_of(camera))
+        if there[-1] == serial:
+            return camera
+        camera.close()
+    seen = f"there is {', '.join(there)}" if there else "there is none"
+    raise HardwareError(f"{name}: no camera with serial number {serial}, {seen}; check power and cable")
 
 
 def one_line(error: Exception) -> str:

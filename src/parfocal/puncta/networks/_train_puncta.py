@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parfocal.errors import BadInputError
-from parfocal.learning import ModelCard, TrainProgress, TrainSettings, load_into, need_torch, save_weights, train
+from parfocal.learning import (
+    ModelCard,
+    TrainProgress,
+    TrainSettings,
+    check_training_files,
+    load_into,
+    need_torch,
+    save_weights,
+    train,
+)
 from parfocal.puncta.networks._build import build_puncta_net
 from parfocal.puncta.networks._curriculum import Curriculum
 from parfocal.puncta.networks._net import read_puncta_module, shipped_weights
@@ -93,7 +102,7 @@ def train_puncta(
         target.with_suffix(f".{number}-{s.name}.checkpoint") for number, s in enumerate(training.stages)
     ]
     curricula = [path.with_suffix(".scores.jsonl") for path in checkpoints]
-    _check_files(target, [*checkpoints, *curricula], resume)
+    check_training_files(target, [*checkpoints, *curricula], resume)
     sources = [stage_source(training, stage, number) for number, stage in enumerate(training.stages)]
     module = build_puncta_net(training.shape, seed=training.seed)
     parents = _begin_with(module, training)
@@ -342,18 +351,3 @@ def _has_bfloat16() -> bool:
 
     can: Any = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     return bool(can())
-
-
-def _check_files(target: Path, leftovers: list[Path], resume: bool) -> None:
-    for path in (target, target.with_suffix(".json")):
-        if path.exists():
-            raise BadInputError(f"{path}: is there already and is not replaced; choose another --out")
-    begun = [path for path in leftovers if path.exists()]
-    if begun and not resume:
-        raise BadInputError(f"{begun[0]}: a training was begun; --resume goes on with it, or delete it")
-    if resume and not begun:
-        raise BadInputError(f"{target}: no checkpoint beside it to resume from; expected {leftovers[0].name}")
-    if target.suffix != ".safetensors":
-        raise BadInputError(f"{target}: weights end in .safetensors")
-    if not target.parent.is_dir():
-        raise BadInputError(f"{target.parent}: no such folder")

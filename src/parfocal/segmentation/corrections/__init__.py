@@ -16,15 +16,12 @@ from parfocal.segmentation.corrections._edits import (
 )
 from parfocal.segmentation.corrections._folder import SegmentedFolder, open_segmented
 from parfocal.segmentation.corrections._gate import GateResult, GateSettings, gate
-from parfocal.segmentation.corrections._journal import (
-    Correction,
-    CorrectionJournal,
-    Crop,
-)
+from parfocal.segmentation.corrections._journal import CorrectionJournal
 from parfocal.segmentation.corrections._kinds import (
     Kind,
     kinds_of,
 )
+from parfocal.segmentation.corrections._record import Correction, Crop
 from parfocal.segmentation.corrections._retrain import Retrained, retrain
 from parfocal.segmentation.corrections._retrain_settings import Readiness, RetrainSettings, readiness
 from parfocal.segmentation.corrections._session import (

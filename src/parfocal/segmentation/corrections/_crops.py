@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from parfocal.segmentation.corrections._edits import Box, box_slices
-from parfocal.segmentation.corrections._journal import Correction, Crop
 from parfocal.segmentation.corrections._kinds import Labels
+from parfocal.segmentation.corrections._record import Correction, Crop
 from parfocal.segmentation.grids import Grid, resample, resample_labels
 from parfocal.segmentation.networks import PixelRange, pixel_range
 
@@ -52,6 +52,7 @@ def learning_crop(
     dims: int,
     outside_weight: float,
     kept_out: Sequence[Box] = (),
+    truth: Labels | None = None,
 ) -> LearningCrop | None:
     """Bring a correction to the size that a network knows.
 
@@ -67,6 +68,8 @@ def learning_crop(
         Of voxels that nobody has corrected.
     kept_out : sequence of boxes
         Of the volume: voxels there count nothing, since the gate judges by them.
+    truth : int32[...], optional
+        Labels of the crop as later corrections left them; as this one did where not told.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def learning_crop(
     return LearningCrop(
         correction.id,
         scale.applied(resample(crop.image, grid)),
-        resample_labels(crop.after, grid).astype(np.int32),
+        resample_labels(crop.after if truth is None else truth, grid).astype(np.int32),
         weight,
     )
 
@@ -105,11 +108,16 @@ def core_box(correction: Correction, crop: Crop) -> Box:
     )
 
 
-def changed_weight(crop: Crop, correction: Correction, outside_weight: float) -> Floats:
-    """Return what each voxel of a crop counts: `weight` in and within 3 voxels of what was corrected."""
+def touched_voxels(crop: Crop, correction: Correction) -> NDArray[np.bool_]:
+    """Return where the objects of a correction are or were."""
     touched = crop.before != crop.after
     touched |= np.isin(crop.before, correction.ids_before) | np.isin(crop.after, correction.ids_after)
-    touched &= (crop.before > 0) | (crop.after > 0)
+    return touched & ((crop.before > 0) | (crop.after > 0))
+
+
+def changed_weight(crop: Crop, correction: Correction, outside_weight: float) -> Floats:
+    """Return what each voxel of a crop counts: `weight` in and within 3 voxels of what was corrected."""
+    touched = touched_voxels(crop, correction)
     # In a plane: planes far apart would else count what lies above and below a nucleus as corrected.
     around = np.zeros((3,) * touched.ndim, dtype=bool)
     around[(1,) * (touched.ndim - 2)] = ndimage.generate_binary_structure(2, 1)

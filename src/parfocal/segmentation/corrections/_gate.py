@@ -25,7 +25,7 @@ _PLANES_A_CROP = 8
 
 @dataclass(frozen=True)
 class GateSettings:
-    """When a retrained model takes the place of the one that it was trained from.
+    """When a retrained model takes the place of the one that it was trained from: never in a tie.
 
     Parameters
     ----------
@@ -35,11 +35,14 @@ class GateSettings:
         And on simulated volumes it may fall by less than this.
     n_simulated : int
         Simulated images of each kind.
+    min_corrections : int
+        With fewer held-out corrections there is no judging.
     """
 
     min_gain: float = 0.01
     max_loss: float = 0.02
     n_simulated: int = 8
+    min_corrections: int = 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class GateResult:
         Mean AP at 0.5 on simulated images.
     n_corrections : int
         How many were held out.
+    n_better, n_worse : int
+        On how many of them AP rose, and fell.
     """
 
     passed: bool
@@ -67,10 +72,14 @@ class GateResult:
     simulated_before: float
     simulated_after: float
     n_corrections: int
+    n_better: int = 0
+    n_worse: int = 0
 
 
-def ap_on_crops(net: nn.Module, crops: Sequence[LearningCrop], dims: int, diameter_px: float) -> float:
-    """Return the mean over crops of `corrected_ap`; for a network of planes, of that of up to 8 planes.
+def ap_on_crops(
+    net: nn.Module, crops: Sequence[LearningCrop], dims: int, diameter_px: float
+) -> NDArray[np.float64]:
+    """Return `corrected_ap` of each crop; for a network of planes, the mean over up to 8 planes of it.
 
     Parameters
     ----------
@@ -83,7 +92,7 @@ def ap_on_crops(net: nn.Module, crops: Sequence[LearningCrop], dims: int, diamet
         That size.
     """
     settings = MaskSettings(diameter_px=diameter_px)
-    return float(np.mean([_ap(net, crop, dims, settings) for crop in crops])) if crops else float("nan")
+    return np.array([_ap(net, crop, dims, settings) for crop in crops])
 
 
 def gate(
@@ -115,19 +124,42 @@ def gate(
     how = settings or GateSettings()
     tell = on_step or (lambda _what: None)
     tell("held-out corrections")
-    on_crops = [ap_on_crops(net, crops, dims, diameter_px) for net in (before, after)]
+    was, now = (ap_on_crops(net, crops, dims, diameter_px) for net in (before, after))
     tell("simulated images")
     simulated = [_simulated(net, dims, how.n_simulated, outline) for net in (before, after)]
-    gain, loss = on_crops[1] - on_crops[0], simulated[0] - simulated[1]
-    if not crops:
-        passed, reason = False, "no correction was held out to judge by"
-    elif not gain > how.min_gain:
-        passed, reason = False, f"AP on held-out corrections {gain:+.3f}, more than +{how.min_gain:g} was expected"
-    elif not loss < how.max_loss:
-        passed, reason = False, f"AP on simulated images {-loss:+.3f}, a loss below {how.max_loss:g} was expected"
-    else:
-        passed, reason = True, f"AP on held-out corrections {gain:+.3f}, on simulated images {-loss:+.3f}"
-    return GateResult(passed, reason, on_crops[0], on_crops[1], simulated[0], simulated[1], len(crops))
+    n_better, n_worse = int((now > was).sum()), int((now < was).sum())
+    mean_was, mean_now = (float(each.mean()) if each.size else float("nan") for each in (was, now))
+    refused = _refusal(how, was, now, simulated[1] - simulated[0])
+    reason = refused or (
+        f"AP on {_held_out(len(crops))} {mean_now - mean_was:+.3f} (better on {n_better}, worse on {n_worse}), "
+        f"on simulated images {simulated[1] - simulated[0]:+.3f}"
+    )
+    return GateResult(
+        not refused, reason, mean_was, mean_now, simulated[0], simulated[1], len(crops), n_better, n_worse
+    )
+
+
+def _refusal(how: GateSettings, was: NDArray[np.float64], now: NDArray[np.float64], simulated_gain: float) -> str:
+    """Return why a model is not promoted, in plain words; nothing where it is."""
+    if was.size < how.min_corrections:
+        return (
+            f"only {_held_out(was.size)}: at least {how.min_corrections} are needed to judge; correct more objects"
+        )
+    gain = float(now.mean() - was.mean())
+    if not gain > how.min_gain:
+        expected = f"a rise of AP by more than {how.min_gain:g} was expected"
+        if np.array_equal(was, now):
+            right = ", where nothing was wrong" if (was == 1.0).all() else ""
+            return f"no better and no worse on {_held_out(was.size)}{right}: {expected}"
+        better, worse = int((now > was).sum()), int((now < was).sum())
+        return f"AP on {_held_out(was.size)} {gain:+.3f} (better on {better}, worse on {worse}): {expected}"
+    if not -simulated_gain < how.max_loss:
+        return f"AP on simulated images {simulated_gain:+.3f}: a loss below {how.max_loss:g} was expected"
+    return ""
+
+
+def _held_out(n: int) -> str:
+    return f"{n} held-out correction{'' if n == 1 else 's'}"
 
 
 def _simulated(net: nn.Module, dims: int, n: int, outline: Outline) -> float:

@@ -17,10 +17,10 @@ import json
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,81 +29,8 @@ from parfocal.errors import BadInputError
 from parfocal.files import write_atomically
 from parfocal.segmentation.corrections._edits import Box, Edit, box_slices
 from parfocal.segmentation.corrections._kinds import Kind, Labels, kinds_of
+from parfocal.segmentation.corrections._record import Correction, Crop, read_correction, read_entry, written
 from parfocal.segmentation.networks import pixel_range
-
-SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Correction:
-    """A line of the journal.
-
-    Parameters
-    ----------
-    id : str
-        Hash of what it says: pixels, labels before and after, place and run.
-    kinds : tuple of Kind
-        What was done, as told from the masks.
-    source : str
-        Uid of the raw run, or SHA-256 of a file's pixels.
-    data_key, stream : str
-        Of the images in the run; empty for a file.
-    box : sequence of (start, stop)
-        Where the crop lies in the volume.
-    voxel_size_um : sequence of float
-        Size of a voxel along each axis.
-    ids_before, ids_after : tuple of int
-        The objects that it took and gave.
-    model_hash : str, optional
-        Of the model whose labels were corrected.
-    user : str
-        Who, as told.
-    weight : float
-        How much it counts in training.
-    made : str
-        When, UTC, ISO 8601.
-    note : str
-        In the user's words.
-    image_range : (float, float), optional
-        What of the whole volume was 0 and 1 for the network (`networks.pixel_range`): a dim nucleus is dim in its
-        volume, and no longer in a crop that is stretched by itself.
-    labels_hash : str
-        SHA-256 of the model's labels that were corrected (`labels_hash`); empty where not told.
-    """
-
-    id: str
-    kinds: tuple[Kind, ...]
-    source: str
-    box: Box
-    voxel_size_um: tuple[float, ...]
-    ids_before: tuple[int, ...]
-    ids_after: tuple[int, ...]
-    data_key: str = ""
-    stream: str = ""
-    model_hash: str | None = None
-    user: str = ""
-    weight: float = 1.0
-    made: str = ""
-    note: str = ""
-    image_range: tuple[float, float] | None = None
-    labels_hash: str = ""
-
-
-@dataclass(frozen=True)
-class Crop:
-    """The pixels of a correction.
-
-    Parameters
-    ----------
-    image : real[...]
-        Raw pixels, with a margin about the objects.
-    before, after : int32[...]
-        Labels of the same shape.
-    """
-
-    image: NDArray[np.generic]
-    before: Labels
-    after: Labels
 
 
 class CorrectionJournal:
@@ -235,20 +162,32 @@ class CorrectionJournal:
     def corrections(self, source: str | None = None) -> list[Correction]:
         """Return the corrections that stand, oldest first; lines that cannot be read are named in `remarks`."""
         standing: dict[str, Correction] = {}
+        for made, stands in self.steps():
+            if stands:
+                standing[made.id] = made
+            else:
+                standing.pop(made.id, None)
+        return [made for made in standing.values() if source in (None, made.source)]
+
+    def steps(self) -> list[tuple[Correction, bool]]:
+        """Return each correction as it was made (True) and as it was undone (False), in the order of the lines."""
+        steps: list[tuple[Correction, bool]] = []
+        known: dict[str, Correction] = {}
         remarks: list[str] = []
         for number, line in enumerate(self._lines(), start=1):
             if not line.strip():
                 continue
-            entry = _entry(line)
+            entry = read_entry(line)
             if entry is None:
                 remarks.append(f"{self._path}: line {number} is torn or damaged and was passed over")
-            elif "undo" in entry:
-                standing.pop(entry["undo"], None)
+            elif entry.get("undo") in known:
+                steps.append((known[entry["undo"]], False))
             elif "correction" in entry:
-                made = _correction(entry["correction"])
-                standing[made.id] = made
+                made = read_correction(entry["correction"])
+                known[made.id] = made
+                steps.append((made, True))
         self.remarks = tuple(remarks)
-        return [made for made in standing.values() if source in (None, made.source)]
+        return steps
 
     def crop(self, correction: Correction | str) -> Crop:
         """Return the pixels of a correction.
@@ -281,8 +220,7 @@ class CorrectionJournal:
             return []
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        body = json.dumps({"schema": SCHEMA, **entry}, separators=(",", ":"), sort_keys=True)
-        line = json.dumps({"crc": zlib.crc32(body.encode()), "entry": body}).encode() + b"\n"
+        line = written(entry)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             size = os.fstat(handle).st_size
@@ -294,31 +232,6 @@ class CorrectionJournal:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-        body = record["entry"]
-        if zlib.crc32(body.encode()) != record["crc"]:
-            return None
-        return cast("dict[str, Any]", json.loads(body))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _correction(entry: Mapping[str, Any]) -> Correction:
-    known = {name: value for name, value in entry.items() if name in Correction.__dataclass_fields__}
-    read = Correction(**known)
-    return replace(
-        read,
-        kinds=tuple(Kind(kind) for kind in read.kinds),
-        box=tuple((int(start), int(stop)) for start, stop in read.box),
-        voxel_size_um=tuple(read.voxel_size_um),
-        ids_before=tuple(read.ids_before),
-        ids_after=tuple(read.ids_after),
-        image_range=None if read.image_range is None else (read.image_range[0], read.image_range[1]),
-    )
 
 
 def range_of(image: NDArray[np.generic]) -> tuple[float, float]:

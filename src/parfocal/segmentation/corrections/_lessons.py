@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,8 +12,12 @@ from parfocal.errors import BadInputError
 from parfocal.learning import Batches
 from parfocal.segmentation.corrections._crops import LearningCrop, core_box, cut_patch, learning_crop
 from parfocal.segmentation.corrections._edits import Box
-from parfocal.segmentation.corrections._journal import Correction, CorrectionJournal
+from parfocal.segmentation.corrections._journal import CorrectionJournal
+from parfocal.segmentation.corrections._kinds import Labels
+from parfocal.segmentation.corrections._marks import last_word, mark_of
+from parfocal.segmentation.corrections._record import Correction
 from parfocal.segmentation.corrections._retrain_settings import RetrainSettings
+from parfocal.segmentation.corrections._sides import held_out_ids
 from parfocal.segmentation.flows import flow_targets
 from parfocal.segmentation.generator import Outline
 from parfocal.segmentation.training import nuclei_batches, train_recipe, turned
@@ -22,30 +25,28 @@ from parfocal.segmentation.training import nuclei_batches, train_recipe, turned
 _CORRECTED_SEED, _SIMULATED_SEED = 31, 77
 
 
-def is_held_out(correction_id: str, share: float) -> bool:
-    """Say whether a correction is kept for the gate; its own hash decides, so it is the same every time."""
-    return int(hashlib.sha256(correction_id.encode()).hexdigest()[:8], 16) / 16**8 < share
-
-
 def learnt_and_judged(
-    journal: CorrectionJournal, standing: Sequence[Correction], how: RetrainSettings, diameter_px: float, dims: int
+    journal: CorrectionJournal, how: RetrainSettings, diameter_px: float, dims: int
 ) -> tuple[list[LearningCrop], list[LearningCrop]]:
     """Return the corrections that stand: those to learn from, and those that the gate keeps.
 
-    Where a crop to learn from overlaps with what the gate judges by, its voxels there count nothing.
+    Where a crop to learn from overlaps with what the gate judges by, its voxels there count nothing. Of
+    corrections of one object the last one speaks; what it left nothing of is in neither.
 
     Raises
     ------
     BadInputError
         One of the two is empty.
     """
+    held_out = held_out_ids(journal, how.held_out)
+    said = _what_stands(journal)
     kept: dict[str, list[Box]] = {}
-    for made in standing:
-        if is_held_out(made.id, how.held_out):
+    for made, _ in said:
+        if made.id in held_out:
             kept.setdefault(made.source, []).append(core_box(made, journal.crop(made)))
     sets: tuple[list[LearningCrop], list[LearningCrop]] = ([], [])
-    for made in standing:
-        judges = is_held_out(made.id, how.held_out)
+    for made, truth in said:
+        judges = made.id in held_out
         shown = learning_crop(
             made,
             journal.crop(made),
@@ -53,15 +54,27 @@ def learnt_and_judged(
             dims=dims,
             outside_weight=how.outside_weight,
             kept_out=() if judges else kept.get(made.source, ()),
+            truth=truth,
         )
         if shown is not None:
             sets[judges].append(shown)
     if not sets[0] or not sets[1]:
         raise BadInputError(
-            f"retraining: {len(sets[0])} corrections to learn from and {len(sets[1])} to judge by in "
-            f"{journal.folder}; correct more, at least one of each is needed"
+            f"retraining: {len(sets[0])} corrections to learn from and {len(sets[1])} held out to judge by in "
+            f"{journal.folder}; correct more objects, at least one of each is needed"
         )
     return sets
+
+
+def _what_stands(journal: CorrectionJournal) -> list[tuple[Correction, Labels]]:
+    """Return the corrections that later ones left something of, each with the labels that stand in its crop."""
+    marks = [mark_of(made, journal.crop(made)) for made in journal.corrections()]
+    found: list[tuple[Correction, Labels]] = []
+    for number, mark in enumerate(marks):
+        truth = last_word(mark, journal.crop(mark.correction), marks[number + 1 :])
+        if truth is not None:
+            found.append((mark.correction, truth))
+    return found
 
 
 def lessons(

@@ -111,7 +111,7 @@ def retrain(
     diameter_px = known_diameter_px(base.card, dims)
     tell("reading corrections")
     standing = journal.corrections()
-    learn, judge = learnt_and_judged(journal, standing, how, diameter_px, dims)
+    learn, judge = learnt_and_judged(journal, how, diameter_px, dims)
     net, inner = _network(store, base)
     if how.method == "adapter":
         add_adapters(inner, rank=how.rank, alpha=how.alpha, seed=how.seed)

@@ -30,7 +30,7 @@ class RetrainSettings:
     min_new : int
         So many new corrections make a retraining due.
     held_out : float
-        Share of the corrections that is kept for the gate, the same ones every time.
+        Share of the corrected objects that is kept for the gate, the same ones every time (`_sides`).
     gate : GateSettings
         When the result is promoted.
     """

@@ -19,8 +19,9 @@ from parfocal.segmentation._segmentation import Segmentation
 from parfocal.segmentation.corrections import _edits as edits
 from parfocal.segmentation.corrections._edits import Box, Edit, box_slices
 from parfocal.segmentation.corrections._grown import grown_mask, stands_out_by
-from parfocal.segmentation.corrections._journal import Correction, CorrectionJournal, range_of
+from parfocal.segmentation.corrections._journal import CorrectionJournal, range_of
 from parfocal.segmentation.corrections._kinds import Labels
+from parfocal.segmentation.corrections._record import Correction
 from parfocal.segmentation.uncertainty import ObjectDoubts, most_uncertain, object_doubts
 
 Voxel = tuple[float, float, float]

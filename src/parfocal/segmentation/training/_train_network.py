@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from parfocal.errors import BadInputError
 from parfocal.learning import (
     Batches,
     ModelCard,
     TrainProgress,
     TrainSettings,
     build_unet,
+    check_training_files,
     load_into,
     load_weights,
     need_torch,
@@ -108,7 +108,7 @@ def train_nuclei(
     need_torch("training a network")
     target = Path(out)
     checkpoints = {stage.name: target.with_suffix(f".{stage.name}.checkpoint") for stage in recipe.stages}
-    _check_files(target, list(checkpoints.values()), resume)
+    check_training_files(target, list(checkpoints.values()), resume)
     net, batches, loss = _materials(recipe, segmenter)
     before: ModelCard | None = None
     if start is not None:
@@ -206,21 +206,6 @@ def card_recipe(recipe: TrainRecipe, device: str) -> dict[str, Any]:
             )
         },
     }
-
-
-def _check_files(target: Path, checkpoints: Sequence[Path], resume: bool) -> None:
-    for path in (target, target.with_suffix(".json")):
-        if path.exists():
-            raise BadInputError(f"{path}: is there already and is not replaced; choose another --out")
-    begun = [path for path in checkpoints if path.exists()]
-    if begun and not resume:
-        raise BadInputError(f"{begun[0]}: a training was begun; --resume goes on with it, or delete it")
-    if resume and not begun:
-        raise BadInputError(f"{target}: no checkpoint beside it to resume from; expected {checkpoints[0].name}")
-    if target.suffix != ".safetensors":
-        raise BadInputError(f"{target}: weights end in .safetensors")
-    if not target.parent.is_dir():
-        raise BadInputError(f"{target.parent}: no such folder")
 
 
 def _materials(
