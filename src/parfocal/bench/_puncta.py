@@ -13,6 +13,7 @@ _PARTS = {
     "_puncta_detect": ("detect_rows",),
     "_puncta_tracks": ("track_rows", "completeness_rows"),
     "_puncta_calcium": ("calcium_rows",),
+    "_puncta_real": ("real_rows",),
 }
 """Module to the functions that return its rows."""
 

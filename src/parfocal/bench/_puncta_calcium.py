@@ -1,4 +1,4 @@
-"""`puncta`, calcium: events, where they are, and what chance gives, on simulated recordings and real spots.
+"""`puncta`, calcium: events, where they are, and what chance gives, on simulated recordings.
 
 The scene of the events is simulated (`_scene`): 15 puncta of 1000 photons that move as the simulator mixes them,
 at 20 frames a second for 20 s, with 9 waves a minute, an event every 2 s where there is no punctum, bleaching, and
@@ -156,33 +156,3 @@ def _reading_row() -> Row:
         read_signals(image, y, x, settings)
         best = min(best, time.perf_counter() - began)
     return Row.limited("puncta/calcium-read", 1e3 * float(best), 20.0, unit="ms")
-
-
-def colocalization_of_channels(c1: NDArray[Any], c2: NDArray[Any], pixel_size_um: float = 0.1) -> dict[str, float]:
-    """Return how many spots of two channels of one field lie together within 2 px, and how many would by chance.
-
-    Used on the two real smFISH channels, for which no truth is known: it says what is there, not how good it is.
-    """
-    from parfocal.optics import CameraModel
-    from parfocal.puncta.calcium import colocalize
-    from parfocal.puncta.detection import LocalizeSettings, localize_movie
-
-    camera, told = CameraModel(0.0, 1.0, 1.0), LocalizeSettings(threshold="2*std(Wave.F1)")  # gain is not known
-    found = []
-    for image in (c1, c2):
-        scaled = np.asarray(image, np.float64)
-        scaled = 500.0 * (scaled - scaled.min()) / max(float(np.ptp(scaled)), 1e-12)
-        spots = localize_movie([scaled.astype(np.float32)], camera, told, (pixel_size_um, pixel_size_um))
-        found.append(np.column_stack((spots.y_um, spots.x_um)))
-    size_um = (c1.shape[0] * pixel_size_um, c1.shape[1] * pixel_size_um)
-    pairs = colocalize(found[0], found[1], 2 * pixel_size_um, size_um)
-    return {
-        "n_c1": pairs.n_a,
-        "n_c2": pairs.n_b,
-        "fraction_c1": pairs.fraction_a,
-        "fraction_c2": pairs.fraction_b,
-        "expected_fraction_c1": pairs.expected_pairs / max(pairs.n_a, 1),
-        "median_distance_px": pairs.median_distance_um / pixel_size_um,
-        "odds_ratio": pairs.odds_ratio,
-        "p": pairs.p,
-    }

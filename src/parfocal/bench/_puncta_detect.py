@@ -1,9 +1,8 @@
-"""`puncta`, the detector: fits beside picasso, frames beside trackpy, its bound, and another group's movie."""
+"""`puncta`, the detector: fits beside picasso, frames beside trackpy, and its bound."""
 
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,9 @@ from parfocal.bench._peers import Peer, interleaved
 from parfocal.bench._table import Row
 from parfocal.bench.peers._serve import median_seconds
 from parfocal.errors import BadInputError
-from parfocal.files import open_stack
 from parfocal.fitting import crlb_psf, fit_psfs, spot_image
 from parfocal.optics import CameraModel
-from parfocal.puncta import Localizations
 from parfocal.puncta.detection import localize, localize_movie
-from parfocal.puncta.evaluation import match_localizations
 from parfocal.puncta.simulation import (
     IMMOBILE,
     Background,
@@ -36,15 +32,13 @@ from parfocal.puncta.simulation import (
 PHOTONS = (200.0, 1e3, 1e4)
 BACKGROUNDS = (5.0, 100.0, 500.0)
 _PIXEL_UM = 0.13
-_STORM_PIXEL_UM = 0.16
 _N_TIMED = 2000
-DATA_VARIABLE = "PARFOCAL_PUNCTA_DATA"
 _CAMERA = CameraModel(100.0, 2.2, 1.5, 1e9)
 
 
 def detect_rows(rounds: int = 9, n_frames: int = 10) -> list[Row]:
     """Measure the classical detector beside picasso and trackpy, and against its bound."""
-    return [*_fit_rows(rounds), *_frame_rows(rounds), *_bound_rows(n_frames), *_storm_rows()]
+    return [*_fit_rows(rounds), *_frame_rows(rounds), *_bound_rows(n_frames)]
 
 
 def _fit_rows(rounds: int) -> list[Row]:
@@ -203,61 +197,3 @@ def _recording(
             seed=1,
         )
     )
-
-
-def data_folder() -> Path:
-    """Return the folder of recorded puncta: `$PARFOCAL_PUNCTA_DATA`, else `../shared/data/D_puncta`."""
-    told = os.environ.get(DATA_VARIABLE)
-    return Path(told) if told else Path("..", "shared", "data", "D_puncta")
-
-
-def _storm_rows() -> list[Row]:
-    """Another group's simulated STORM movie: efficiency beside picasso's and trackpy's on the same pixels."""
-    folder = data_folder()
-    movie_file, truth_file = folder / "storm_sim_256.tif", folder / "storm_sim_256.ground_truth.csv"
-    if not movie_file.is_file():
-        Console(stderr=True).print(f"storm_sim left out: {movie_file} is not there", markup=False)
-        return []
-    movie = open_stack(movie_file, "TYX").read()
-    told = np.genfromtxt(truth_file, delimiter=",", names=True)
-    truth = _table(np.stack([told["frame"], told["x_px"], told["y_px"]], axis=1))
-    size = (_STORM_PIXEL_UM, _STORM_PIXEL_UM)
-    ours = localize_movie(movie, CameraModel(100.0, 1.0, 1.0), pixel_size_um=size)
-    table = Table(title="storm_sim_256 (simulated by storm-analysis)", box=None, header_style="bold")
-    for name in ("", "precision", "recall", "RMSE nm", "Jaccard", "efficiency"):
-        table.add_column(name, justify="right")
-    scores: dict[str, float] = {}
-    with (
-        tempfile.TemporaryDirectory(prefix="parfocal-bench-") as folder_name,
-        Peer("picasso_localize") as picasso,
-        Peer("trackpy_locate") as trackpy,
-    ):
-        path, out = Path(folder_name) / "movie.npy", Path(folder_name) / "found.npy"
-        np.save(path, movie)
-        picasso.call("find", path=str(path), out=str(out), box=7, gradient=1000.0, offset=100.0, e_per_adu=1.0)
-        by_picasso = _table(np.load(out))
-        trackpy.call("find", path=str(path), out=str(out), diameter=7, minmass=1000.0)
-        by_trackpy = _table(np.load(out))
-        names = ("parfocal", picasso.name, trackpy.name)
-    for name, found in zip(names, (ours, by_picasso, by_trackpy)):
-        m = match_localizations(truth, found)
-        scores[name] = m.efficiency
-        numbers = (f"{v:.3f}" for v in (m.precision, m.recall, m.rmse_nm, m.jaccard, m.efficiency))
-        table.add_row(name, *numbers)
-    Console(stderr=True).print(table)
-    best = max(names[1:], key=lambda name: scores[name])
-    return [
-        Row.compared(
-            "puncta/storm-sim-efficiency",
-            scores["parfocal"],
-            max(scores[best], 1e-9),
-            peer_name=f"{best} on the same movie, simulated by another group",
-            unit="efficiency",
-            higher_is_better=True,
-        )
-    ]
-
-
-def _table(rows: NDArray[np.float64]) -> Localizations:
-    size = (_STORM_PIXEL_UM, _STORM_PIXEL_UM)
-    return Localizations(size, rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2], np.full(len(rows), np.nan))

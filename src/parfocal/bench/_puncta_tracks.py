@@ -28,10 +28,10 @@ def track_rows(rounds: int = 3) -> list[Row]:
     100 frames of 100 simulated puncta that diffuse, a tenth of them missing in each frame; F1 is of links.
     """
     found, who = diffusing_puncta()
-    truth = _links(found.frame, who, _MAX_MISSING)
+    truth = links_of(found.frame, who, _MAX_MISSING)
     reach = _MAX_STEP_PX * _PIXEL_UM
     settings = TrackSettings(reach, _MAX_MISSING, max_split_um=reach, max_merge_um=reach, min_frames=1)
-    ours_f1 = _f1(_links(found.frame, track_puncta(found, settings).track), truth)
+    ours_f1 = f1_of_links(links_of(found.frame, track_puncta(found, settings).track), truth)
 
     with tempfile.TemporaryDirectory(prefix="parfocal-bench-") as folder, Peer("puncta_tracks") as peer:
         path = Path(folder, "points.npz")
@@ -43,7 +43,7 @@ def track_rows(rounds: int = 3) -> list[Row]:
         }
 
         def f1_of(answer: dict[str, Any]) -> float:
-            return _f1(_links(found.frame, np.array(answer["track"], np.int64)), truth)
+            return f1_of_links(links_of(found.frame, np.array(answer["track"], np.int64)), truth)
 
         # LapTrack's own tracks end at splits: what it finds without them is its best
         lap_f1 = f1_of(peer.call("laptrack", **asked, branches=False))
@@ -110,16 +110,18 @@ def diffusing_puncta(
     return Localizations((_PIXEL_UM, _PIXEL_UM), frame, x, y, rng.normal(1000, 40, frame.size)), who
 
 
-def _links(frame: NDArray[Any], owner: NDArray[Any], max_missing: int | None = None) -> set[tuple[int, int]]:
+def links_of(frame: NDArray[Any], owner: NDArray[Any], max_missing: int | None = None) -> set[tuple[int, int]]:
+    """Return the pairs of rows that follow each other in a track; `owner` says whose each is, -1 nobody's."""
     order = np.lexsort((frame, owner))
     a, b = order[:-1], order[1:]
-    same = owner[a] == owner[b]
+    same = (owner[a] == owner[b]) & (owner[a] >= 0)
     if max_missing is not None:
         same &= frame[b] - frame[a] <= max_missing + 1
     return set(zip(a[same].tolist(), b[same].tolist()))
 
 
-def _f1(found: set[tuple[int, int]], truth: set[tuple[int, int]]) -> float:
+def f1_of_links(found: set[tuple[int, int]], truth: set[tuple[int, int]]) -> float:
+    """Return F1 of links, or how two linkers agree: it is the same whichever is called the truth."""
     return 2 * len(found & truth) / (len(found) + len(truth))
 
 
@@ -129,4 +131,4 @@ def _of_links(name: str, ours: float, theirs: float, peer: str) -> Row:
     )
 
 
-__all__ = ["completeness_rows", "track_rows"]
+__all__ = ["completeness_rows", "diffusing_puncta", "f1_of_links", "links_of", "track_rows"]

@@ -26,12 +26,12 @@ def fit(repeats: int) -> dict[str, Any]:
 
 
 def find(path: str, out: str, box: int, gradient: float, offset: float, e_per_adu: float) -> dict[str, Any]:
-    """Identify and fit the spots of a movie; write frame, x and y (px, centres at integers) as .npy."""
+    """Identify and fit the spots of a movie; write frame, x, y (px, centres at integers), net gradient."""
     movie = np.load(path)
     half = box // 2
-    rows: list[tuple[float, float, float]] = []
+    rows: list[tuple[float, float, float, float]] = []
     for k, frame in enumerate(movie):
-        y, x, _ = localize.identify_in_image(np.ascontiguousarray(frame, np.float32), gradient, box)
+        y, x, net = localize.identify_in_image(np.ascontiguousarray(frame, np.float32), gradient, box)
         if not len(x):
             continue
         windows = np.stack([frame[j - half : j + half + 1, i - half : i + half + 1] for j, i in zip(y, x)])
@@ -39,10 +39,10 @@ def find(path: str, out: str, box: int, gradient: float, offset: float, e_per_ad
         theta = gaussmle.gaussmle(spots, 0.001, 100, "sigma")[0]
         inside = (np.abs(theta[:, 0] - half) <= half) & (np.abs(theta[:, 1] - half) <= half)
         rows += [
-            (k, float(i + t[0] - half), float(j + t[1] - half))
-            for i, j, t in zip(x[inside], y[inside], theta[inside])
+            (k, float(i + t[0] - half), float(j + t[1] - half), float(g))
+            for i, j, t, g in zip(x[inside], y[inside], theta[inside], net[inside])
         ]
-    np.save(out, np.array(rows, dtype=np.float64).reshape(-1, 3))
+    np.save(out, np.array(rows, dtype=np.float64).reshape(-1, 4))
     return {"n": len(rows)}
 
 

@@ -45,6 +45,20 @@ def trackpy_link(path: str, max_distance: float, max_missing_frames: int) -> dic
     return {"seconds": seconds, "track": _in_order(tracks, "particle")}
 
 
+def trackpy_exponents(
+    path: str, max_distance: float, max_missing_frames: int, min_frames: int, max_lag: int
+) -> dict[str, Any]:
+    """Link with trackpy; return each long track's exponent of its mean squared displacement over lags 1 to n."""
+    tracks = trackpy.link(_table(path), max_distance, memory=max_missing_frames)
+    tracks = trackpy.filter_stubs(tracks, min_frames)
+    curves = trackpy.imsd(tracks, 1.0, 1.0, max_lagtime=max_lag)
+    exponents: list[float] = []
+    for name in curves:
+        curve = curves[name].dropna()
+        exponents.append(float(np.polyfit(np.log(curve.index), np.log(curve.to_numpy()), 1)[0]))
+    return {"exponents": exponents}
+
+
 def _table(path: str) -> Any:
     with np.load(path) as stored:
         table = pd.DataFrame({name: stored[name] for name in ("frame", "y", "x")})
@@ -57,5 +71,8 @@ def _in_order(tracks: Any, column: str) -> list[int]:
 
 
 serve(
-    {"laptrack": version("laptrack"), "trackpy": version("trackpy")}, laptrack=laptrack, trackpy_link=trackpy_link
+    {"laptrack": version("laptrack"), "trackpy": version("trackpy")},
+    laptrack=laptrack,
+    trackpy_link=trackpy_link,
+    trackpy_exponents=trackpy_exponents,
 )

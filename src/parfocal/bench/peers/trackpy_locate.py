@@ -32,12 +32,12 @@ def run(repeats: int) -> dict[str, Any]:
 
 
 def find(path: str, out: str, diameter: int, minmass: float) -> dict[str, Any]:
-    """Locate the spots of a movie; write frame, x and y (px, centres at integers) as .npy."""
-    rows: list[tuple[float, float, float]] = []
+    """Locate the spots of a movie; write frame, x, y (px, centres at integers) and mass."""
+    rows: list[tuple[float, float, float, float]] = []
     for k, frame in enumerate(np.load(path)):
         found = _locate(frame, diameter, minmass)
-        rows += [(k, float(x), float(y)) for x, y in zip(found["x"], found["y"])]
-    np.save(out, np.array(rows, dtype=np.float64).reshape(-1, 3))
+        rows += [(k, float(x), float(y), float(m)) for x, y, m in zip(found["x"], found["y"], found["mass"])]
+    np.save(out, np.array(rows, dtype=np.float64).reshape(-1, 4))
     return {"n": len(rows)}
 
 
