@@ -5,9 +5,8 @@ that no model of a fit has. It is moved by fractions of a pixel in Fourier space
 level background; shot noise, read noise and the camera's steps are added once, to the whole. Nobody says where the
 middle of such a spot is, so a constant shift of all that a program finds is taken off, of each alike.
 
-All fit in 9 px, five widths of the spread function; ours when it is told nothing takes 7, which stands beside it.
-Each peer has one threshold for all movies: the one at which it finds as many false spots as ours in frames of
-background alone.
+The peers are told to fit in 9 px, five widths of the spread function; ours is told nothing. Each peer has one
+threshold for all movies: the one at which it finds as many false spots as ours in frames of background alone.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from parfocal.bench._table import Row
 from parfocal.files import open_stack
 from parfocal.optics import CameraModel
 from parfocal.puncta import Localizations
-from parfocal.puncta.detection import LocalizeSettings, localize_movie
+from parfocal.puncta.detection import localize_movie
 from parfocal.puncta.evaluation import Matching, match_localizations
 
 Floats = NDArray[np.float64]
@@ -35,8 +34,6 @@ _PHOTONS = (500.0, 2000.0, 10000.0)
 _SIDE_PX, _N_FRAMES, _MARGIN_PX = 256, 10, 16
 _N_APART, _APART_PX, _N_CROWDED = 60, 20.0, 200
 _BOX_PX = 9
-_TOLD = LocalizeSettings(fit_radius_px=_BOX_PX // 2)
-_UNTOLD = "parfocal, nothing told"
 _RADIUS_PX = 15
 
 
@@ -60,13 +57,12 @@ def pasted_rows(others: OtherPrograms) -> list[Row]:
     over_bound: dict[float, float] = {}
     gradient, mass = _thresholds(others)
     peers = others.finder_names
-    names = ("parfocal", _UNTOLD, *peers)
+    names = ("parfocal", *peers)
     for where in ("apart", "crowded"):
         for photons in _PHOTONS:
             made = paste(spot, photons, where == "apart", seed=int(photons))
             found = (
-                localize_movie(made.movie, _CAMERA, _TOLD, _PIXEL_UM),
-                localize_movie(made.movie, _CAMERA, None, _PIXEL_UM),
+                localize_movie(made.movie, _CAMERA, pixel_size_um=_PIXEL_UM),
                 others.found_by_picasso(made.movie, _CAMERA, _PIXEL_UM, box=_BOX_PX, gradient=gradient),
                 others.found_by_trackpy(made.movie, _PIXEL_UM, diameter=_BOX_PX, minmass=mass),
             )
@@ -100,15 +96,12 @@ def pasted_rows(others: OtherPrograms) -> list[Row]:
     worst = max(over_bound, key=lambda photons: over_bound[photons])
     return [
         *rows,
-        *(
-            Row.compared(
-                f"puncta/pasted-rmse-apart{suffix}",
-                error[name],
-                error[best],
-                peer_name=f"{best}, semi-synthetic, real spread function, all brightnesses{note}",
-                unit="nm",
-            )
-            for name, suffix, note in (("parfocal", "", ""), (_UNTOLD, "-untold", "; ours in 7 px, told nothing"))
+        Row.compared(
+            "puncta/pasted-rmse-apart",
+            error["parfocal"],
+            error[best],
+            peer_name=f"{best}, semi-synthetic, real spread function, all brightnesses",
+            unit="nm",
         ),
         Row.limited(
             "puncta/pasted-rmse-over-crlb",
@@ -208,7 +201,7 @@ def _thresholds(others: OtherPrograms) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     level = np.full((_SIDE_PX, _SIDE_PX), _BACKGROUND)
     empty = np.stack([taken(level, rng) for _ in range(4 * _N_FRAMES)])
-    n = max(1, len(localize_movie(empty, _CAMERA, _TOLD, _PIXEL_UM)))
+    n = max(1, len(localize_movie(empty, _CAMERA, pixel_size_um=_PIXEL_UM)))
     by_picasso = others.found_by_picasso(empty, _CAMERA, _PIXEL_UM, box=_BOX_PX, gradient=0.0).photons
     by_trackpy = others.found_by_trackpy(empty, _PIXEL_UM, diameter=_BOX_PX, minmass=0.0).photons
     gradient, mass = (float(np.sort(scores)[-n]) for scores in (by_picasso, by_trackpy))

@@ -95,7 +95,7 @@ class Puncta(Analysis):
     """
 
     name = "puncta"
-    version = "2"
+    version = "3"
 
     def __init__(
         self, parameters: PunctaParameters | None = None, *, models: Path | str | None = None, **kwargs: Any

@@ -113,7 +113,9 @@ def localize_command(
     calibration: Annotated[
         Path | None, typer.Option(help="A calibration of the focus lock (JSON): estimate z by its widths.")
     ] = None,
-    radius: Annotated[int | None, typer.Option(help="Of the fit, px. Default: 3, with a calibration 6.")] = None,
+    radius: Annotated[
+        int | None, typer.Option(help="Of the fit, px. Default: 3 to 6 as spots are wide, with a calibration 6.")
+    ] = None,
     sigma: Annotated[float | None, typer.Option(help="Width to start from, px. Default: several.")] = None,
     own_widths: Annotated[
         bool, typer.Option("--own-widths", help="Fit each width by itself, not as like those of its frame.")

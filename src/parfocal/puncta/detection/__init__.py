@@ -2,9 +2,10 @@
 
 from parfocal.puncta.detection._candidates import find_candidates
 from parfocal.puncta.detection._expression import evaluate
+from parfocal.puncta.detection._fit_spots import fit_at
 from parfocal.puncta.detection._guess_camera import guess_camera
 from parfocal.puncta.detection._labels import labels_of
-from parfocal.puncta.detection._localize import fit_at, localize
+from parfocal.puncta.detection._localize import localize
 from parfocal.puncta.detection._movie import localize_frames, localize_movie
 from parfocal.puncta.detection._settings import PLANES, LocalizeSettings, Widths, thunderstorm_settings
 from parfocal.puncta.detection._thunderstorm_csv import Dialect, read_thunderstorm, write_thunderstorm

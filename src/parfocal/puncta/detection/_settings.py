@@ -33,8 +33,8 @@ class LocalizeSettings:
     neighbours : {8, 4}
         Of a pixel that must not be brighter than a local maximum.
     fit_radius_px : int, optional
-        A spot is fitted in 2 `fit_radius_px` + 1 pixels a side. By default 3, or 6 where that does not hold the
-        spot, and always with a defocus model.
+        A spot is fitted in 2 `fit_radius_px` + 1 pixels a side. By default 3, or up to 6 where a frame's spots are
+        wide (two widths and half a pixel) or that does not hold the spot; with a defocus model always 6.
     method : {"mle", "wlsq", "lsq"}
         As in `fitting.fit_psfs`.
     shape : {"round", "elliptical"}
@@ -166,6 +166,7 @@ def thunderstorm_settings(method: FitMethod = "wlsq", **changes: object) -> Loca
         threshold="std(Wave.F1)",
         method=method,
         widths="own",
+        fit_radius_px=3,
         sigma_px=1.6,
         border="skip",
         sigma_range_px=(0.0, math.inf),

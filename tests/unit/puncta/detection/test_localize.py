@@ -157,6 +157,34 @@ def test_wide_spots_are_fitted_in_a_wider_picture():
     assert np.median(found.sigma_x_px) == pytest.approx(2.8, rel=0.1)
 
 
+def test_wide_spots_that_overlap_are_told_apart_when_nothing_is_told():
+    """Spots of 1.9 px in pairs, 6 px apart: a picture of 7 px holds neither of them."""
+    rng = np.random.default_rng(17)
+    corners = [(y, x) for y in range(16, 140, 24) for x in range(16, 140, 24)]
+    places = np.array([(y + side, x + side) for y, x in corners for side in (0.0, 4.3)])
+    places += rng.uniform(-0.5, 0.5, places.shape)
+    frame = read_out(expected(places, 2000, 20, 1.9), rng)
+
+    def farthest(found):
+        """Return how far from each place the nearest spot is, px, of nine places in ten at most."""
+        away = np.hypot(found.x_px[:, None] - places[:, 1], found.y_px[:, None] - places[:, 0])
+        return np.quantile(away.min(axis=0), 0.9)
+
+    untold, in_seven = localize(frame, CAMERA), localize(frame, CAMERA, LocalizeSettings(fit_radius_px=3))
+    assert abs(len(untold) - len(places)) <= 2
+    assert farthest(untold) < 0.4
+    assert farthest(untold) < 0.75 * farthest(in_seven)
+
+
+def test_what_is_told_of_the_radius_is_kept():
+    rng = np.random.default_rng(18)
+    frame = read_out(expected(grid_places(rng), 2000, 20, 1.9), rng)
+    untold, told = localize(frame, CAMERA), localize(frame, CAMERA, LocalizeSettings(fit_radius_px=5))
+    assert untold.x_px == pytest.approx(told.x_px, abs=1e-9)  # 2 x 1.9 and a half are 5
+    in_seven = localize(frame, CAMERA, thunderstorm_settings(method="mle"))
+    assert np.abs(in_seven.x_px - told.x_px[: len(in_seven)]).max() > 1e-3
+
+
 def test_noisy_pixels_of_a_known_camera_are_no_spots_and_do_not_pull():
     rng = np.random.default_rng(8)
     camera = scmos_camera((160, 160), 1, read_noise_e=1.5)
