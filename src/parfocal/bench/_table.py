@@ -102,13 +102,14 @@ def as_document(bench: str, rows: Sequence[Row]) -> dict[str, Any]:
 def as_table(rows: Sequence[Row]) -> Table:
     """Return the rows as a table for a terminal."""
     table = Table(box=None, header_style="bold")
-    table.add_column("id", no_wrap=True)
-    table.add_column("ours", justify="right")
-    table.add_column("peer", justify="right")
-    table.add_column("unit")
-    table.add_column("ratio", justify="right")
-    table.add_column("goal", justify="right")
-    table.add_column("met")
+    # Numbers stay whole; on a narrow terminal it is names that are folded.
+    table.add_column("id", overflow="fold")
+    for name in ("ours", "peer"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("unit", overflow="fold")
+    for name in ("ratio", "goal"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("met", no_wrap=True)
     for row in rows:
         peer = "" if row.peer is None else f"{row.peer:.3g}" + (" (recorded)" if row.recorded else "")
         met = "[green]yes[/]" if row.met else "[red]no[/]"

@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 _PLAIN_MISFIT = 2.0
 """What one spot leaves over by chance, in standard deviations, in 1 picture of 40."""
 
+_RING_SIGMAS = 4.0
+"""The first ring of a round pupil is brightest 3.9 widths of the core's Gaussian from its middle."""
+
 _NEIGHBOUR_PX = 2
 """How far beyond a picture another spot's light counts."""
 
@@ -65,7 +68,7 @@ def fit_at(
         n_emitters=found.pop("n_emitters").astype(np.int64),
         **found,
     )
-    return without_duplicates(table, how.duplicate_px)
+    return without_rings(without_duplicates(table, how.duplicate_px), how.ring_share)
 
 
 def _fit_each(
@@ -234,3 +237,22 @@ def without_duplicates(spots: Localizations, nearest_px: float) -> Localizations
         if keep[b]:
             keep[f] = False
     return spots.take(keep)
+
+
+def without_rings(spots: Localizations, share: float) -> Localizations:
+    """Leave out what has less than such a share of a spot's photons and is as near to it as its first ring."""
+    if share == 0 or len(spots) < 2:
+        return spots
+    from scipy.spatial import KDTree
+
+    places = np.stack([spots.y_px, spots.x_px], axis=1)
+    reach_px = _RING_SIGMAS * spots.sigma_x_px
+    pairs = KDTree(places).query_pairs(float(reach_px.max()), output_type="ndarray")
+    a, b = pairs.T
+    is_less = spots.photons[a] < spots.photons[b]
+    faint, bright = np.where(is_less, a, b), np.where(is_less, b, a)
+    away_px = np.hypot(*(places[faint] - places[bright]).T)
+    is_ring = (spots.photons[faint] < share * spots.photons[bright]) & (away_px <= reach_px[bright])
+    keep = np.ones(len(spots), bool)
+    keep[faint[is_ring]] = False
+    return spots if keep.all() else spots.take(keep)

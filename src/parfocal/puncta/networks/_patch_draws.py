@@ -26,3 +26,19 @@ def recorded_counts(rng: Generator, expected_e: Doubles, excess_noise: float, va
         electrons = rng.standard_gamma(np.maximum(electrons, 1e-12)).astype(np.float32)
     counts = electrons / np.float32(excess_noise)
     return counts + rng.standard_normal(counts.shape, np.float32) * np.sqrt(variance)
+
+
+def uneven_field(rng: Generator, side_px: int, share: float) -> Doubles:
+    """Return how light is spread, mean about 1: a slope and broad blobs in such a share of draws, else even."""
+    if rng.random() >= share:
+        return np.ones((side_px, side_px))
+    at = (np.arange(side_px) - (side_px - 1) / 2) / side_px
+    slope = rng.uniform(-0.6, 0.6, 2)
+    field = 1.0 + slope[0] * at[:, None] + slope[1] * at
+    for _ in range(rng.integers(0, 5)):
+        centre, width = rng.uniform(-0.6, 0.6, 2), rng.uniform(5.0, 20.0) / side_px
+        blob = np.exp(-0.5 * ((at - centre[0]) / width) ** 2)[:, None] * np.exp(
+            -0.5 * ((at - centre[1]) / width) ** 2
+        )
+        field += rng.uniform(-0.4, 1.0) * blob
+    return np.maximum(field, 0.1)

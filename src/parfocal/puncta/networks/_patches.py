@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from parfocal.puncta.networks._calcium_patches import calcium_frames
 from parfocal.puncta.networks._normalise import Floats, no_frame, seen_counts
-from parfocal.puncta.networks._patch_draws import log_uniform, recorded_counts
+from parfocal.puncta.networks._patch_draws import log_uniform, recorded_counts, uneven_field
 from parfocal.puncta.networks._profiles import spot_profiles
 from parfocal.puncta.networks._recipe import PatchRecipe
 
@@ -59,7 +59,7 @@ def draw_patch(rng: Generator, recipe: PatchRecipe, *, with_calcium: bool = Fals
     light = _draw_light(rng, recipe)
     sigma, draw_spots = _draw_psf(rng, recipe)
     x, y, photons = _draw_puncta(rng, recipe)
-    smooth = _draw_smooth(rng, recipe)
+    smooth = uneven_field(rng, recipe.crop_px, recipe.structured_share)
     expected_background = (light.background * smooth).astype(np.float64)
     seen: list[Floats] = []
     target = np.empty(0, np.float32)
@@ -184,20 +184,3 @@ def _draw_puncta(rng: Generator, recipe: PatchRecipe) -> tuple[Doubles, Doubles,
     if rng.random() >= recipe.steady_share:
         each *= rng.random((3, n)) < rng.uniform(0.15, 0.95)
     return x, y, each
-
-
-def _draw_smooth(rng: Generator, recipe: PatchRecipe) -> Doubles:
-    """Return an uneven background of mean about 1: a slope and broad blobs."""
-    side = recipe.crop_px
-    if rng.random() >= recipe.structured_share:
-        return np.ones((side, side))
-    at = (np.arange(side) - (side - 1) / 2) / side
-    slope = rng.uniform(-0.6, 0.6, 2)
-    field = 1.0 + slope[0] * at[:, None] + slope[1] * at
-    for _ in range(rng.integers(0, 5)):
-        centre, width = rng.uniform(-0.6, 0.6, 2), rng.uniform(5.0, 20.0) / side
-        blob = np.exp(-0.5 * ((at - centre[0]) / width) ** 2)[:, None] * np.exp(
-            -0.5 * ((at - centre[1]) / width) ** 2
-        )
-        field += rng.uniform(-0.4, 1.0) * blob
-    return np.maximum(field, 0.1)

@@ -7,7 +7,8 @@ from typing import Any
 
 from parfocal.errors import BadInputError
 
-PATCHES_VERSION = "1"
+PATCHES_VERSION = "2"
+"""2: light at rest in the calcium channel is uneven, and what is left of old events is there. Puncta as in 1."""
 Range = tuple[float, float]
 
 
@@ -41,6 +42,8 @@ class PatchRecipe:
         Of frames before and after that are not there.
     structured_share : float
         Of patches whose background is uneven.
+    uneven_calcium_share : float
+        Of patches whose calcium channel at rest is uneven.
     most_puncta : int
         Room for so many in a patch.
     """
@@ -57,6 +60,7 @@ class PatchRecipe:
     steady_share: float = 0.45
     no_neighbour_share: float = 0.08
     structured_share: float = 0.4
+    uneven_calcium_share: float = 0.7
     most_puncta: int = 48
 
     def __post_init__(self) -> None:

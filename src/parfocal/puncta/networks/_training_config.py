@@ -173,7 +173,7 @@ RECIPES: Mapping[tuple[str, str], PunctaTraining] = {
     ("puncta-calcium", "shipped"): PunctaTraining(
         name="puncta-calcium",
         shape=PunctaNetShape(n_channels=2, calcium_widths=CALCIUM_WIDTHS),
-        stages=(PunctaStage("joint", 1200, 8e-4),),
+        stages=(PunctaStage("joint", 1200, 8e-4), PunctaStage("calcium", 5000, 1.5e-3)),
         pretrained_localization="puncta",
         use_curriculum=False,
         seed=2,

@@ -17,6 +17,7 @@ from parfocal.puncta.detection import (
     thunderstorm_settings,
     uncertainty_nm,
 )
+from parfocal.puncta.evaluation import match_localizations
 from parfocal.puncta.simulation import IMMOBILE, Background, CameraChain, Psf, PunctaScene, simulate_puncta
 
 CAMERA = CameraModel(100.0, 2.2, 1.5)
@@ -183,6 +184,35 @@ def test_what_is_told_of_the_radius_is_kept():
     assert untold.x_px == pytest.approx(told.x_px, abs=1e-9)  # 2 x 1.9 and a half are 5
     in_seven = localize(frame, CAMERA, thunderstorm_settings(method="mle"))
     assert np.abs(in_seven.x_px - told.x_px[: len(in_seven)]).max() > 1e-3
+
+
+def test_rings_of_bright_spots_are_no_spots_in_a_crowd():
+    recording = simulate_puncta(
+        PunctaScene(
+            shape_px=(160, 160), n_frames=4, pixel_size_um=(0.05, 0.05), n_puncta=100, is_count_exact=True,
+            margin_px=-10, photons=20_000, photons_spread=0.0, psf=Psf(kind="diffraction"), motion=IMMOBILE,
+            background=Background(offset_photons=0, sample_photons=20, field_contrast=0),
+            camera=CameraChain(kind="uniform", read_noise_e=1.5), seed=3,
+        )
+    )  # fmt: skip
+
+    def n_wrong(share):
+        how = LocalizeSettings(ring_share=share)
+        found = localize_movie(recording.movie, recording.camera_model, how, (0.05, 0.05))
+        matching = match_localizations(recording.truth, found)
+        return len(found) - len(matching.found_row), len(matching.found_row)
+
+    (wrong, right), (kept_wrong, kept_right) = n_wrong(LocalizeSettings().ring_share), n_wrong(0.0)
+    assert wrong < 0.75 * kept_wrong
+    assert right >= kept_right - 4
+
+
+def test_a_dim_spot_beside_a_bright_one_is_kept_where_it_is_no_ring():
+    rng = np.random.default_rng(19)
+    mean = expected([(20.0, 20.0)], 20_000, 20, 1.2, (48, 48)) + expected([(20.0, 24.5)], 3000, 0, 1.2, (48, 48))
+    mean += expected([(36.0, 36.0)], 1000, 0, 1.2, (48, 48))
+    found = localize(read_out(mean, rng), CAMERA)
+    assert sorted(np.round(found.photons, -3)) == [1000, 3000, 20_000]
 
 
 def test_noisy_pixels_of_a_known_camera_are_no_spots_and_do_not_pull():
