@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from parfocal.errors import BadInputError
 from parfocal.optics import CameraModel
 from parfocal.puncta._localizations import Localizations, join_localizations, no_localizations
-from parfocal.puncta.detection._candidates import find_candidates
+from parfocal.puncta.detection._candidates import find_candidates, find_wide_candidates
 from parfocal.puncta.detection._fit_spots import fit_at, without_duplicates
 from parfocal.puncta.detection._settings import LocalizeSettings
 
@@ -21,6 +21,9 @@ _ANSWERED_PX = 2.0
 
 _WIDE_PX = 1.5
 """From this width on a spot may leave no background in a picture of the usual radius."""
+
+_WIDE_RADIUS_PX = 5
+"""From this radius on, spots are as wide as the filter for twice the width is made for."""
 
 _ENOUGH_SPOTS = 5
 """Of so many, the median width says how wide a frame's spots are."""
@@ -76,6 +79,10 @@ def localize(
     radius = _radius_for(found, how.radius_px, min(pixels.shape))
     if radius > how.radius_px:
         larger = replace(how, fit_radius_px=radius)
+        if radius >= _WIDE_RADIUS_PX:
+            dim = find_wide_candidates(pixels, camera_model, larger, baseline_e, n_threads)
+            spots = np.concatenate([spots, _away_from(spots, dim)])
+            spots = spots[np.lexsort(spots.T[::-1])]
         return fit_at(pixels, spots, camera_model, larger, pixel_size_um, frame_index, baseline_e, n_threads)
     wide = _wide_spots(
         pixels, _unanswered(spots, found), camera_model, how, frame_index, pixel_size_um, baseline_e
@@ -98,12 +105,18 @@ def _radius_for(found: Localizations, usual_px: int, side_px: int) -> int:
 
 def _unanswered(spots_px: NDArray[np.int64], found: Localizations) -> NDArray[np.int64]:
     """Return the candidates near which no spot was found."""
-    if not len(found):
+    return _away_from(np.stack([found.y_px, found.x_px], axis=1), spots_px)
+
+
+def _away_from(
+    known_px: NDArray[Any], spots_px: NDArray[np.int64], within_px: float = _ANSWERED_PX
+) -> NDArray[np.int64]:
+    """Return the places (y, x) that have no known one near."""
+    if not len(known_px) or not len(spots_px):
         return spots_px
     from scipy.spatial import KDTree
 
-    distance = np.asarray(KDTree(np.stack([found.y_px, found.x_px], axis=1)).query(spots_px)[0])
-    return spots_px[distance > _ANSWERED_PX]
+    return spots_px[np.asarray(KDTree(known_px).query(spots_px)[0]) > within_px]
 
 
 def _wide_spots(
