@@ -54,8 +54,11 @@ def recording_of_others(name: str, what: str, folder: str | None = None) -> Path
 def show_table(title: str, names: tuple[str, ...], rows: Mapping[str, tuple[str, ...]]) -> None:
     """Print figures of several programs on stderr, a row each."""
     table = Table(title=title, box=None, header_style="bold")
-    for name in ("", *names):
-        table.add_column(name, justify="right" if name else "left")
+    table.add_column("")
+    for name in names:  # on a narrow terminal it is the programs' names that are folded
+        table.add_column(
+            name, justify="right", min_width=max(len(cells[names.index(name)]) for cells in rows.values())
+        )
     for name, cells in rows.items():
         table.add_row(name, *cells)
     Console(stderr=True).print(table)
