@@ -275,8 +275,11 @@ def test_a_kick_is_taken_back(at_focus):
         yield from bps.sleep(0.3)
         before_um = at_focus.core.true_defocus_um()
         at_focus.m.backend.stage.move("z", at_focus.m.xyz.z.position + 0.25)
-        yield from bps.sleep(1.5)
-        assert abs(at_focus.core.true_defocus_um() - before_um) < 0.06
+        for _ in range(20):  # a second and a half is enough where nothing else uses the machine
+            yield from bps.sleep(0.5)
+            if is_back := abs(at_focus.core.true_defocus_um() - before_um) < 0.06:
+                break
+        assert is_back
         yield from release_lock(at_focus.m)
 
     at_focus.RE(kicked())
