@@ -166,7 +166,6 @@ def stuck_rows(others: OtherPrograms) -> list[Row]:
         cells,
     )
     slow = f"D {_SLOW_UM2_S[0]:g} um²/s"
-    slow = f"D {_SLOW_UM2_S[0]:g} um²/s"
     percent: dict[str, Any] = {"unit": "%", "higher_is_better": True}
     return [
         Row.limited(

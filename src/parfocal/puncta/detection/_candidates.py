@@ -112,12 +112,11 @@ def find_wide_candidates(
     The filter is made for spots of about a pixel. Four pixels taken together are one of a camera with four times
     the read variance, in which a spot is half as wide.
     """
-    pairs = camera_model.to_electrons(frame)
     read_e = np.broadcast_to(np.asarray(camera_model.read_noise_e, np.float32), frame.shape)
     binned = CameraModel(0.0, 1.0, np.sqrt(_by_fours(np.square(read_e))), math.inf)
     how = replace(settings, excess_noise=settings.excess_of(camera_model), border="fit")
     baseline = None if baseline_e is None else _by_fours(baseline_e)
-    return 2 * find_candidates(_by_fours(pairs), binned, how, baseline, n_threads)
+    return 2 * find_candidates(_by_fours(camera_model.to_electrons(frame)), binned, how, baseline, n_threads)
 
 
 def _by_fours(image: Image) -> Image:

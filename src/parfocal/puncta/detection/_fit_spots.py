@@ -68,7 +68,9 @@ def fit_at(
         n_emitters=found.pop("n_emitters").astype(np.int64),
         **found,
     )
-    return without_rings(without_duplicates(table, how.duplicate_px), how.ring_share)
+    alone = without_duplicates(table, how.duplicate_px)
+    # far from focus under a cylindrical lens there is no ring to speak of, and four widths reach far
+    return alone if how.defocus_model is not None else without_rings(alone, how.ring_share)
 
 
 def _fit_each(

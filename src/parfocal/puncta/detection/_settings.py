@@ -66,8 +66,8 @@ class LocalizeSettings:
         Of two spots of a frame that are nearer, the fainter is left out.
     ring_share : float
         A spot with less than this share of a neighbour's photons, four of its widths away or nearer, is taken for
-        the neighbour's diffraction ring and left out; 0: none is. A ring is brightest 3.9 widths from the middle,
-        and where several meet, Gaussians leave a twelfth of a spot over.
+        the neighbour's diffraction ring and left out; with 0 or a defocus model none is. A ring is brightest 3.9
+        widths from the middle, and where several meet, Gaussians leave a twelfth of a spot over.
     excess_noise : float, optional
         Variance over mean of amplified electrons; by default what the camera model says, 2 for an EMCCD.
     baseline_frames : int

@@ -183,12 +183,12 @@ def test_dim_wide_spots_are_found_beside_brighter_ones_and_noise_is_not():
     bright, dim = places[:50], places[50:]
     found_dim = wrong = 0
     for _ in range(4):
-        frame = read_out(expected(bright, 1500, 20, 2.0) + expected(dim, 350, 0, 2.0), rng)
+        frame = read_out(expected(bright, 1500, 20, 2.0) + expected(dim, 260, 0, 2.0), rng)
         found = localize(frame, CAMERA)
         rows = paired(found, places, within_px=3.0)[2]
         wrong += len(found) - len(rows)
         found_dim += len(paired(found.take(rows), dim, within_px=3.0)[2])
-    assert found_dim > 0.7 * 4 * len(dim)
+    assert found_dim > 0.8 * 4 * len(dim)  # a third, where only the filter for a pixel's width looks
     assert wrong <= 8
 
 
@@ -197,8 +197,10 @@ def test_what_is_told_of_the_radius_is_kept():
     frame = read_out(expected(grid_places(rng), 2000, 20, 1.9), rng)
     untold, told = localize(frame, CAMERA), localize(frame, CAMERA, LocalizeSettings(fit_radius_px=5))
     assert untold.x_px == pytest.approx(told.x_px, abs=1e-3)  # 2 x 1.9 and a half are 5
-    in_seven = localize(frame, CAMERA, thunderstorm_settings(method="mle"))
-    assert np.abs(in_seven.x_px - told.x_px[: len(in_seven)]).max() > 1e-3
+    in_seven = localize(frame, CAMERA, LocalizeSettings(fit_radius_px=3))
+    assert len(in_seven) == len(told)
+    assert np.abs(in_seven.x_px - told.x_px).max() > 1e-2
+    assert thunderstorm_settings().fit_radius_px == 3
 
 
 def test_rings_of_bright_spots_are_no_spots_in_a_crowd():
